@@ -45,7 +45,9 @@ CURVE = (
 DIAGNOSTICS = (
     _field("entropy", _F, "nat", "mean policy entropy"),
     _field("approx_kl", _F, "nat", "0.5 * mean squared log ratio to the proximal policy"),
-    _field("clip_fraction", _F, "share", "samples whose ratio to the proximal policy is outside the clip range"),
+    _field(
+        "clip_fraction", _F, "share", "samples whose ratio to the proximal policy is outside the clip range"
+    ),
     _field("importance_fraction", _F, "share", "samples whose importance ratio is above its cap"),
     _field("policy_loss", _F, "", "policy-gradient loss"),
     _field("value_loss", _F, "reward^2", "mean squared error of the value, before its coefficient"),

@@ -325,7 +325,9 @@ class RunStore:
         except FileNotFoundError:
             raise
         except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"{path} is not a readable Parquet file ({error}); restore or remove it.") from error
+            raise InputError(
+                f"{path} is not a readable Parquet file ({error}); restore or remove it."
+            ) from error
         missing = [name for name in CURVE_SCHEMA.names if name not in table.column_names]
         if missing:
             raise InputError(f"{path} lacks the column {missing[0]!r}; it was not written by this version.")
@@ -512,4 +514,12 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-__all__ = ["AttemptRecord", "RunRecord", "RunStore", "RunWriter", "check_name", "read_parquet_frame", "rows_equal"]
+__all__ = [
+    "AttemptRecord",
+    "RunRecord",
+    "RunStore",
+    "RunWriter",
+    "check_name",
+    "read_parquet_frame",
+    "rows_equal",
+]
