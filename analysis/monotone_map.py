@@ -49,7 +49,7 @@ def isotonic_loss(x: Floats, y: Floats, weight: Floats) -> float:
 
     Ties in ``x`` are not pooled: for a continuous ``x`` they do not occur.
     """
-    order = np.argsort(x)
+    order = np.argsort(x, kind="stable")  # curves are sorted runs, which a merge sort makes use of
     y, weight = y[order], weight[order]
     residual = y - isotonic_regression(y, weights=weight).x
     return float(weight @ (residual * residual))

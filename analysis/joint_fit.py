@@ -1,0 +1,296 @@
+"""The joint fit of the power law and the increasing map, with everything that makes it a result."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.bootstrap import Draws, bootstrap, estimates, intervals
+from analysis.curves import Curves, require_sizes
+from analysis.frontier import efficient_frontier
+from analysis.identifiability import NOT_IDENTIFIED, Evidence, limited_by_size, warnings_for
+from analysis.monotone_map import MonotoneMap
+from analysis.objectives import (
+    Minimum,
+    ReturnObjective,
+    at_bounds,
+    law_of,
+    make_objective,
+    mid_compute,
+    theta_of,
+)
+from analysis.power_law import PowerLaw
+from analysis.preprocess import BIN_WIDTH, EARLY_EXCLUSION, SMOOTHING, BinnedPoints, Preprocessor
+from analysis.result import (
+    BootstrapDraws,
+    DataRange,
+    ExclusionFit,
+    FitPoints,
+    FitResult,
+    Interval,
+    MonotoneMapRecord,
+    Objective,
+    OtherObjective,
+    Provenance,
+)
+from analysis.search import SearchOptions, search
+from scaling.errors import InputError
+
+Floats = NDArray[np.float64]
+
+#: Other shares of early training with which the fit is repeated; their spread is the systematic error.
+OTHER_EXCLUSIONS = (1 / 32, 1 / 16, 1 / 8)
+#: Draws suffice to see whether the other objective disagrees.
+_OTHER_REPLICATES = 200
+
+
+@dataclass(frozen=True)
+class PointEstimate:
+    """A fitted law without its intervals.
+
+    Attributes:
+        law: m is stated at C0, halfway (in logarithms) between the least and the largest compute.
+        minimum: where the search ended.
+        points: the binned points it stands on.
+        preprocessor: what made them.
+        bounds: of θ in the search, shape ``(3, 2)``.
+    """
+
+    law: PowerLaw
+    minimum: Minimum
+    points: BinnedPoints
+    preprocessor: Preprocessor
+    bounds: Floats
+
+
+@dataclass(frozen=True)
+class JointScalingFit:
+    """Fits I^-β = (N_c/N)^α_N + (E_c/E)^α_E together with I = f(R), f increasing.
+
+    Attributes:
+        objective: ``return`` or ``paper``; see ``analysis.objectives``.
+        early_exclusion: share of the longest run of each size that is dropped from its start.
+        bin_width: width of a bin in the natural logarithm of E.
+        smoothing: window in the natural logarithm of E, for the paper's objective; 0 for none.
+        replicates: bootstrap draws; 0 for no intervals.
+        workers: processes that share the bootstrap; the result does not depend on it.
+        search: how hard to search.
+    """
+
+    objective: Objective = "return"
+    early_exclusion: float = EARLY_EXCLUSION
+    bin_width: float = BIN_WIDTH
+    smoothing: float = SMOOTHING
+    replicates: int = 1000
+    workers: int = 1
+    search: SearchOptions = field(default_factory=SearchOptions)
+
+    def __post_init__(self) -> None:
+        checks: dict[str, tuple[bool, str]] = {
+            "objective": (self.objective in get_args(Objective), "'return' or 'paper'"),
+            "early_exclusion": (0 <= self.early_exclusion <= 0.5, "between 0 and 1/2"),
+            "bin_width": (0 < self.bin_width <= 1, "above 0 and at most 1"),
+            "smoothing": (0 <= self.smoothing <= 2, "between 0 and 2"),
+            "replicates": (self.replicates == 0 or self.replicates >= 20, "0, or at least 20"),
+            "workers": (self.workers >= 1, "at least 1"),
+        }
+        for name, (good, wanted) in checks.items():
+            if not good:
+                raise InputError(f"{name} must be {wanted}: got {getattr(self, name)!r}.")
+
+    def estimate(self, curves: Curves) -> PointEstimate:
+        """The law that fits best, without intervals or checks.
+
+        Raises:
+            InputError: if there are fewer than three sizes, or all returns are the same.
+            FitDidNotConverge: if the search does not settle.
+        """
+        require_sizes(curves)
+        preprocessor = Preprocessor(
+            curves,
+            early_exclusion=self.early_exclusion,
+            bin_width=self.bin_width,
+            smoothing=self.smoothing,
+        )
+        points = preprocessor.points()
+        if len(np.unique(points.returns)) < 3:
+            raise InputError(f"{curves.source}: returns do not vary, so nothing can be fitted; train longer.")
+        objective = make_objective(self.objective, points, mid_compute(points))
+        minimum = search(objective, self.search)
+        law = law_of(minimum.theta, objective.log_c0)
+        return PointEstimate(law, minimum, points, preprocessor, objective.bounds)
+
+    def fit(self, curves: Curves, rng: np.random.Generator) -> FitResult:
+        """The law with intervals, checks and warnings. ``curves`` are left unchanged.
+
+        Raises:
+            InputError, FitDidNotConverge: as ``estimate``.
+        """
+        mine_rng, other_rng = rng.spawn(2)
+        mine = self.estimate(curves)
+        draws = self._bootstrap(curves, mine, mine_rng)
+        other = self._other_objective(curves, mine.law.log_c0, other_rng)
+        exclusions = self._exclusion_fits(curves, mine.law.log_c0)
+        frontier = efficient_frontier(mine.points)
+        found_intervals = intervals(draws.laws(mine.law.log_c0))
+        systematic = _systematic(mine.law, exclusions)
+        evidence = Evidence(
+            curves=curves,
+            points=mine.points,
+            law=mine.law,
+            unexplained=ReturnObjective(mine.points, mine.law.log_c0).loss(mine.minimum.theta),
+            bounds_hit=at_bounds(mine.minimum.theta, mine.bounds),
+            draws_at_bound=draws.at_bound,
+            intervals=found_intervals,
+            systematic=systematic,
+            other=other,
+            frontier=frontier,
+        )
+        warnings = warnings_for(evidence)
+        codes = [code for code, _ in warnings]
+        fitted_map = MonotoneMap.from_points(mine.points.returns, _log_intrinsic(mine), mine.points.weight)
+        return FitResult(
+            objective=self.objective,
+            **dict(estimates(mine.law)),
+            compute_ref=float(np.exp(mine.law.log_c0)),
+            loss=mine.minimum.loss,
+            intervals=found_intervals,
+            systematic=systematic,
+            identified=not NOT_IDENTIFIED.intersection(codes),
+            warnings=[sentence for _, sentence in warnings],
+            warning_codes=codes,
+            num_points=curves.num_points,
+            num_binned_points=len(mine.points.weight),
+            num_runs=curves.num_runs,
+            num_sizes=len(curves.sizes),
+            range=_range(mine.points),
+            size_limited_share=float(mine.points.weight @ limited_by_size(mine.law, mine.points)),
+            monotone_map=MonotoneMapRecord(
+                return_=fitted_map.returns.tolist(), intrinsic=np.exp(fitted_map.log_intrinsic).tolist()
+            ),
+            points=_fit_points(mine, fitted_map),
+            frontier=frontier,
+            exclusion_fits=exclusions,
+            other_objective=other,
+            bootstrap=_draws_record(draws, mine.law.log_c0),
+            options=self._options(curves),
+            provenance=_provenance(curves),
+        )
+
+    def _bootstrap(self, curves: Curves, estimate: PointEstimate, rng: np.random.Generator) -> Draws:
+        return bootstrap(
+            curves,
+            estimate.preprocessor,
+            objective=self.objective,
+            theta=theta_of(estimate.law),
+            log_c0=estimate.law.log_c0,
+            replicates=self.replicates,
+            rng=rng,
+            workers=self.workers,
+        )
+
+    def _other_objective(self, curves: Curves, log_c0: float, rng: np.random.Generator) -> OtherObjective:
+        """The other objective on the same curves, as a check."""
+        name: Objective = "paper" if self.objective == "return" else "return"
+        fit = replace(self, objective=name, replicates=min(self.replicates, _OTHER_REPLICATES))
+        estimate = fit.estimate(curves)
+        laws = fit._bootstrap(curves, estimate, rng).laws(log_c0)
+        return OtherObjective(objective=name, intervals=intervals(laws), **_estimates(estimate))
+
+    def _exclusion_fits(self, curves: Curves, log_c0: float) -> list[ExclusionFit]:
+        """Refits that drop other shares of early training, N_opt_ref at the compute of the main fit."""
+        fits = []
+        for share in OTHER_EXCLUSIONS:
+            if not np.isclose(share, self.early_exclusion):
+                estimate = replace(self, early_exclusion=share).estimate(curves)
+                fits.append(ExclusionFit(early_exclusion=share, **_estimates(estimate, log_c0)))
+        return fits
+
+    def _options(self, curves: Curves) -> dict[str, Any]:
+        options = asdict(self)
+        del options["workers"]  # of no effect on the result
+        return {**options, **options.pop("search"), "size": curves.size, "sweep": curves.sweep}
+
+
+def usable_cores() -> int:
+    """Cores this process may use, at most eight."""
+    allowed: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
+    return min(len(allowed(0)) if allowed else os.cpu_count() or 1, 8)
+
+
+def _estimates(estimate: PointEstimate, log_c0: float | None = None) -> dict[str, float]:
+    law = estimate.law
+    values = dict(estimates(law))
+    del values["N_c"], values["E_c"]
+    if log_c0 is not None:
+        values["N_opt_ref"] = float(law.N_opt(np.exp(log_c0)))
+    return {**values, "loss": estimate.minimum.loss}
+
+
+def _systematic(law: PowerLaw, fits: list[ExclusionFit]) -> dict[str, float]:
+    """Largest change of each estimate among the refits (N_opt_ref: of its logarithm to base 10)."""
+    spread = {
+        name: max((abs(getattr(fit, name) - getattr(law, name)) for fit in fits), default=0.0)
+        for name in ("alpha_N", "alpha_E", "beta", "nu")
+    }
+    log_n = law.m / np.log(10)
+    spread["log10_N_opt_ref"] = float(max((abs(np.log10(f.N_opt_ref) - log_n) for f in fits), default=0.0))
+    return spread
+
+
+def _log_intrinsic(estimate: PointEstimate) -> Floats:
+    return estimate.law.log_intrinsic(np.exp(estimate.points.log_n), np.exp(estimate.points.log_e))
+
+
+def _fit_points(estimate: PointEstimate, fitted_map: MonotoneMap) -> FitPoints:
+    points = estimate.points
+    intrinsic = np.exp(_log_intrinsic(estimate))
+    return FitPoints(
+        N=np.exp(points.log_n).tolist(),
+        E=np.exp(points.log_e).tolist(),
+        return_=points.returns.tolist(),
+        weight=points.weight.tolist(),
+        intrinsic=intrinsic.tolist(),
+        mapped_intrinsic=fitted_map.intrinsic_of(points.returns).tolist(),
+        fitted_return=fitted_map.return_of(intrinsic).tolist(),
+        size_limited=limited_by_size(estimate.law, points).tolist(),
+    )
+
+
+def _range(points: BinnedPoints) -> DataRange:
+    def span(values: Floats) -> Interval:
+        return float(values.min()), float(values.max())
+
+    n, e = np.exp(points.log_n), np.exp(points.log_e)
+    return DataRange(N=span(n), E=span(e), C=span(n * e), return_=span(points.returns))
+
+
+def _draws_record(draws: Draws, log_c0: float) -> BootstrapDraws:
+    laws = draws.laws(log_c0)
+    return BootstrapDraws(
+        scheme=draws.scheme,
+        replicates=len(laws),
+        widening=draws.widening,
+        nu=[law.p for law in laws],
+        curvature=[law.k for law in laws],
+        log_N_opt_ref=[law.m for law in laws],
+    )
+
+
+def _provenance(curves: Curves) -> Provenance:
+    tasks = curves.table["task"].dropna().astype(str).unique() if "task" in curves.table else []
+    return Provenance(
+        source=curves.source,
+        sweep=curves.sweep,
+        size=curves.size,
+        run_ids=list(curves.run_ids),
+        sizes=curves.sizes.tolist(),
+        seeds_per_size=np.bincount(curves.size_index).tolist(),
+        notes=list(curves.notes),
+        tasks=sorted(tasks),
+    )
