@@ -1,0 +1,73 @@
+"""Generalised advantage estimation and the running moments that normalise advantages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+
+def gae(
+    reward_te: torch.Tensor,
+    value_te: torch.Tensor,
+    first_te: torch.Tensor,
+    *,
+    gamma: float,
+    lam: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Advantages and value targets, both (steps, envs) (Schulman et al. 2016).
+
+    t = steps, e = environments. ``value_te`` and ``first_te`` (1.0 where an episode begins)
+    carry one extra step, the observation after the last one:
+
+        delta_t = r_t + gamma * (1 - first_{t+1}) * v_{t+1} - v_t
+        adv_t   = delta_t + gamma * lam * (1 - first_{t+1}) * adv_{t+1}
+        vtarg_t = v_t + adv_t
+    """
+    steps, envs = reward_te.shape
+    assert value_te.shape == first_te.shape == (steps + 1, envs)
+    not_last_te = 1.0 - first_te[1:]
+    delta_te = reward_te + gamma * not_last_te * value_te[1:] - value_te[:-1]
+    decay = gamma * lam
+    if decay == 0.0:  # horizon 1: each step stands alone
+        advantage_te = delta_te
+    else:
+        advantage_te = torch.empty_like(delta_te)
+        following = torch.zeros_like(delta_te[0])
+        for t in reversed(range(steps)):
+            following = delta_te[t] + decay * not_last_te[t] * following
+            advantage_te[t] = following
+    return advantage_te, value_te[:-1] + advantage_te
+
+
+class AdvantageMoments:
+    """Normalises advantages by exponentially averaged moments, once an iteration.
+
+    With decay b: w, wsum, wsumsq *= b, then += n, n*mean, n*(var + mean^2); mean = wsum/w and
+    var = wsumsq/w - mean^2 (biased). b = 0 is each batch's own mean and standard deviation.
+    The span of the average is 2/(1-b) - 1 iterations.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self._decay = decay
+        self._weight, self._sum, self._square_sum = 0.0, 0.0, 0.0
+
+    def __call__(self, advantage: torch.Tensor) -> torch.Tensor:
+        """(advantage - mean) / (sqrt(var) + 1e-8), after taking the batch into the moments."""
+        values = advantage.to(torch.float64)
+        count, batch_mean = values.numel(), float(values.mean())
+        # Sums, not the two-pass variance, so that the running moments add up exactly.
+        batch_square = float(values.square().mean())
+        self._weight = self._decay * self._weight + count
+        self._sum = self._decay * self._sum + count * batch_mean
+        self._square_sum = self._decay * self._square_sum + count * batch_square
+        mean = self._sum / self._weight
+        variance = max(0.0, self._square_sum / self._weight - mean**2)
+        return ((values - mean) / (variance**0.5 + 1e-8)).to(advantage.dtype)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"weight": self._weight, "sum": self._sum, "square_sum": self._square_sum}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._weight, self._sum, self._square_sum = state["weight"], state["sum"], state["square_sum"]

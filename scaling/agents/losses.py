@@ -1,0 +1,64 @@
+"""The losses of PPO with a decoupled proximal policy, as pure functions of log-probabilities."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+Diagnostics = dict[str, torch.Tensor]
+
+
+def policy_loss(
+    logp_new: torch.Tensor,
+    logp_behaviour: torch.Tensor,
+    logp_proximal: torch.Tensor,
+    advantage: torch.Tensor,
+    *,
+    clip: float,
+    kl_penalty: float,
+    importance_cap: float,
+) -> tuple[torch.Tensor, Diagnostics]:
+    """Decoupled clipped objective with a KL penalty (arXiv 2110.00641, equations of section 2).
+
+    All arguments are (batch,) at the sampled actions: log-probabilities under the current,
+    the behaviour and the proximal policy (the last two without gradient), and advantages.
+
+    The clipped part is the mean of (pi_prox/pi_behav) * min(r A, clip(r, 1-eps, 1+eps) A)
+    with r = pi/pi_prox; ``clip`` 0 leaves only the importance-weighted advantage. The KL
+    term is kl_penalty * mean(log r ^ 2) / 2, a second-order estimate from the samples.
+    ``importance_cap`` bounds pi/pi_behav; 0 switches the bound off.
+    """
+    log_ratio = logp_new - logp_proximal
+    capped_behaviour = logp_behaviour
+    if importance_cap > 0:
+        capped_behaviour = torch.maximum(logp_behaviour, logp_new.detach() - math.log(importance_cap))
+    objective = -advantage * torch.exp(logp_new - capped_behaviour)
+    if clip > 0:
+        clipped = torch.clamp(log_ratio, math.log(1 - clip), math.log(1 + clip))
+        bounded = -advantage * torch.exp(clipped + logp_proximal - capped_behaviour)
+        objective = torch.maximum(objective, bounded)
+    surrogate = objective.mean()
+    kl_estimate = 0.5 * log_ratio.square().mean()
+    with torch.no_grad():
+        low, high = (math.log(1 - clip), math.log(1 + clip)) if clip > 0 else (-math.inf, math.inf)
+        outside = ((log_ratio < low) | (log_ratio > high)).float().mean()
+        over_cap = (logp_behaviour < capped_behaviour).float().mean()
+    diagnostics = {
+        "policy_loss": surrogate.detach(),
+        "approx_kl": kl_estimate.detach(),
+        "clip_fraction": outside,
+        "importance_fraction": over_cap,
+    }
+    return surrogate + kl_penalty * kl_estimate, diagnostics
+
+
+def value_loss(value: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, Diagnostics]:
+    """mean((v - vtarg)^2): no half, no clipping. Both (batch,)."""
+    loss = (value - target).square().mean()
+    with torch.no_grad():
+        variance = target.var(unbiased=False)
+        explained = torch.where(
+            variance > 0, 1 - (target - value).var(unbiased=False) / variance, torch.zeros_like(variance)
+        )
+    return loss, {"value_loss": loss.detach(), "explained_variance": explained}

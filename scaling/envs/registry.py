@@ -1,0 +1,58 @@
+"""From a task's name to the task, and the same tasks as gymnasium environments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+from scaling.envs.bandit import NUM_DIGITS, DigitBandit, DigitBanditEnv, DigitBanditVectorEnv
+from scaling.envs.digits import DigitImages, load_mnist_train, load_small_digits
+from scaling.envs.interface import Bandit
+
+NUM_ACTIONS = NUM_DIGITS
+TASKS = {"mnist-bandit": "rlscale/MnistBandit-v0", "digits-bandit": "rlscale/DigitsBandit-v0"}
+
+
+def make_task(name: str, *, mnist_dir: Path | None = None) -> Bandit:
+    """The task of that name; reads (or downloads) its images.
+
+    Raises:
+        InputError: if MNIST is needed and cannot be had.
+    """
+    return DigitBandit(_images(name, mnist_dir))
+
+
+def observation_shape(name: str) -> tuple[int, int, int]:
+    """(channels, height, width) of a task, without loading it."""
+    return {"mnist-bandit": (1, 28, 28), "digits-bandit": (1, 8, 8)}[name]
+
+
+def register_envs() -> None:
+    """Register the tasks with gymnasium: ``rlscale/MnistBandit-v0`` and ``rlscale/DigitsBandit-v0``.
+
+    ``gymnasium.make`` and ``gymnasium.make_vec`` then take them, with the keywords
+    ``episode_length`` and, for MNIST, ``mnist_dir``.
+    """
+    for name, env_id in TASKS.items():
+        gymnasium.register(
+            env_id,
+            entry_point=f"{__name__}:make_env",
+            vector_entry_point=f"{__name__}:make_vector_env",
+            kwargs={"task": name},
+        )
+
+
+def make_env(task: str, mnist_dir: Path | None = None, **options: Any) -> DigitBanditEnv:
+    """Entry point of the scalar environments."""
+    return DigitBanditEnv(_images(task, mnist_dir), **options)
+
+
+def make_vector_env(task: str, mnist_dir: Path | None = None, **options: Any) -> DigitBanditVectorEnv:
+    """Entry point of the vector environments."""
+    return DigitBanditVectorEnv(_images(task, mnist_dir), **options)
+
+
+def _images(task: str, mnist_dir: Path | None) -> DigitImages:
+    return load_mnist_train(mnist_dir) if task == "mnist-bandit" else load_small_digits()

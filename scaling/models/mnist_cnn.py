@@ -1,0 +1,97 @@
+"""Family ``mnist-cnn``: conv 5x5, pool 2, conv 3x3, pool 2, dense, ReLU (Hilton et al. 2023).
+
+At width 1 it has 40 and 80 channels and 1000 dense units, 3.96M parameters on 28x28
+images. The paper does not give the channels; these are the ones whose count matches what
+is known of its sizes. Convolutions pad to keep the image's size, and each pooling halves
+it, so smaller images give a smaller dense layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from scaling.errors import InputError
+from scaling.models.init import CONV_SCALE, DENSE_SCALE, HEAD_SCALE, normed
+
+BASE_CHANNELS = (40, 80)
+BASE_DENSE = 1000
+
+
+@dataclass(frozen=True)
+class MnistCnnShape:
+    """Layer sizes of one member of the family."""
+
+    channels: tuple[int, int]
+    dense: int
+    depth: int
+
+
+def mnist_cnn_shape(width: float, depth: int) -> MnistCnnShape:
+    """Base sizes times ``width``, rounded to the nearest whole (halves up).
+
+    Raises:
+        InputError: if a layer would have no unit.
+    """
+    first, second, dense = (int(base * width + 0.5) for base in (*BASE_CHANNELS, BASE_DENSE))
+    if first == 0:
+        raise InputError(
+            f"Width {width:g} gives 0 channels in the first convolution ({BASE_CHANNELS[0]} x {width:g} "
+            f"rounds to 0); use a width of at least {0.5 / BASE_CHANNELS[0]:g}."
+        )
+    return MnistCnnShape((first, second), dense, depth)
+
+
+def max_pool_2x2(x: torch.Tensor) -> torch.Tensor:
+    """2x2 max pooling with stride 2 of (batch, channels, height, width).
+
+    Without gradients it is the maximum of four strided views: the same values bit for bit,
+    and up to ten times faster on CPU than the kernel that also records where the maximum was.
+    """
+    if torch.is_grad_enabled():
+        return F.max_pool2d(x, 2)
+    height, width = x.shape[-2] // 2 * 2, x.shape[-1] // 2 * 2
+    top = torch.maximum(x[..., 0:height:2, 0:width:2], x[..., 0:height:2, 1:width:2])
+    bottom = torch.maximum(x[..., 1:height:2, 0:width:2], x[..., 1:height:2, 1:width:2])
+    return torch.maximum(top, bottom)
+
+
+class MnistCnn(nn.Module):
+    """(batch, channels, height, width) uint8 -> (batch, num_outputs) float32.
+
+    ``depth`` dense layers of equal size follow the convolutions; the paper has one.
+    """
+
+    def __init__(
+        self,
+        shape: MnistCnnShape,
+        observation_shape: tuple[int, int, int],
+        num_outputs: int,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        in_channels, height, width = observation_shape
+        first, second = shape.channels
+        self.conv1 = normed(nn.Conv2d(in_channels, first, 5, padding=2), CONV_SCALE, generator)
+        self.conv2 = normed(nn.Conv2d(first, second, 3, padding=1), CONV_SCALE, generator)
+        inputs = [second * (height // 4) * (width // 4)] + [shape.dense] * (shape.depth - 1)
+        self.dense = nn.ModuleList(
+            normed(nn.Linear(size, shape.dense), DENSE_SCALE, generator) for size in inputs
+        )
+        self.head = normed(nn.Linear(shape.dense, num_outputs), HEAD_SCALE, generator)
+        # Same arithmetic, faster order in memory: 2x at width 1; with few channels it is slower.
+        if first >= 4:
+            self.to(memory_format=torch.channels_last)
+
+    def forward(self, observation: torch.Tensor) -> torch.Tensor:
+        x = observation.to(torch.float32) / 255
+        # ReLU after the pooling is the same as before it, on a quarter of the values.
+        x = F.relu(max_pool_2x2(self.conv1(x)))
+        x = F.relu(max_pool_2x2(self.conv2(x)))
+        x = x.flatten(1)
+        for layer in self.dense:
+            x = F.relu(layer(x))
+        return self.head(x)
