@@ -73,7 +73,8 @@ def _about_position(e: Evidence) -> list[tuple[str, str]]:
         (
             "optimum_outside_data",
             f"The optimum lies outside the data: {side} points ({share:.0%} of the "
-            f"weight is limited by size); the exponents are not determined and the intervals may be narrow and wrong; {remedy}.",
+            f"weight is limited by size); the exponents are not determined and "
+            f"the intervals may be narrow and wrong; {remedy}.",
         )
     ]
 
@@ -175,7 +176,8 @@ def _about_choices(e: Evidence) -> list[tuple[str, str]]:
             (
                 "objectives_disagree",
                 f"The objective {e.other.objective!r} gives nu = {e.other.nu:.3f} "
-                f"({theirs[0]:.3f} to {theirs[1]:.3f}), apart from {e.law.nu:.3f} ({mine[0]:.3f} to {mine[1]:.3f}).",
+                f"({theirs[0]:.3f} to {theirs[1]:.3f}), apart from "
+                f"{e.law.nu:.3f} ({mine[0]:.3f} to {mine[1]:.3f}).",
             )
         )
     spread = e.systematic["nu"]

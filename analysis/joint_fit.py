@@ -153,10 +153,11 @@ class JointScalingFit:
         )
         warnings = warnings_for(evidence)
         codes = [code for code, _ in warnings]
+        constants: dict[str, Any] = dict(estimates(mine.law))
         fitted_map = MonotoneMap.from_points(mine.points.returns, _log_intrinsic(mine), mine.points.weight)
         return FitResult(
             objective=self.objective,
-            **dict(estimates(mine.law)),
+            **constants,
             compute_ref=float(np.exp(mine.law.log_c0)),
             loss=mine.minimum.loss,
             intervals=found_intervals,
@@ -283,7 +284,7 @@ def _draws_record(draws: Draws, log_c0: float) -> BootstrapDraws:
 
 
 def _provenance(curves: Curves) -> Provenance:
-    tasks = curves.table["task"].dropna().astype(str).unique() if "task" in curves.table else []
+    tasks = {str(task) for task in curves.table["task"].dropna()} if "task" in curves.table else set()
     return Provenance(
         source=curves.source,
         sweep=curves.sweep,

@@ -209,14 +209,19 @@ class PaperObjective:
         return float(weighted @ residual), 2 * slope @ weighted
 
     def polish(self, start: Floats, *, scale: float, max_evaluations: int) -> Minimum:
-        """L-BFGS-B with the gradient (``scale`` is of no use to it)."""
+        """SLSQP with the gradient (``scale`` is of no use to it).
+
+        As near to the minimum as L-BFGS-B in as many evaluations, but L-BFGS-B calls threaded BLAS on
+        3 x 3 matrices, and its threads wait for each other, up to 30 times as long, where other work
+        keeps the cores busy.
+        """
         found = minimize(
             self.loss_and_gradient,
             np.clip(start, self.bounds[:, 0], self.bounds[:, 1]),
             jac=True,
-            method="L-BFGS-B",
+            method="SLSQP",
             bounds=self.bounds,
-            options={"maxfun": max_evaluations, "ftol": 1e-10, "gtol": 1e-9},
+            options={"maxiter": max_evaluations, "ftol": 1e-13},
         )
         return Minimum(found.x, float(found.fun), int(found.nfev))
 

@@ -146,7 +146,7 @@ class PowerLaw:
     @property
     def log_E_c(self) -> float:
         """Natural logarithm of E_c, environment steps."""
-        return float((1 - self.p) * self.log_c0 - self.m + np.log1p(-self.p) / self.alpha_E)
+        return float(self.p * self.log_c0 - self.m + np.log1p(-self.p) / self.alpha_E)
 
     @property
     def N_c(self) -> float:

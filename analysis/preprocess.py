@@ -83,7 +83,7 @@ class Preprocessor:
         self._runs_per_size = np.bincount(self._size_of_run)
         self._log_exclusion = np.log(early_exclusion) if early_exclusion > 0 else -np.inf
         self._log_e = np.log(curves.interactions)
-        self._returns = curves.returns
+        self._returns: Floats = curves.returns
         self._left, self._right = _cells(self._log_e, self._run, bin_width)
         self._last = np.full(curves.num_runs, -np.inf)
         np.maximum.at(self._last, self._run, self._log_e)
@@ -112,11 +112,11 @@ class Preprocessor:
         )
         mass = np.bincount(self._tie, weights=weight)
         ranks = ((np.cumsum(mass) - 0.5 * mass) / mass.sum())[self._tie]
-        total = np.bincount(self._bin, weights=weight)
+        total = np.bincount(self._bin, weights=weight).astype(float)
         kept = total > 0
 
         def averaged(values: Floats) -> Floats:
-            return np.bincount(self._bin, weights=weight * values)[kept] / total[kept]
+            return np.asarray(np.bincount(self._bin, weights=weight * values)[kept] / total[kept])
 
         size = self._bin_size[kept]
         log_e, returns = averaged(self._log_e), averaged(self._returns)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from analysis.power_law import PowerLaw
 from scaling.errors import InputError
@@ -25,9 +25,12 @@ Interval = tuple[float, float]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True, allow_inf_nan=False)
+
+
+def _return() -> Any:
+    """A field called ``return`` in JSON, which Python reserves: ``return_`` here."""
+    return Field(validation_alias=AliasChoices("return", "return_"), serialization_alias="return")
 
 
 class DataRange(_Model):
@@ -43,13 +46,13 @@ class DataRange(_Model):
     N: Interval
     E: Interval
     C: Interval
-    return_: Interval = Field(alias="return")
+    return_: Interval = _return()
 
 
 class MonotoneMapRecord(_Model):
     """Knots of the increasing map between return and intrinsic performance, both strictly increasing."""
 
-    return_: list[float] = Field(alias="return")
+    return_: list[float] = _return()
     intrinsic: list[float]
 
 
@@ -69,7 +72,7 @@ class FitPoints(_Model):
 
     N: list[float]
     E: list[float]
-    return_: list[float] = Field(alias="return")
+    return_: list[float] = _return()
     weight: list[float]
     intrinsic: list[float]
     mapped_intrinsic: list[float]
@@ -89,7 +92,7 @@ class Frontier(_Model):
 
     compute: list[float]
     N: list[float]
-    return_: list[float] = Field(alias="return")
+    return_: list[float] = _return()
     num_sizes: int
 
 
@@ -238,7 +241,7 @@ class Forecast(_Model):
     E_opt: float
     intervals: dict[str, Interval]
     extrapolation: float
-    return_: float | None = Field(alias="return")
+    return_: float | None = _return()
     env_cost: float | None = None
     N_with_env_cost: float | None = None
     E_with_env_cost: float | None = None

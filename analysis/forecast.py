@@ -1,0 +1,100 @@
+"""Compute-optimal sizes from a stored fit, with intervals, and how far each is an extrapolation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.bootstrap import percentile_interval
+from analysis.monotone_map import MonotoneMap
+from analysis.power_law import PowerLaw
+from analysis.result import FitResult, Forecast, ForecastResult, Interval
+from scaling.errors import InputError
+
+Floats = NDArray[np.float64]
+
+
+def forecast(fit: FitResult, computes: Sequence[float], *, env_cost: float | None = None) -> ForecastResult:
+    """Forecast for each compute.
+
+    Args:
+        fit: a result of ``JointScalingFit.fit``.
+        computes: C = N·E, positive, in units of the fit's size x environment steps.
+        env_cost: N_e, what one environment step costs in units of size; adds the size that reaches the
+            intrinsic performance I = C at the least E·(N + N_e).
+
+    Returns:
+        One forecast a compute, in the order given, with the fit's warnings and one for each
+        extrapolation.
+
+    Raises:
+        InputError: if there is no compute, or a compute or the cost cannot be used.
+    """
+    if not computes:
+        raise InputError("No compute to forecast for: give at least one, e.g. --compute 1e12.")
+    for compute in computes:
+        if not (np.isfinite(compute) and compute > 0):
+            raise InputError(f"Compute must be a positive, finite number: got {compute}.")
+    if env_cost is not None and not (np.isfinite(env_cost) and env_cost >= 0):
+        raise InputError(f"The environment's cost must be 0 or more parameters: got {env_cost}.")
+    laws = fit.draw_laws()
+    forecasts = [_forecast(fit, laws, float(compute), env_cost) for compute in computes]
+    warnings = [*fit.warnings]
+    for item in forecasts:
+        if item.extrapolation > 0:
+            warnings.append(
+                f"Compute {item.compute:.3g} is {item.extrapolation:.1f} decades outside the data: "
+                f"its figures are an extrapolation."
+            )
+    return ForecastResult(
+        forecasts=forecasts,
+        objective=fit.objective,
+        identified=fit.identified,
+        warnings=warnings,
+        options={"computes": [float(c) for c in computes], "env_cost": env_cost, "size": fit.provenance.size},
+    )
+
+
+def monotone_map_of(fit: FitResult) -> MonotoneMap:
+    """The fitted map between return and intrinsic performance."""
+    record = fit.monotone_map
+    return MonotoneMap(np.array(record.return_), np.log(record.intrinsic))
+
+
+def decades_outside(compute: float, low: float, high: float) -> float:
+    """How many decades ``compute`` lies outside [low, high]; 0 inside."""
+    return float(max(np.log10(compute / high), np.log10(low / compute), 0.0))
+
+
+def _forecast(fit: FitResult, laws: list[PowerLaw], compute: float, env_cost: float | None) -> Forecast:
+    law = fit.law
+    n_draws = np.array([law.N_opt(compute) for law in laws])
+    found = Forecast(
+        compute=compute,
+        N_opt=float(law.N_opt(compute)),
+        E_opt=float(law.E_opt(compute)),
+        intervals=_intervals(N_opt=n_draws, E_opt=compute / n_draws),
+        extrapolation=decades_outside(compute, *fit.range.C),
+        return_=monotone_map_of(fit).known_return_of(compute),  # on the frontier I = C
+    )
+    if env_cost is None:
+        return found
+    n, e = law.optimum_with_env_cost(compute, env_cost)
+    drawn = np.array([law.optimum_with_env_cost(compute, env_cost) for law in laws]).reshape(-1, 2)
+    with_cost = _intervals(N_with_env_cost=drawn[:, 0], E_with_env_cost=drawn[:, 1])
+    return found.model_copy(
+        update={
+            "env_cost": env_cost,
+            "N_with_env_cost": n,
+            "E_with_env_cost": e,
+            "overspend": found.E_opt * (found.N_opt + env_cost) / (e * (n + env_cost)),
+            "intervals": {**found.intervals, **with_cost},
+        }
+    )
+
+
+def _intervals(**draws: Floats) -> dict[str, Interval]:
+    ends = {name: percentile_interval(values) for name, values in draws.items() if len(values)}
+    return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
