@@ -89,10 +89,10 @@ def print_fit(fit: FitResult, console: Console) -> None:
         )
     table.add_row(
         "N_opt",
-        f"{fit.N_opt_ref:.3g}",
+        _short(fit.N_opt_ref),
         _interval(fit.intervals.get("N_opt_ref"), ".3g"),
         f"x/÷ {10 ** fit.systematic['log10_N_opt_ref']:.3g}",
-        f"at C = {fit.compute_ref:.2g}",
+        f"at C = {_short(fit.compute_ref)}",
     )
     console.print(table)
     low, high = fit.range.C
@@ -115,7 +115,7 @@ def print_forecast(result: ForecastResult, console: Console) -> None:
     table = _table(title, "compute", "N_opt", "E_opt", "return", "outside data")
     for item in result.forecasts:
         table.add_row(
-            f"{item.compute:.3g}",
+            _short(item.compute),
             _with_interval(item.N_opt, item.intervals.get("N_opt")),
             _with_interval(item.E_opt, item.intervals.get("E_opt")),
             "unknown" if item.return_ is None else f"{item.return_:.4g}",
@@ -136,7 +136,7 @@ def _env_cost_table(forecasts: list[Forecast], env_cost: float) -> Table:
         assert item.N_with_env_cost is not None
         assert item.E_with_env_cost is not None
         table.add_row(
-            f"{item.compute:.3g}",
+            _short(item.compute),
             _with_interval(item.N_with_env_cost, item.intervals.get("N_with_env_cost")),
             _with_interval(item.E_with_env_cost, item.intervals.get("E_with_env_cost")),
             f"{item.overspend:.3g} times",
@@ -152,7 +152,7 @@ def _table(title: str, *headings: str) -> Table:
 
 
 def _with_interval(value: float, interval: Interval | None) -> str:
-    return f"{value:.3g}\n{_interval(interval, '.3g')}"
+    return f"{_short(value)}\n{_interval(interval, '.3g')}"
 
 
 def _print_verdict(identified: bool, warnings: list[str], console: Console) -> None:
@@ -162,7 +162,12 @@ def _print_verdict(identified: bool, warnings: list[str], console: Console) -> N
 
 
 def _interval(interval: Interval | None, form: str) -> str:
-    return "unknown" if interval is None else f"{interval[0]:{form}} to {interval[1]:{form}}"
+    return "unknown" if interval is None else " to ".join(_short(end, form) for end in interval)
+
+
+def _short(value: float, form: str = ".3g") -> str:
+    """1.2e6 for 1.2e+06: a terminal is 80 columns wide."""
+    return f"{value:{form}}".replace("e+0", "e").replace("e+", "e")
 
 
 def _choice(option: str, text: str, choices: tuple[str, ...]) -> str:
