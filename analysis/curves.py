@@ -224,7 +224,7 @@ def _read_file(name: str) -> pd.DataFrame:
     if not name.endswith((".csv", ".csv.gz")):
         return read_parquet_frame(path)
     try:
-        return pd.read_csv(path)
+        return pd.read_csv(path, float_precision="round_trip")
     except (ValueError, OSError, EOFError) as error:
         raise InputError(f"{name} is not a readable CSV file: {error}") from error
 

@@ -75,7 +75,7 @@ def _forecast(fit: FitResult, laws: list[PowerLaw], compute: float, env_cost: fl
         compute=compute,
         N_opt=float(law.N_opt(compute)),
         E_opt=float(law.E_opt(compute)),
-        intervals=_intervals(N_opt=n_draws, E_opt=compute / n_draws),
+        intervals=_optimum_intervals(n_draws, compute),
         extrapolation=decades_outside(compute, *fit.range.C),
         return_=monotone_map_of(fit).known_return_of(compute),  # on the frontier I = C
     )
@@ -93,6 +93,12 @@ def _forecast(fit: FitResult, laws: list[PowerLaw], compute: float, env_cost: fl
             "intervals": {**found.intervals, **with_cost},
         }
     )
+
+
+def _optimum_intervals(n_draws: Floats, compute: float) -> dict[str, Interval]:
+    """Intervals of N_opt and E_opt = C/N_opt, whose ends belong together."""
+    found = _intervals(N_opt=n_draws)
+    return {**found, **{"E_opt": (compute / high, compute / low) for low, high in found.values()}}
 
 
 def _intervals(**draws: Floats) -> dict[str, Interval]:
