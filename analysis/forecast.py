@@ -98,7 +98,10 @@ def _forecast(fit: FitResult, laws: list[PowerLaw], compute: float, env_cost: fl
 def _optimum_intervals(n_draws: Floats, compute: float) -> dict[str, Interval]:
     """Intervals of N_opt and E_opt = C/N_opt, whose ends belong together."""
     found = _intervals(N_opt=n_draws)
-    return {**found, **{"E_opt": (compute / high, compute / low) for low, high in found.values()}}
+    if not found:
+        return {}
+    low, high = found["N_opt"]
+    return {**found, "E_opt": (compute / high, compute / low)}
 
 
 def _intervals(**draws: Floats) -> dict[str, Interval]:
