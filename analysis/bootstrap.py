@@ -2,7 +2,8 @@
 
 Seeds are drawn within each size. Where too many sizes have one seed, sizes are drawn instead, all
 seeds of a size together. Each replicate goes through the whole of preprocessing: cut, ranks, bins
-and averages. Its search starts from the full fit and from two points displaced from it.
+and averages. Its search starts from the full fit and from a point displaced from it, in steps
+large enough to leave the valley of the full fit.
 
 A bootstrap of n seeds underestimates the variance of their mean by (n - 1)/n, 1/3 for three seeds, so
 draws are moved away from their median by sqrt(n/(n - 1)), n the harmonic mean of the seeds per size

@@ -139,7 +139,7 @@ class ReturnObjective:
             bounds=self.bounds,
             options={
                 "initial_simplex": np.clip(inside, self.bounds[:, 0], self.bounds[:, 1]),
-                "xatol": 1e-2 * scale,
+                "xatol": 1e-2 * abs(scale),
                 "fatol": np.inf,
                 "maxfev": max_evaluations,
             },

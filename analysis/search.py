@@ -69,15 +69,16 @@ def search(objective: Objective, options: SearchOptions) -> Minimum:
 
 
 def search_near(objective: Objective, theta: Floats) -> Minimum:
-    """Cheap search for a replicate: from the full fit's θ and from the best two points displaced from it."""
-    low, high = objective.bounds[:, 0], objective.bounds[:, 1]
-    displaced = np.clip(theta + _CORNERS, low, high)
-    losses = [objective.loss(start) for start in displaced]
-    starts = [theta, *displaced[np.argsort(losses, kind="stable")[:2]]]
-    found = [
-        objective.polish(start, scale=0.25, max_evaluations=evaluations)
-        for start, evaluations in zip(starts, (60, 35, 35), strict=True)
-    ]
-    best = min(found, key=lambda minimum: minimum.loss)
-    finer = objective.polish(best.theta, scale=0.05, max_evaluations=40)
+    """Cheap search for a replicate: from the full fit's θ, and from the best of eight points around it.
+
+    The first steps are as large as the spacing of the grid of the full search. With smaller ones the search
+    stays in the first of the many shallow pits of a rank loss, next to θ, which halved the spread of
+    the draws and left 90% intervals of ν that held the truth in 77% of sweeps.
+    """
+    displaced = np.clip(theta + _CORNERS, objective.bounds[:, 0], objective.bounds[:, 1])
+    corner = displaced[np.argmin([objective.loss(start) for start in displaced])]
+    near = objective.polish(theta, scale=1.0, max_evaluations=100)
+    far = objective.polish(corner, scale=0.5, max_evaluations=70)
+    best = min(near, far, key=lambda minimum: minimum.loss)
+    finer = objective.polish(best.theta, scale=0.2, max_evaluations=60)
     return finer if finer.loss <= best.loss else best

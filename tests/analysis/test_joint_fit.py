@@ -75,6 +75,15 @@ def test_rescaling_noisy_returns_leaves_the_exponents_of_the_return_objective(na
     np.testing.assert_allclose(exponents(rescaled), exponents(curves), atol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["exp", "sigmoid"])
+@pytest.mark.parametrize("shape", ["linear", "saturating"])
+def test_rescaling_noisy_returns_hardly_moves_the_exponents_of_the_paper_objective(name, shape):
+    curves = sweep(shape=shape, noise=0.02, seeds=3).curves(np.random.default_rng(4))
+    rescaled = curves.with_returns(RESCALINGS[name](curves.returns))
+    before, after = (exponents(c, objective="paper") for c in (curves, rescaled))
+    np.testing.assert_allclose(after, before, rtol=0, atol=0.02)
+
+
 def test_noise_moves_the_exponents_little():
     rng = np.random.default_rng(5)
     errors = [exponents(sweep(noise=0.02, seeds=3).curves(rng)) - [0.3, 0.5, 0.625] for _ in range(5)]
