@@ -1,0 +1,237 @@
+"""How every figure looks: type, colours of sizes, axes in real units, tick labels a person reads.
+
+Figures are made without pyplot, so a caller's figures, backend and settings stay as they are. All
+text is in the STIX faces that come with matplotlib, hence the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, Literal, ParamSpec
+
+import numpy as np
+from matplotlib import colormaps, rc_context
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, LogNorm
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+ReturnScale = Literal["linear", "failure"]
+Colour = tuple[float, float, float, float]
+P = ParamSpec("P")
+
+#: Inches; shrunk to a column of 3.4 inches its type is still 7 points.
+ONE_PANEL = (4.6, 3.1)
+TWO_PANELS = (7.2, 3.0)
+INK = "#1a1a1a"
+ACCENT = "#b2182b"
+QUIET = "#7a7a7a"
+#: More sizes than this get a colour bar in place of a legend.
+MAX_LEGEND_SIZES = 10
+#: A mean return is shown by its distance to 1 if all lie in 0..1 and the best exceeds this.
+_NEARLY_PERFECT = 0.8
+
+_STYLE: Any = {
+    "font.family": "STIXGeneral",
+    "mathtext.fontset": "stix",
+    "font.size": 9.5,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9.5,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+    "legend.title_fontsize": 8.5,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.linewidth": 0.7,
+    "axes.unicode_minus": True,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "xtick.minor.width": 0.5,
+    "ytick.minor.width": 0.5,
+    "lines.linewidth": 1.3,
+    "lines.solid_capstyle": "round",
+    "figure.dpi": 100,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    # Text as outlines looks the same wherever it is opened; a salt makes the same figure the same file.
+    "svg.fonttype": "path",
+    "svg.hashsalt": "rlscale",
+    "path.simplify": True,
+}
+
+# Viridis without its last tenth: yellow on white paper is hardly seen.
+_SIZES = LinearSegmentedColormap.from_list("sizes", colormaps["viridis"](np.linspace(0.0, 0.9, 256)))
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """The settings of all figures, for the time of a ``with`` block."""
+    with rc_context(_STYLE):
+        yield
+
+
+def styled(plot: Callable[P, Axes]) -> Callable[P, Axes]:
+    """Run a plot function in the house style."""
+
+    @wraps(plot)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> Axes:
+        with house_style():
+            return plot(*args, **kwargs)
+
+    return inner
+
+
+def new_figure(size: tuple[float, float] = ONE_PANEL) -> Figure:
+    """An empty figure that no pyplot knows of."""
+    with house_style():
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+    return figure
+
+
+def axes_or_new(ax: Axes | None) -> Axes:
+    """The axes given, or those of a new figure."""
+    return new_figure().add_subplot() if ax is None else ax
+
+
+# -- sizes ------------------------------------------------------------------------
+
+
+def size_colours(sizes: ArrayLike) -> list[Colour]:
+    """A colour for each size, dark to light by the logarithm of the size."""
+    logs = np.log(np.asarray(sizes, float))
+    span = np.ptp(logs) or 1.0
+    shades = _SIZES((logs - logs.min()) / span)  # (sizes, 4)
+    return [(float(r), float(g), float(b), float(a)) for r, g, b, a in shades]
+
+
+def size_key(ax: Axes, sizes: Sequence[float] | Floats, title: str) -> None:
+    """Legend of the sizes right of the axes, the largest on top; a colour bar if they are many."""
+    if len(sizes) > MAX_LEGEND_SIZES:
+        mappable = ScalarMappable(LogNorm(min(sizes), max(sizes)), _SIZES)
+        bar = ax.figure.colorbar(mappable, ax=ax, pad=0.02, aspect=30)
+        bar.set_label(title)
+        bar.outline.set_visible(False)
+        log_ticks(bar.ax.yaxis, counts=True)
+        return
+    pairs = list(zip(sizes, size_colours(sizes), strict=True))[::-1]
+    handles = [Line2D([], [], color=colour, linewidth=2.2) for _, colour in pairs]
+    labels = [count_text(size) for size, _ in pairs]
+    # Made by hand and added as an artist, so that another legend of the axes does not replace it.
+    legend = Legend(
+        ax,
+        handles,
+        labels,
+        title=title,
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.02),
+        borderaxespad=0.0,
+        handlelength=1.1,
+        labelspacing=0.35,
+        alignment="left",
+    )
+    ax.add_artist(legend)
+    legend.set_clip_on(False)  # the layout makes no room for what is clipped to the axes
+
+
+def count_text(value: float, digits: int = 3) -> str:
+    """1234567 as ``1.23M``."""
+    for limit, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= 0.9995 * limit and value < 1e15:
+            return f"{_significant(value / limit, digits)}{unit}"
+    return _significant(value, digits) if value < 1e15 else f"{value:.{digits - 1}e}"
+
+
+def _significant(value: float, digits: int) -> str:
+    """``digits`` significant figures, never as a power of ten for what is below 1000."""
+    text = f"{float(f'{value:.{digits}g}'):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+# -- axes -------------------------------------------------------------------------
+
+
+def log_ticks(axis: Axis, *, counts: bool = False) -> None:
+    """Ticks of a logarithmic axis: decades, or 1, 2, 5 if it spans less than two of them.
+
+    Args:
+        axis: x or y axis whose view limits are final.
+        counts: write 10k and 1M for 10⁴ and 10⁶.
+    """
+    low, high = sorted(axis.get_view_interval())
+    narrow = np.log10(high / low) < 2
+    text = count_text if counts else _power_text
+    axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=8))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
+    axis.set_minor_locator(NullLocator() if narrow else LogLocator(10, subs="all", numticks=99))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _power_text(value: float) -> str:
+    exponent = int(np.floor(np.log10(value) + 1e-9))
+    factor = value / 10.0**exponent
+    power = f"10^{{{exponent}}}"
+    return f"${power}$" if np.isclose(factor, 1) else rf"${factor:.3g}\times {power}$"
+
+
+def return_scale_for(returns: ArrayLike) -> ReturnScale:
+    """How to space returns: by log(1 - R) for accuracies that come near 1, where all else is flat."""
+    values = np.asarray(returns, float)
+    is_share = values.min() >= -0.05 and values.max() < 1.0
+    return "failure" if is_share and values.max() > _NEARLY_PERFECT else "linear"
+
+
+def return_axis(axis: Axis, returns: ArrayLike, *, label: str = "Return $R$") -> None:
+    """Scale, limits, ticks and label of an axis of returns.
+
+    ``returns`` are all that is to be seen. The labels are returns on either scale, and up is better; on
+    the ``failure`` scale equal distances are equal factors of the failure rate 1 - R.
+    """
+    values = np.asarray(returns, float)
+    axis.set_label_text(label)
+    if return_scale_for(values) == "linear":
+        return
+    axis._set_axes_scale("function", functions=(_failure_decades, _from_failure_decades))  # type: ignore[attr-defined]
+    low, high = _failure_decades(values.min()), _failure_decades(values.max())
+    pad = 0.04 * (high - low)
+    limits = _from_failure_decades(np.array([low - pad, high + pad]))
+    (axis.axes.set_ylim if axis.axis_name == "y" else axis.axes.set_xlim)(*limits)  # type: ignore[attr-defined]
+    axis.set_major_locator(FixedLocator(_failure_ticks(*limits)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
+    axis.set_label_text(f"{label}, spaced by failure rate $1 - R$")
+
+
+def _failure_decades(returns: ArrayLike) -> Floats:
+    return -np.log10(np.maximum(1.0 - np.asarray(returns, float), 1e-9))
+
+
+def _from_failure_decades(decades: ArrayLike) -> Floats:
+    return 1.0 - 10.0 ** -np.asarray(decades, float)
+
+
+def _failure_ticks(low: float, high: float) -> list[float]:
+    """Round returns far enough apart for their labels: round failure rates first, then 0.5, 0.2, ..."""
+    ends = _failure_decades([low, high])
+    rank = [0.9, 0.99, 0.999, 0.9999, 0.5, 0.95, 0.995, 0.9995, 0.8, 0.98, 0.998, 0.2, 0.0]
+    rank += [0.7, 0.97, 0.96, 0.6, 0.85, 0.93, 0.4]
+    chosen: list[float] = []
+    for tick in rank:
+        place = _failure_decades(tick)
+        apart = all(abs(place - _failure_decades(other)) > 0.08 * np.ptp(ends) for other in chosen)
+        if low <= tick <= high and apart:
+            chosen.append(tick)
+    return sorted(chosen)

@@ -1,0 +1,393 @@
+"""One function a figure. Each takes results or arrays only, draws on ``ax`` if given, and returns the axes.
+
+Colours stand for sizes, dark to light; black for what the fit says of all sizes together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from analysis.bootstrap import percentile_interval
+from analysis.curves import Curves
+from analysis.plot_style import (
+    ACCENT,
+    INK,
+    QUIET,
+    Colour,
+    axes_or_new,
+    log_ticks,
+    return_axis,
+    size_colours,
+    size_key,
+    styled,
+)
+from analysis.result import FitPoints, FitResult, SizeColumn
+
+Floats = NDArray[np.float64]
+
+#: What N is, and its unit, for each choice of size.
+SIZE_LABELS: dict[SizeColumn, tuple[str, str]] = {
+    "params": ("Policy parameters $N$", "parameters"),
+    "params_total": ("Policy and value parameters $N$", "parameters"),
+    "flops": ("FLOPs of a forward pass $N$", "FLOPs"),
+}
+INTERACTIONS = "Environment interactions $E$"
+#: Decades of compute beyond the data that the figure of the optimum shows.
+DECADES_BEYOND = 2.5
+#: Bins of dots and curves per decade: enough for any shape, few enough to see single dots.
+_BINS_PER_DECADE = 16
+_MANY_DOTS = 1500  # an SVG with more of them becomes heavy, so they are drawn as an image in it
+
+
+def compute_label(size: SizeColumn) -> str:
+    """Axis label of compute."""
+    return rf"Compute $C = N \cdot E$ ({SIZE_LABELS[size][1]} × interactions)"
+
+
+def intrinsic_label(size: SizeColumn) -> str:
+    """Axis label of intrinsic performance, which has the unit of compute."""
+    return f"Intrinsic performance $I$\n({SIZE_LABELS[size][1]} × interactions)"
+
+
+@dataclass(frozen=True)
+class SeedBand:
+    """Mean and range over the seeds of one size in bins of log E, arrays of shape ``(bins,)``."""
+
+    size: float
+    interactions: Floats
+    mean: Floats
+    low: Floats
+    high: Floats
+
+
+def seed_bands(curves: Curves, bins_per_decade: int = _BINS_PER_DECADE) -> list[SeedBand]:
+    """For each size, ascending: each run averaged in bins of log E, then mean and range over runs."""
+    bins = np.floor(np.log10(curves.interactions) * bins_per_decade).astype(np.int64)
+    run_bin = np.stack([curves.run_index, bins])
+    (run, bin_), group = np.unique(run_bin, axis=1, return_inverse=True)
+    group = group.ravel()
+    count = np.bincount(group)
+    mean_r = np.bincount(group, weights=curves.returns) / count
+    mean_log_e = np.bincount(group, weights=np.log(curves.interactions)) / count
+    bands = []
+    for index, size in enumerate(curves.sizes):
+        mine = curves.size_index[run] == index
+        _, cell = np.unique(bin_[mine], return_inverse=True)
+        seeds = np.bincount(cell)
+        low, high = np.full(len(seeds), np.inf), np.full(len(seeds), -np.inf)
+        np.minimum.at(low, cell, mean_r[mine])
+        np.maximum.at(high, cell, mean_r[mine])
+        mean = np.bincount(cell, weights=mean_r[mine]) / seeds
+        e = np.exp(np.bincount(cell, weights=mean_log_e[mine]) / seeds)
+        bands.append(SeedBand(float(size), e, mean, low, high))
+    return bands
+
+
+@styled
+def learning_curves(curves: Curves, *, early_exclusion: float = 0.0, ax: Axes | None = None) -> Axes:
+    """Return against interactions: mean over the seeds of each size, band from the least to the greatest.
+
+    The first ``early_exclusion`` of each size's longest run is drawn pale.
+    """
+    ax = axes_or_new(ax)
+    bands = seed_bands(curves)
+    for band, colour in zip(bands, size_colours(curves.sizes), strict=True):
+        early = band.interactions < early_exclusion * band.interactions[-1]
+        late_from = max(int(early.sum()) - 1, 0)
+        ax.plot(band.interactions[early], band.mean[early], color=colour, alpha=0.3)
+        ax.plot(band.interactions[late_from:], band.mean[late_from:], color=colour)
+        ax.fill_between(band.interactions, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
+    ax.set_xscale("log")
+    log_ticks(ax.xaxis)
+    ax.set_xlabel(INTERACTIONS)
+    return_axis(ax.yaxis, np.concatenate([band.mean for band in bands]))
+    size_key(ax, curves.sizes, _size_title(curves.size))
+    return ax
+
+
+@styled
+def intrinsic_by_size(fit: FitResult, *, ax: Axes | None = None) -> Axes:
+    """Intrinsic performance against interactions: f(return) as dots, the law as lines, sizes as colours."""
+    ax = axes_or_new(ax)
+    law = fit.law
+    measured = np.log(fit.points.mapped_intrinsic)
+    for size, colour, rows in _by_size(fit.points):
+        e, log_i = _binned(fit.points, measured, rows)
+        ax.plot(e, np.exp(log_i), "o", color=colour, markersize=2.6, markeredgewidth=0, alpha=0.8)
+        grid = np.geomspace(e[0], e[-1], 80)
+        ax.plot(grid, law.intrinsic(size, grid), color=colour, linewidth=1.1)
+    compute = np.geomspace(*fit.range.C, 200)
+    n, e = law.N_opt(compute), law.E_opt(compute)
+    seen = (n >= fit.range.N[0]) & (n <= fit.range.N[1]) & (e >= fit.range.E[0]) & (e <= fit.range.E[1])
+    ax.plot(e[seen], compute[seen], "--", color=INK, linewidth=1.0)
+    _log_log(ax, INTERACTIONS, intrinsic_label(fit.provenance.size))
+    size_key(ax, fit.provenance.sizes, _size_title(fit.provenance.size))
+    handles = [
+        Line2D([], [], color=QUIET, marker="o", markersize=3.5, linestyle=""),
+        Line2D([], [], color=QUIET),
+        Line2D([], [], color=INK, linestyle="--", linewidth=1.0),
+    ]
+    ax.legend(handles, ["measured, $f(R)$", "fitted law", "efficient frontier, $I = C$"], loc="lower right")
+    return ax
+
+
+@styled
+def compute_frontier(fit: FitResult, *, ax: Axes | None = None) -> Axes:
+    """Return against compute for each size, the best over sizes as dots, the fitted frontier as a line."""
+    ax = axes_or_new(ax)
+    returns = np.asarray(fit.points.return_)
+    for size, colour, rows in _by_size(fit.points):
+        e, r = _binned(fit.points, returns, rows)
+        ax.plot(size * e, r, color=colour, linewidth=1.1)
+    ax.plot(fit.monotone_map.intrinsic, fit.monotone_map.return_, color=INK, linewidth=1.4)
+    step = max(len(fit.frontier.compute) // 30, 1)
+    ax.plot(
+        fit.frontier.compute[::step],
+        fit.frontier.return_[::step],
+        "o",
+        color="white",
+        markeredgecolor=INK,
+        markersize=3.4,
+        markeredgewidth=0.8,
+    )
+    ax.set_xscale("log")
+    log_ticks(ax.xaxis)
+    ax.set_xlabel(compute_label(fit.provenance.size))
+    return_axis(ax.yaxis, returns)
+    size_key(ax, fit.provenance.sizes, _size_title(fit.provenance.size))
+    handles = [
+        Line2D([], [], color=INK, marker="o", markersize=3.4, markerfacecolor="white", linestyle=""),
+        Line2D([], [], color=INK),
+    ]
+    ax.legend(handles, ["best size, measured", "fitted frontier"], loc="upper left")
+    return ax
+
+
+@styled
+def optimal_size(fit: FitResult, *, ax: Axes | None = None) -> Axes:
+    """N_opt against compute with its interval; what lies beyond the data is dashed and paler."""
+    ax = axes_or_new(ax)
+    low, high = fit.range.C
+    inside, beyond = np.geomspace(low, high, 50), np.geomspace(high, high * 10**DECADES_BEYOND, 50)
+    laws = fit.draw_laws()
+    for compute, style, alpha in ((inside, "-", 0.35), (beyond, "--", 0.15)):
+        ax.plot(compute, fit.law.N_opt(compute), style, color=ACCENT)
+        if laws:
+            ends = percentile_interval(np.array([law.N_opt(compute) for law in laws]))
+            ax.fill_between(compute, *ends, color=ACCENT, alpha=alpha, linewidth=0)
+            if style == "--":
+                for end in ends:
+                    ax.plot(compute, end, ":", color=ACCENT, linewidth=0.7)
+    compute, best = np.asarray(fit.frontier.compute), np.asarray(fit.frontier.N)
+    free = _smaller_still_runs(fit)
+    ax.plot(compute[free], best[free], "o", color=INK, markersize=2.6, markeredgewidth=0)
+    ax.plot(compute[~free], best[~free], "o", color="white", markersize=2.6, markeredgecolor=QUIET)
+    ax.axvline(high, color=QUIET, linewidth=0.7, linestyle=":")
+    _log_log(ax, compute_label(fit.provenance.size), f"Optimal {_unit_of_size(fit)} $N_{{opt}}$")
+    log_ticks(ax.yaxis, counts=True)
+    level = f"{fit.interval_level:.0%} interval"
+    handles = [
+        Line2D([], [], color=INK, marker="o", markersize=3.0, linestyle=""),
+        Line2D([], [], color="white", markeredgecolor=QUIET, marker="o", markersize=3.0, linestyle=""),
+        Line2D([], [], color=ACCENT),
+        Patch(color=ACCENT, alpha=0.35, linewidth=0),
+        Line2D([], [], color=ACCENT, linestyle="--"),
+        Line2D([], [], color=QUIET, linestyle=":"),
+    ]
+    ended = "the next smaller has ended"
+    labels = ["best size, measured", ended, "fitted law", level, "extrapolated", "end of the data"]
+    shown = {ended: bool((~free).any()), level: bool(laws)}
+    kept = [i for i, label in enumerate(labels) if shown.get(label, True)]
+    ax.legend([handles[i] for i in kept], [labels[i] for i in kept], loc="upper left")
+    return ax
+
+
+@styled
+def monotone_map(fit: FitResult, *, ax: Axes | None = None) -> Axes:
+    """The fitted map between return and intrinsic performance, and the points of all sizes about it."""
+    ax = axes_or_new(ax)
+    returns, log_i = np.asarray(fit.points.return_), np.log(fit.points.intrinsic)
+    for _, colour, rows in _by_size(fit.points):
+        _, r = _binned(fit.points, returns, rows)
+        _, x = _binned(fit.points, log_i, rows)
+        ax.plot(np.exp(x), r, "o", color=colour, markersize=2.6, markeredgewidth=0, alpha=0.8)
+    ax.plot(fit.monotone_map.intrinsic, fit.monotone_map.return_, color=INK, linewidth=1.2)
+    ax.set_xscale("log")
+    log_ticks(ax.xaxis)
+    ax.set_xlabel(intrinsic_label(fit.provenance.size).replace("\n", " "))
+    return_axis(ax.yaxis, returns)
+    size_key(ax, fit.provenance.sizes, _size_title(fit.provenance.size))
+    handles = [
+        Line2D([], [], color=QUIET, marker="o", markersize=3.5, linestyle=""),
+        Line2D([], [], color=INK, linewidth=1.2),
+    ]
+    ax.legend(handles, ["measured, at the law's $I$", "fitted map $f$"], loc="upper left")
+    return ax
+
+
+@styled
+def residuals(fit: FitResult, *, key: bool = True, ax: Axes | None = None) -> Axes:
+    """log10 I by the map minus log10 I by the law, against interactions; lines are averages of each size.
+
+    Args:
+        key: whether to add the legend of sizes.
+    """
+    ax = axes_or_new(ax)
+    residual = residuals_of(fit)
+    e = np.asarray(fit.points.E)
+    rasterise = len(e) > _MANY_DOTS
+    ax.axhline(0, color=INK, linewidth=0.7)
+    for _, colour, rows in _by_size(fit.points):
+        (dots,) = ax.plot(e[rows], residual[rows], "o", color=colour, markersize=1.8, markeredgewidth=0)
+        dots.set(alpha=0.25, rasterized=rasterise)
+        ax.plot(*_binned(fit.points, residual, rows, bins_per_decade=6), color=colour)
+    ax.set_xscale("log")
+    log_ticks(ax.xaxis)
+    ax.set_xlabel(INTERACTIONS)
+    ax.set_ylabel("Residual (decades of $I$)")
+    ax.set_ylim(*_symmetric_limits(residual))
+    if key:
+        size_key(ax, fit.provenance.sizes, _size_title(fit.provenance.size))
+    return ax
+
+
+@styled
+def residuals_by_size(fit: FitResult, *, ax: Axes | None = None) -> Axes:
+    """The same residuals against size: median and central 80%, before and past each size's optimum."""
+    ax = axes_or_new(ax)
+    residual, n = residuals_of(fit), np.asarray(fit.points.N)
+    past = np.asarray(fit.points.size_limited)
+    ax.axhline(0, color=INK, linewidth=0.7)
+    groups = ((~past, 1 / 1.06, INK, "o", "before its optimum"), (past, 1.06, ACCENT, "s", "past it"))
+    for chosen, shift, colour, marker, label in groups:
+        for size in fit.provenance.sizes:
+            values = residual[chosen & (n == _nearest(n, size))]
+            if len(values):
+                low, middle, high = np.quantile(values, [0.1, 0.5, 0.9])
+                ax.plot([size * shift] * 2, [low, high], color=colour, linewidth=1.0)
+                ax.plot([size * shift], [middle], marker, color=colour, markersize=3.4)
+        ax.plot([], [], marker, color=colour, markersize=3.4, label=label)
+    ax.set_xscale("log")
+    log_ticks(ax.xaxis, counts=True)
+    ax.set_xlabel(SIZE_LABELS[fit.provenance.size][0])
+    ax.set_ylabel("Residual (decades of $I$)")
+    ax.set_ylim(*_symmetric_limits(residual))
+    ax.legend(loc="upper left", ncols=2, handletextpad=0.2, columnspacing=1.0)
+    return ax
+
+
+@styled
+def nu_draws(fit: FitResult, *, ax: Axes | None = None) -> Axes:
+    """Histogram of the bootstrap draws of ν, its interval shaded."""
+    ax = axes_or_new(ax)
+    draws = np.asarray(fit.bootstrap.nu)
+    if len(draws):
+        bins = min(max(int(np.sqrt(len(draws))), 8), 40)
+        ax.hist(draws, bins=bins, color=QUIET, alpha=0.6)
+        ax.axvspan(*fit.intervals["nu"], color=ACCENT, alpha=0.12, linewidth=0)
+    else:
+        ax.text(0.5, 0.5, "no bootstrap was drawn", transform=ax.transAxes, ha="center", va="center")
+    ax.axvline(fit.nu, color=ACCENT)
+    ax.set_xlabel(r"Exponent $\nu$ of $N_{opt} \propto C^{\nu}$")
+    ax.set_ylabel("Bootstrap draws")
+    return ax
+
+
+@styled
+def nu_choices(fit: FitResult, *, ax: Axes | None = None) -> Axes:
+    """ν of this fit and of others on the same curves: other shares of early training, other objective."""
+    ax = axes_or_new(ax)
+    other = fit.other_objective
+    mine = float(fit.options["early_exclusion"])
+    rows = [(f"this fit (drops first {_share(mine)})", fit.nu, fit.intervals.get("nu"), ACCENT)]
+    rows += [(f"drops first {_share(f.early_exclusion)}", f.nu, None, INK) for f in fit.exclusion_fits]
+    rows.append((f"objective “{other.objective}”", other.nu, other.intervals.get("nu"), INK))
+    if fit.intervals:
+        ax.axvspan(*fit.intervals["nu"], color=ACCENT, alpha=0.12, linewidth=0)
+    for place, (_, nu, interval, colour) in enumerate(rows):
+        if interval:
+            ax.plot(interval, [place, place], color=colour)
+        ax.plot([nu], [place], "o", color=colour, markersize=4)
+    ax.set_yticks(range(len(rows)), [label for label, *_ in rows])
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel(r"Exponent $\nu$ of $N_{opt} \propto C^{\nu}$")
+    return ax
+
+
+def residuals_of(fit: FitResult) -> Floats:
+    """log10 f(R) - log10 I(N, E) of each point of the fit."""
+    return np.log10(fit.points.mapped_intrinsic) - np.log10(fit.points.intrinsic)
+
+
+# -- helpers ----------------------------------------------------------------------
+
+
+def _by_size(points: FitPoints) -> Iterator[tuple[float, Colour, NDArray[np.bool_]]]:
+    """(size, colour, rows) of each size."""
+    n = np.asarray(points.N)
+    sizes = np.unique(n)
+    for size, colour in zip(sizes, size_colours(sizes), strict=True):
+        yield float(size), colour, n == size
+
+
+def _smaller_still_runs(fit: FitResult) -> NDArray[np.bool_]:
+    """For each point of the model-free frontier, whether the next smaller size has data at its compute.
+
+    If it has not, a larger size may be best only for want of a rival.
+    """
+    n, e = np.asarray(fit.points.N), np.asarray(fit.points.E)
+    sizes = np.unique(n)
+    last_compute = np.array([size * e[n == size].max() for size in sizes])
+    place = np.array([np.abs(sizes - best).argmin() for best in fit.frontier.N], dtype=np.int64)
+    return (place == 0) | (last_compute[place - 1] >= np.asarray(fit.frontier.compute))
+
+
+def _binned(
+    points: FitPoints, values: Floats, rows: NDArray[np.bool_], bins_per_decade: int = _BINS_PER_DECADE
+) -> tuple[Floats, Floats]:
+    """Weighted averages of E (in logarithms) and values over bins of log E."""
+    log_e, weight = np.log10(np.asarray(points.E)[rows]), np.asarray(points.weight)[rows]
+    _, cell = np.unique(np.floor(log_e * bins_per_decade), return_inverse=True)
+    total = np.bincount(cell, weights=weight)
+    mean_e = np.bincount(cell, weights=weight * log_e) / total
+    return 10.0**mean_e, np.bincount(cell, weights=weight * values[rows]) / total
+
+
+def _log_log(ax: Axes, xlabel: str, ylabel: str) -> None:
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    log_ticks(ax.xaxis)
+    log_ticks(ax.yaxis)
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
+
+
+def _size_title(size: SizeColumn) -> str:
+    return {"params": "Parameters $N$", "params_total": "Parameters $N$", "flops": "FLOPs $N$"}[size]
+
+
+def _unit_of_size(fit: FitResult) -> str:
+    return {"params": "parameters", "params_total": "parameters", "flops": "FLOPs"}[fit.provenance.size]
+
+
+def _nearest(values: Floats, wanted: float) -> float:
+    """The value closest to ``wanted``: sizes went through a logarithm and back."""
+    return float(values[np.abs(values - wanted).argmin()])
+
+
+def _symmetric_limits(values: Floats) -> tuple[float, float]:
+    """Limits about 0 that hold all but the outermost 1% of the values."""
+    reach = 1.25 * max(float(np.quantile(np.abs(values), 0.99)), 1e-3)
+    return -reach, reach
+
+
+def _share(value: float) -> str:
+    return f"1/{1 / value:.0f}" if value > 0 and np.isclose(1 / value, round(1 / value)) else f"{value:g}"
