@@ -55,6 +55,293 @@ def write_json(path: Path | None, value: dict[str, Any]) -> None:
         ) from error
 
 
+DeviceOption = Annotated[
+    str, typer.Option(metavar="auto|cpu|cuda", help="auto is cuda where there is one, else cpu.")
+]
+MnistOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of MNIST's four files; default: RLSCALE_MNIST_DIR, then data/mnist."),
+]
+AddressOption = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Ray cluster to run on; default: Ray on this machine.")
+]
+
+
+@app.command()
+def train(
+    config_path: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The run's config.")],
+    store: StoreOption,
+    sweep: Annotated[str, typer.Option(help="Name under which the store keeps the run.")] = "single",
+    device: DeviceOption = "auto",
+    mnist_dir: MnistOption = None,
+) -> None:
+    """Train one agent, or go on with it from its last checkpoint."""
+    import os
+    import signal
+    import socket
+    import threading
+
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from scaling.config import load_run_config
+    from scaling.train import check_task_data, provenance, resolve_device, run_columns
+    from scaling.train import train as train_run
+    from sweeps.plan import duration
+    from sweeps.store import RunStore
+
+    config = load_run_config(config_path)
+    device = resolve_device(device)
+    check_task_data(config.task, mnist_dir)
+    columns = run_columns(config)
+    opened = RunStore(store, create=True)
+    record = opened.read_run(sweep, config.run_id)
+    if record is not None and record.status == "done":
+        console.print(f"Run {config.run_id} is done already in {store}.", highlight=False)
+        return
+    writer = opened.claim(
+        sweep,
+        config.run_id,
+        config=config.model_dump(mode="json"),
+        columns=columns,
+        provenance=provenance(device),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+    )
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    bar = Progress(
+        TextColumn("{task.percentage:>3.0f}%"),
+        BarColumn(),
+        TextColumn("{task.completed:,} of {task.total:,} interactions  {task.fields[speed]}"),
+        console=console,
+    )
+    console.print(
+        f"Run {config.run_id}: {config.task}, {columns['num_params']:,} parameters, on {device}.",
+        highlight=False,
+    )
+    with bar:
+        shown = bar.add_task("", total=config.interactions, speed="")
+
+        def on_progress(interactions: int, wall_seconds: float) -> None:
+            rate = interactions / wall_seconds if wall_seconds > 0 else 0.0
+            left = max(0, config.interactions - interactions) / rate if rate else None
+            speed = f"{rate:,.0f}/s, {duration(left)} left" if rate else ""
+            bar.update(shown, completed=min(interactions, config.interactions), speed=speed)
+
+        status = train_run(
+            config,
+            writer,
+            device=device,
+            mnist_dir=mnist_dir,
+            on_progress=on_progress,
+            should_stop=stop.is_set,
+        )
+    ending = "done" if status == "done" else "stopped; run the same command again to go on"
+    console.print(f"Run {config.run_id} is {ending}.", highlight=False)
+
+
+@sweep_app.command("plan")
+def sweep_plan(
+    spec_path: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The sweep's spec.")],
+    estimate: Annotated[
+        bool, typer.Option(help="Time a few iterations of each size on this machine.")
+    ] = True,
+    json_path: JsonOption = None,
+) -> None:
+    """Say what a sweep would do; nothing starts."""
+    from scaling.train import estimate_rate, run_columns
+    from sweeps.display import plan_table
+    from sweeps.plan import duration, plan_sizes
+    from sweeps.spec import expand, load_spec
+
+    spec = load_spec(spec_path)
+    configs = expand(spec, source=str(spec_path))
+    seconds_of = (lambda config: config.interactions / estimate_rate(config)) if estimate else None
+    sizes = plan_sizes(configs, run_columns, seconds_of)
+    total_runs = sum(size.num_runs for size in sizes)
+    interactions = sum(size.num_runs * size.config.interactions for size in sizes)
+    flops = sum(size.num_runs * size.flops for size in sizes)
+    seconds = sum(size.num_runs * size.seconds for size in sizes if size.seconds) if estimate else None
+    console.print(plan_table(sizes))
+    console.print(
+        f"{spec.name}: {total_runs} runs, {interactions:,} interactions, {flops:.2e} FLOP"
+        + (f", {duration(seconds)} of one slot like this machine's." if estimate else "."),
+        highlight=False,
+    )
+    write_json(
+        json_path,
+        {
+            "sweep": spec.name,
+            "runs": total_runs,
+            "interactions": interactions,
+            "flops": flops,
+            "slot_seconds": seconds,
+            "sizes": [
+                {
+                    **size.columns,
+                    "interactions": size.config.interactions,
+                    "runs": size.num_runs,
+                    "flops": size.flops,
+                    "seconds": size.seconds,
+                }
+                for size in sizes
+            ],
+        },
+    )
+
+
+@sweep_app.command("run")
+def sweep_run(
+    spec_path: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The sweep's spec.")],
+    store: StoreOption,
+    address: AddressOption = None,
+    device: DeviceOption = "auto",
+    mnist_dir: MnistOption = None,
+) -> None:
+    """Run a sweep; run again, it does only what is missing."""
+    from sweeps.launch import run_sweep
+    from sweeps.spec import load_spec
+    from sweeps.store import RunStore
+
+    spec = load_spec(spec_path)
+    opened = RunStore(store, create=True)
+
+    def go(**callbacks: Any) -> Any:
+        return run_sweep(
+            spec,
+            opened,
+            source=str(spec_path),
+            address=address,
+            device=device,
+            mnist_dir=mnist_dir,
+            **callbacks,
+        )
+
+    _watch(go, opened, spec.name)
+
+
+@sweep_app.command("retry")
+def sweep_retry(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="The run store.")],
+    sweep: SweepOption = None,
+    address: AddressOption = None,
+    device: DeviceOption = "auto",
+    mnist_dir: MnistOption = None,
+) -> None:
+    """Run the failed runs again, and only those."""
+    from sweeps.launch import retry_failed
+    from sweeps.store import RunStore
+
+    opened = RunStore(store)
+    for name in opened.select(sweep):
+
+        def go(name: str = name, **callbacks: Any) -> Any:
+            return retry_failed(
+                opened, name, address=address, device=device, mnist_dir=mnist_dir, **callbacks
+            )
+
+        _watch(go, opened, name)
+
+
+@sweep_app.command("status")
+def sweep_status(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="The run store.")],
+    sweep: SweepOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Show what is wanted, done, running and failed, with the reasons."""
+    from sweeps.display import status_json, status_table
+    from sweeps.plan import sweep_status as statuses_of
+    from sweeps.store import RunStore
+
+    opened = RunStore(store)
+    sweeps = {name: statuses_of(opened, name) for name in opened.select(sweep)}
+    if not sweeps:
+        console.print(f"{store} holds no sweeps yet.")
+    for name, statuses in sweeps.items():
+        console.print(status_table(name, statuses))
+    write_json(json_path, {"sweeps": [status_json(name, s) for name, s in sweeps.items()]})
+
+
+def _watch(go: Any, store: Any, sweep: str) -> None:
+    """Run ``go`` with the live view; exit with 1 if a run failed."""
+    from sweeps.display import SweepView
+
+    with SweepView(console, store, sweep) as view:
+
+        def on_start(missing: int, done: int, failed: int) -> None:
+            console.print(
+                f"{sweep}: {missing} runs to do, {done} done before"
+                + (f", {failed} failed before (see: rlscale sweep retry)" if failed else "")
+                + ".",
+                highlight=False,
+            )
+
+        def on_event(event: Any) -> None:
+            if event.kind == "died":
+                view.died(event.run_id, event.message)
+            else:
+                view.ended(event.run_id, event.message)
+
+        outcome = go(on_start=on_start, on_event=on_event, on_poll=view.poll)
+    failed = outcome.ended["failed"] + len(outcome.failed_before)
+    done = outcome.ended["done"] + outcome.done_before
+    rest = {name: n for name, n in outcome.ended.items() if n and name in ("stopped", "superseded")}
+    console.print(
+        f"{sweep}: {done} done, {failed} failed" + "".join(f", {n} {name}" for name, n in rest.items()) + ".",
+        highlight=False,
+    )
+    if failed:
+        raise typer.Exit(1)
+
+
+@curves_app.command("show")
+def curves_show(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="The run store.")],
+    sweep: SweepOption = None,
+) -> None:
+    """List the curves of a store: sizes, lengths, rows and last returns."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from sweeps.store import RunStore
+
+    opened = RunStore(store)
+    table = Table()
+    for name in ("sweep", "run", "task", "N", "seed", "status", "rows", "interactions", "last return"):
+        table.add_column(name, overflow="fold")
+    for record in opened.runs(sweep):
+        curve = opened.read_curve(record.sweep, record.run_id)
+        returns = curve.column("return_mean").drop_null()
+        columns = record.columns
+        table.add_row(
+            Text(record.sweep),
+            Text(record.run_id),
+            Text(str(columns.get("task") or "")),
+            f"{columns.get('num_params') or 0:,}",
+            str(columns.get("seed", "")),
+            record.status,
+            str(curve.num_rows),
+            f"{curve['interactions'][-1].as_py():,}" if curve.num_rows else "0",
+            f"{returns[-1].as_py():.4g}" if len(returns) else "none",
+        )
+    console.print(table)
+
+
+@curves_app.command("export")
+def curves_export(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="The run store.")],
+    out: Annotated[Path, typer.Option(metavar="F.parquet", help="The file to write.")],
+    sweep: SweepOption = None,
+) -> None:
+    """Write all curves into one tidy Parquet file, run columns beside each row."""
+    from sweeps.store import RunStore
+
+    rows = RunStore(store).export(out, sweep)
+    console.print(f"Wrote {rows:,} rows to {out}.", highlight=False)
+
+
 @app.command()
 def fit(
     source: Annotated[
@@ -135,8 +422,20 @@ def main() -> None:
     try:
         app()
     except RlscaleError as error:
-        Console(stderr=True, soft_wrap=True).print(f"rlscale: {error}", markup=False, highlight=False)
+        _complain(str(error))
         sys.exit(error.exit_status)
+    except ModuleNotFoundError as error:
+        extra = {"torch": "train", "gymnasium": "train", "sklearn": "train", "ray": "sweeps"}.get(
+            str(error.name).split(".")[0]
+        )
+        if extra is None:
+            raise
+        _complain(f"This command needs {error.name}; install it with: pip install 'rlscale[{extra}]'")
+        sys.exit(2)
+
+
+def _complain(sentence: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"rlscale: {sentence}", markup=False, highlight=False)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,10 @@ from scaling.agents.ppo import PPO
 from scaling.agents.rollout import collect_bandit
 from scaling.config import RunConfig
 from scaling.curve import CurveRecorder
-from scaling.envs.registry import make_task
+from scaling.envs.bandit import DigitBandit
+from scaling.envs.digits import DigitImages, find_mnist
+from scaling.envs.interface import Bandit
+from scaling.envs.registry import NUM_ACTIONS, make_task, observation_shape
 from scaling.errors import InputError, LeaseLost, NonFiniteLoss
 from scaling.models.families import build_actor_critic, step_size
 from scaling.models.sizing import sizes_of
@@ -50,11 +53,18 @@ class Run:
         InputError: if the task's data or the device cannot be had, or the width is too small.
     """
 
-    def __init__(self, config: RunConfig, *, device: str = "cpu", mnist_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        device: str = "cpu",
+        mnist_dir: Path | None = None,
+        task: Bandit | None = None,
+    ) -> None:
         self.config = config
         self.device = torch.device(device)
         torch.set_num_threads(config.threads)
-        self.task = make_task(config.task, mnist_dir=mnist_dir)
+        self.task = task or make_task(config.task, mnist_dir=mnist_dir)
         init, contexts, actions, batches = np.random.SeedSequence(config.seed).spawn(4)
         generator = torch.Generator().manual_seed(int(init.generate_state(1)[0]))
         model = build_actor_critic(
@@ -224,6 +234,28 @@ def resolve_device(name: str) -> str:
     if name == "cuda" and not available:
         raise InputError("--device cuda: torch finds no CUDA GPU here; use --device cpu or auto.")
     return "cuda" if name != "cpu" and available else "cpu"
+
+
+def check_task_data(task: str, mnist_dir: Path | None = None) -> None:
+    """Make sure that a task's data is at hand, downloading it if need be.
+
+    Raises:
+        InputError: if it cannot be had.
+    """
+    if task == "mnist-bandit":
+        find_mnist(mnist_dir)
+
+
+def estimate_rate(config: RunConfig, *, iterations: int = 2) -> float:
+    """Interactions per second on this machine, from a few iterations on blank images."""
+    _, height, width = observation_shape(config.task)
+    blank = DigitImages(np.zeros((NUM_ACTIONS, height, width), np.uint8), np.arange(NUM_ACTIONS))
+    run = Run(config, task=DigitBandit(blank))
+    run.iterate()  # the first one allocates
+    before, started = run.wall_seconds, run.interactions
+    for _ in range(iterations):
+        run.iterate()
+    return (run.interactions - started) / (run.wall_seconds - before)
 
 
 def run_columns(config: RunConfig) -> dict[str, Any]:

@@ -120,7 +120,7 @@ class RunStore:
 
     def runs(self, sweep: str | None = None) -> Iterator[RunRecord]:
         """The records of all runs, or those of one sweep."""
-        for name in self._select(sweep):
+        for name in self.select(sweep):
             for run_id in self.run_ids(name):
                 record = self.read_run(name, run_id)
                 if record is not None:
@@ -289,7 +289,12 @@ class RunStore:
     def _run_dir(self, sweep: str, run_id: str) -> str:
         return f"{self._sweep_dir(sweep)}/run={check_name(run_id, 'run_id')}"
 
-    def _select(self, sweep: str | None) -> list[str]:
+    def select(self, sweep: str | None) -> list[str]:
+        """``[sweep]``, or the names of all sweeps if None.
+
+        Raises:
+            InputError: if there is no sweep of that name.
+        """
         names = self.sweeps()
         if sweep is None:
             return names

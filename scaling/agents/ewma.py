@@ -32,7 +32,7 @@ class EwmaModel:
         """Take the source's current weights in, with ``decay`` or the one given at creation."""
         d = self._decay if decay is None else decay
         total = d * self.weight + 1.0
-        averages = list(self.network.parameters())
+        averages: list[torch.Tensor] = list(self.network.parameters())
         with torch.no_grad():
             torch._foreach_lerp_(averages, [p.detach() for p in self._source.parameters()], 1.0 / total)
         self.weight = total

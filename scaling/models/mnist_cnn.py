@@ -84,7 +84,7 @@ class MnistCnn(nn.Module):
         self.head = normed(nn.Linear(shape.dense, num_outputs), HEAD_SCALE, generator)
         # Same arithmetic, faster order in memory: 2x at width 1; with few channels it is slower.
         if first >= 4:
-            self.to(memory_format=torch.channels_last)
+            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
         x = observation.to(torch.float32) / 255

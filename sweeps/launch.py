@@ -1,0 +1,124 @@
+"""From a spec and a store to finished runs: what ``rlscale sweep run`` and ``retry`` do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scaling.config import RunConfig, run_config
+from scaling.errors import InputError
+from scaling.train import check_task_data, resolve_device, run_columns
+from sweeps.plan import to_do
+from sweeps.ray_runner import Job, Outcome, RunEvent, run_jobs
+from sweeps.spec import Resources, SweepSpec, expand, parse_spec
+from sweeps.store import RunRecord, RunStore
+
+
+@dataclass(frozen=True)
+class SweepOutcome:
+    """What a call of ``run_sweep`` did: runs that were done before, and how the others ended."""
+
+    done_before: int
+    failed_before: list[RunRecord]
+    ended: dict[Outcome, int]
+
+
+def run_sweep(
+    spec: SweepSpec,
+    store: RunStore,
+    *,
+    source: str = "the spec",
+    address: str | None = None,
+    device: str = "auto",
+    mnist_dir: Path | None = None,
+    on_start: Callable[[int, int, int], None] = lambda missing, done, failed: None,
+    on_event: Callable[[RunEvent], None] = lambda event: None,
+    on_poll: Callable[[], None] = lambda: None,
+) -> SweepOutcome:
+    """Do what is missing of a sweep. Done runs are left alone; failed ones wait for ``retry``.
+
+    The spec is kept in the store as what is wanted now; runs of an earlier spec stay.
+
+    Raises:
+        InputError: if the spec, the task's data, the device or the cluster does not fit.
+    """
+    configs = expand(spec, source=source)
+    missing, failed = to_do(configs, store, spec.name)
+    device = _check(missing, device, mnist_dir)
+    store.write_spec(spec.name, spec.model_dump(mode="json"))
+    on_start(len(missing), len(configs) - len(missing) - len(failed), len(failed))
+    ended = _run(missing, store, spec.name, spec.resources, address, device, mnist_dir, on_event, on_poll)
+    return SweepOutcome(len(configs) - len(missing) - len(failed), failed, ended)
+
+
+def retry_failed(
+    store: RunStore,
+    sweep: str,
+    *,
+    address: str | None = None,
+    device: str = "auto",
+    mnist_dir: Path | None = None,
+    on_start: Callable[[int, int, int], None] = lambda missing, done, failed: None,
+    on_event: Callable[[RunEvent], None] = lambda event: None,
+    on_poll: Callable[[], None] = lambda: None,
+) -> SweepOutcome:
+    """Do the failed runs of a sweep again, from their last checkpoints.
+
+    Raises:
+        InputError: see ``run_sweep``.
+    """
+    records = [record for record in store.runs(sweep) if record.status == "failed"]
+    configs = [run_config(record.config, source=f"run {record.run_id}") for record in records]
+    stored = store.read_spec(sweep)
+    resources = parse_spec(stored, source=f"the stored spec of {sweep}").resources if stored else Resources()
+    device = _check(configs, device, mnist_dir)
+    on_start(len(configs), 0, 0)
+    ended = _run(configs, store, sweep, resources, address, device, mnist_dir, on_event, on_poll)
+    return SweepOutcome(0, [], ended)
+
+
+def _check(configs: Sequence[RunConfig], device: str, mnist_dir: Path | None) -> str:
+    """Fail before any worker starts if its device or data cannot be had."""
+    for task in {config.task for config in configs}:
+        check_task_data(task, mnist_dir)
+    return resolve_device(device)
+
+
+def _run(
+    configs: Sequence[RunConfig],
+    store: RunStore,
+    sweep: str,
+    resources: Resources,
+    address: str | None,
+    device: str,
+    mnist_dir: Path | None,
+    on_event: Callable[[RunEvent], None],
+    on_poll: Callable[[], None],
+) -> dict[Outcome, int]:
+    if not configs:
+        return {"done": 0, "failed": 0, "stopped": 0, "superseded": 0}
+    if device == "cuda" and not resources.num_gpus:
+        raise InputError(
+            "The sweep would run on CUDA, but its spec gives runs no GPU; "
+            "set resources.num_gpus (a fraction is fine), or use --device cpu."
+        )
+    columns = {}
+    jobs = []
+    for config in configs:
+        # Sizes do not depend on the seed, and measuring them builds the networks.
+        key = config.model_copy(update={"seed": 0}).run_id
+        if key not in columns:
+            columns[key] = run_columns(config)
+        jobs.append(Job(config, {**columns[key], "seed": config.seed}))
+    return run_jobs(
+        jobs,
+        store=store.location if "://" in store.location else str(Path(store.location).resolve()),
+        sweep=sweep,
+        resources=resources,
+        address=address,
+        device=device,
+        mnist_dir=mnist_dir.resolve() if mnist_dir else None,
+        on_event=on_event,
+        on_poll=on_poll,
+    )

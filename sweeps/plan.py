@@ -1,0 +1,142 @@
+"""What a sweep would do and what it has done: counts, costs and progress, from spec and store."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from scaling.config import RunConfig
+from sweeps.spec import expand, parse_spec
+from sweeps.store import RunRecord, RunStore, Status
+
+
+@dataclass(frozen=True)
+class PlannedSize:
+    """Runs of a sweep that share model and length.
+
+    ``seconds`` is the estimated time of one of them on one slot, None if it was not timed.
+    """
+
+    config: RunConfig
+    columns: dict[str, Any]
+    num_runs: int
+    flops: float
+    seconds: float | None
+
+
+def plan_sizes(
+    configs: Sequence[RunConfig],
+    columns_of: Callable[[RunConfig], dict[str, Any]],
+    seconds_of: Callable[[RunConfig], float] | None = None,
+) -> list[PlannedSize]:
+    """Runs grouped by everything but the seed, with their cost."""
+    groups: dict[str, list[RunConfig]] = {}
+    for config in configs:
+        groups.setdefault(config.model_copy(update={"seed": 0}).run_id, []).append(config)
+    planned = []
+    for members in groups.values():
+        first = members[0]
+        columns = columns_of(first)
+        planned.append(
+            PlannedSize(
+                config=first,
+                columns=columns,
+                num_runs=len(members),
+                flops=columns["flops_per_interaction"] * first.interactions,
+                seconds=seconds_of(first) if seconds_of else None,
+            )
+        )
+    return planned
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """One run's place in a sweep; ``record`` is None if nothing is stored of it yet."""
+
+    run_id: str
+    status: Status
+    config: dict[str, Any]
+    record: RunRecord | None
+
+    @property
+    def share(self) -> float:
+        """Part of the interactions that is stored, 0..1."""
+        if self.status == "done":
+            return 1.0
+        wanted = int(self.config.get("interactions", 0))
+        return min(1.0, self.record.interactions / wanted) if self.record and wanted else 0.0
+
+    @property
+    def rate(self) -> float | None:
+        """Interactions per second of training so far."""
+        if self.record is None or self.record.wall_seconds <= 0:
+            return None
+        return self.record.interactions / self.record.wall_seconds
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the rate so far; None if nothing is known."""
+        if self.rate is None or self.record is None:
+            return None
+        return (int(self.config["interactions"]) - self.record.interactions) / self.rate
+
+    @property
+    def seconds_since_update(self) -> float | None:
+        """How long ago the store last heard of the run."""
+        if self.record is None or not self.record.updated:
+            return None
+        return (datetime.now(UTC) - datetime.fromisoformat(self.record.updated)).total_seconds()
+
+
+def sweep_status(store: RunStore, sweep: str) -> list[RunStatus]:
+    """Every run of the sweep: those its spec wants and any others that are stored."""
+    records = {record.run_id: record for record in store.runs(sweep)}
+    statuses: dict[str, RunStatus] = {}
+    spec = store.read_spec(sweep)
+    if spec is not None:
+        for config in expand(parse_spec(spec, source=f"the stored spec of {sweep}")):
+            statuses[config.run_id] = RunStatus(config.run_id, "wanted", config.model_dump(mode="json"), None)
+    for run_id, record in records.items():
+        statuses[run_id] = RunStatus(run_id, record.status, record.config, record)
+    return list(statuses.values())
+
+
+def counts(statuses: Sequence[RunStatus]) -> dict[str, int]:
+    """Number of runs by status; ``total`` is all of them."""
+    result = {"total": len(statuses), "done": 0, "running": 0, "failed": 0, "stopped": 0, "wanted": 0}
+    for status in statuses:
+        result[status.status] += 1
+    return result
+
+
+def to_do(
+    configs: Sequence[RunConfig], store: RunStore, sweep: str
+) -> tuple[list[RunConfig], list[RunRecord]]:
+    """(runs that are missing, runs that failed earlier): done ones are in neither.
+
+    A run that is marked running is missing too: its worker is gone or, should it live on,
+    loses its lease to the new attempt.
+    """
+    missing, failed = [], []
+    for config in configs:
+        record = store.read_run(sweep, config.run_id)
+        if record is None or record.status not in ("done", "failed"):
+            missing.append(config)
+        elif record.status == "failed":
+            failed.append(record)
+    return missing, failed
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time for people: 12 s, 3 min 20 s, 5 h 10 min; '?' if unknown."""
+    if seconds is None or not math.isfinite(seconds):
+        return "?"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

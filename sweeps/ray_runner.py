@@ -1,0 +1,237 @@
+"""Many runs on Ray: core tasks and one driver. The only module that imports Ray.
+
+The store alone decides what is done. The driver submits what is missing, largest first,
+and submits again what died: the worker's claim on the run makes any earlier attempt, dead
+or alive, unable to write. A worker killed at any moment costs at most the work since its
+last checkpoint, and so does the driver, which keeps nothing that the store does not hold.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+# Read by Ray when it is imported.
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+
+import ray
+from ray import exceptions as ray_exceptions
+
+from scaling.config import RunConfig
+from scaling.errors import InputError, LeaseLost, NonFiniteLoss
+from sweeps.spec import Resources
+from sweeps.store import RunStore
+
+_OBJECT_STORE_BYTES = 128 * 1024**2  # results are a few words; Ray's default takes 30% of memory
+_POLL_SECONDS = 0.5
+
+Outcome = Literal["done", "failed", "stopped", "superseded"]
+
+
+@dataclass(frozen=True)
+class RunEvent:
+    """Something that happened to a run: it ended, or its worker died and it goes on."""
+
+    run_id: str
+    kind: Literal["ended", "died"]
+    outcome: Outcome | None
+    message: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to do, with the columns that the store keeps beside its curve."""
+
+    config: RunConfig
+    columns: dict[str, Any]
+
+    @property
+    def flops(self) -> float:
+        return float(self.columns["flops_per_interaction"]) * self.config.interactions
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    *,
+    store: str,
+    sweep: str,
+    resources: Resources,
+    address: str | None = None,
+    device: str = "cpu",
+    mnist_dir: Path | None = None,
+    on_event: Callable[[RunEvent], None] = lambda event: None,
+    on_poll: Callable[[], None] = lambda: None,
+) -> dict[Outcome, int]:
+    """Do all jobs and return how many ended in which way.
+
+    ``store`` must mean the same place on every node. Without ``address`` a Ray on this
+    machine is started and stopped again.
+
+    Raises:
+        InputError: if the cluster cannot be reached or can never hold one run.
+    """
+    _connect(address)
+    try:
+        return _Driver(jobs, store, sweep, resources, device, mnist_dir, on_event, on_poll).work()
+    finally:
+        ray.shutdown()
+
+
+class _Driver:
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        store: str,
+        sweep: str,
+        resources: Resources,
+        device: str,
+        mnist_dir: Path | None,
+        on_event: Callable[[RunEvent], None],
+        on_poll: Callable[[], None],
+    ) -> None:
+        self._store, self._sweep, self._resources = store, sweep, resources
+        self._device, self._mnist_dir = device, mnist_dir
+        self._on_event, self._on_poll = on_event, on_poll
+        # Largest first: a long run begun last would leave the other slots idle.
+        self._waiting = sorted(jobs, key=lambda job: job.flops, reverse=True)
+        self._flying: dict[ray.ObjectRef, Job] = {}
+        self._deaths: dict[str, int] = {}
+        self._ended: dict[Outcome, int] = {"done": 0, "failed": 0, "stopped": 0, "superseded": 0}
+
+    def work(self) -> dict[Outcome, int]:
+        while self._waiting or self._flying:
+            while self._waiting and len(self._flying) < 2 * self._slots(self._waiting[0]):
+                self._submit(self._waiting.pop(0))
+            ready, _ = ray.wait(list(self._flying), timeout=_POLL_SECONDS)
+            for reference in ready:
+                self._collect(self._flying.pop(reference), reference)
+            self._on_poll()
+        return self._ended
+
+    def _slots(self, job: Job) -> int:
+        """Runs of this kind that the cluster can hold at once."""
+        total = ray.cluster_resources()
+        cpus = self._cpus(job)
+        slots = int(total.get("CPU", 0) // cpus)
+        if self._resources.num_gpus:
+            slots = min(slots, int(total.get("GPU", 0) // self._resources.num_gpus))
+        if slots == 0:
+            raise InputError(
+                f"A run asks for {cpus:g} CPUs and {self._resources.num_gpus:g} GPUs, but the cluster has "
+                f"{total.get('CPU', 0):g} and {total.get('GPU', 0):g}; change 'resources' or 'threads'."
+            )
+        return slots
+
+    def _cpus(self, job: Job) -> float:
+        return self._resources.num_cpus or float(job.config.threads)
+
+    def _submit(self, job: Job) -> None:
+        task = _train_remotely.options(num_cpus=self._cpus(job), num_gpus=self._resources.num_gpus)
+        reference = task.remote(
+            self._store,
+            self._sweep,
+            job.config.model_dump(mode="json"),
+            job.columns,
+            self._device,
+            str(self._mnist_dir) if self._mnist_dir else None,
+        )
+        self._flying[reference] = job
+
+    def _collect(self, job: Job, reference: ray.ObjectRef) -> None:
+        run_id = job.config.run_id
+        try:
+            outcome, message = ray.get(reference)
+        except (ray_exceptions.NodeDiedError, ray_exceptions.RayError) as error:
+            outcome, message = self._after_death(job, error)
+            if outcome is None:
+                self._on_event(RunEvent(run_id, "died", None, message))
+                self._waiting.insert(0, job)
+                return
+        self._ended[outcome] += 1
+        self._on_event(RunEvent(run_id, "ended", outcome, message))
+
+    def _after_death(self, job: Job, error: Exception) -> tuple[Outcome | None, str]:
+        """Whether the run goes on (None) or has failed, and why."""
+        run_id = job.config.run_id
+        if isinstance(error, ray_exceptions.RayTaskError):  # our code raised: doing it again would too
+            return self._give_up(run_id, f"{type(error.cause).__name__}: {error.cause}")
+        if isinstance(error, ray_exceptions.NodeDiedError):  # never the run's fault
+            return None, "its node died"
+        self._deaths[run_id] = self._deaths.get(run_id, 0) + 1
+        out_of_memory = isinstance(error, ray_exceptions.OutOfMemoryError)
+        cause = "ran out of memory" if out_of_memory else "was killed"
+        if self._deaths[run_id] > self._resources.max_deaths:
+            return self._give_up(run_id, f"its worker {cause} {self._deaths[run_id]} times")
+        return None, f"its worker {cause}"
+
+    def _give_up(self, run_id: str, reason: str) -> tuple[Outcome, str]:
+        store = RunStore(self._store)
+        record = store.read_run(self._sweep, run_id)
+        if record is not None:
+            store.mark(record, "failed", reason)
+        return "failed", reason
+
+
+def _connect(address: str | None) -> None:
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        if address is not None:
+            ray.init(address=address, **quiet)
+            return
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            **quiet,
+        )
+    except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
+        where = f"the Ray cluster at {address}" if address else "a local Ray"
+        problem = " ".join(str(error).split())[:300]
+        raise InputError(f"{where} cannot be reached or started: {problem}") from error
+
+
+@ray.remote(max_retries=0, scheduling_strategy="SPREAD")
+def _train_remotely(
+    store: str,
+    sweep: str,
+    config: dict[str, Any],
+    columns: dict[str, Any],
+    device: str,
+    mnist_dir: str | None,
+) -> tuple[Outcome, str]:
+    """One attempt at one run, on a worker. Returns how it ended; what it measured is in the store."""
+    from scaling.train import provenance, resolve_device, train
+
+    stop = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        # `ray job stop` and preemption send SIGTERM: store everything, then end.
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    run = RunConfig.model_validate(config)
+    record = RunStore(store).read_run(sweep, run.run_id)
+    if record is not None and record.status == "done":
+        return "done", "it was done already"
+    try:
+        device = resolve_device(device)
+        writer = RunStore(store).claim(
+            sweep,
+            run.run_id,
+            config=config,
+            columns=columns,
+            provenance=provenance(device),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+        )
+        folder = Path(mnist_dir) if mnist_dir else None
+        status = train(run, writer, device=device, mnist_dir=folder, should_stop=stop.is_set)
+        return ("done" if status == "done" else "stopped"), ""
+    except LeaseLost as error:
+        return "superseded", str(error)
+    except (NonFiniteLoss, InputError) as error:
+        return "failed", str(error)

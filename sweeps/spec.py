@@ -1,0 +1,136 @@
+"""Sweep specs: a base config and axes, expanded into run configs. Pure data, no Ray.
+
+    name: mnist-width
+    base: {task: mnist-bandit, interactions: 1000000}
+    axes:
+      width: [0.25, 0.5, 1]            # each axis alone: the grid is their product
+      seed: [0, 1, 2]
+
+Axes given as a list may hold several names each, whose values then go together, so that
+each size can have a length of its own:
+
+    axes:
+      - {width: [0.25, 0.5, 1], interactions: [4000000, 2000000, 1000000]}
+      - {seed: [0, 1, 2]}
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from scaling.config import ALIASES, Frozen, RunConfig, load_yaml, run_config, validated
+from scaling.errors import InputError
+from sweeps.store import check_name
+
+AxisGroup = dict[str, list[Any]]
+
+
+class Resources(Frozen):
+    """What one run asks of Ray, and how often it may die before it counts as failed."""
+
+    num_cpus: float | None = Field(None, gt=0, description="default: the run's threads")
+    num_gpus: float = Field(0.0, ge=0)
+    max_deaths: int = Field(3, ge=0, description="deaths of a worker that are forgiven; a node's always are")
+
+
+class SweepSpec(Frozen):
+    """A sweep as its YAML file gives it."""
+
+    name: str
+    base: dict[str, Any]
+    axes: tuple[AxisGroup, ...]
+    resources: Resources = Resources()
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_folder(cls, name: str) -> str:
+        try:
+            return check_name(name, "sweep name")
+        except InputError as error:
+            raise ValueError(str(error).rstrip(".")) from error
+
+    @field_validator("axes", mode="before")
+    @classmethod
+    def _each_axis_alone(cls, axes: Any) -> Any:
+        return [{name: values} for name, values in axes.items()] if isinstance(axes, dict) else axes
+
+
+def load_spec(path: Path) -> SweepSpec:
+    """Read a sweep spec.
+
+    Raises:
+        InputError: naming the file, field and remedy.
+    """
+    return parse_spec(load_yaml(path), source=str(path))
+
+
+def parse_spec(values: Mapping[str, Any], *, source: str) -> SweepSpec:
+    """Validate a spec's values, its axes included; see ``load_spec``."""
+    spec = validated(SweepSpec, values, source=source)
+    names = [name for group in spec.axes for name in group]
+    paths = [_path(name) for name in names]
+    for name, path in zip(names, paths, strict=True):
+        if paths.count(path) > 1:
+            raise InputError(f"{source}: the axis {name!r} is given twice; merge its values.")
+    for group in spec.axes:
+        for name, values_ in group.items():
+            if not values_:
+                raise InputError(f"{source}: the axis {name!r} is empty; give it values or remove it.")
+        lengths = {name: len(values_) for name, values_ in group.items()}
+        if len(set(lengths.values())) > 1:
+            listed = ", ".join(f"{name} has {count}" for name, count in lengths.items())
+            raise InputError(
+                f"{source}: axes that go together need equally many values, but {listed}; "
+                f"or make them axes of their own."
+            )
+    return spec
+
+
+def expand(spec: SweepSpec, *, source: str = "the spec") -> tuple[RunConfig, ...]:
+    """All run configs of a spec, in the order of its axes.
+
+    Raises:
+        InputError: if a value does not fit the config, or two points of the grid are one run.
+    """
+    configs: dict[str, RunConfig] = {}
+    points = [
+        [dict(zip(group, row, strict=True)) for row in zip(*group.values(), strict=True)]
+        for group in spec.axes
+    ]
+    for combination in itertools.product(*points):
+        point = {name: value for part in combination for name, value in part.items()}
+        values = _with(spec.base, point)
+        listed = ", ".join(f"{name}={value}" for name, value in point.items())
+        config = run_config(values, source=f"{source} ({listed})" if listed else source)
+        if config.run_id in configs:
+            raise InputError(f"{source}: two points of the grid are the same run ({listed}); remove one.")
+        configs[config.run_id] = config
+    return tuple(configs.values())
+
+
+def _with(base: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
+    values = _copied(base)
+    for name, value in point.items():
+        *parents, last = _path(name).split(".")
+        place = values
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise InputError(
+                    f"The axis {name!r} leads through {parent!r}, which is not a group of fields."
+                )
+        place[last] = value
+    return values
+
+
+def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: _copied(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+
+
+def _path(name: str) -> str:
+    return ALIASES.get(name, name)
