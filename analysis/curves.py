@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from analysis.result import SizeColumn
 from scaling.errors import InputError
 from sweeps.schema import RUN_COLUMNS
-from sweeps.store import RunStore, read_parquet_frame
+from sweeps.store import RunRecord, RunStore, read_parquet_frame
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -86,6 +86,33 @@ class Curves:
         return Curves(**{**self.__dict__, "returns": np.asarray(returns, float)})
 
 
+@dataclass(frozen=True)
+class StoreRecord:
+    """What a store knows of its curves.
+
+    Attributes:
+        specs: the spec of each sweep that has one, as last submitted.
+        runs: the records of all runs, whatever their status.
+    """
+
+    specs: dict[str, dict[str, Any]]
+    runs: tuple[RunRecord, ...]
+
+
+def read_store_record(source: str | Path, *, sweep: str | None = None) -> StoreRecord | None:
+    """Specs and runs of a store, or of one sweep of it; None if ``source`` is a file.
+
+    Raises:
+        InputError: if the store cannot be read.
+    """
+    if not _is_store(str(source)):
+        return None
+    store = RunStore(source)
+    runs = tuple(store.runs(sweep))
+    specs = {name: store.read_spec(name) for name in sorted({run.sweep for run in runs})}
+    return StoreRecord({name: spec for name, spec in specs.items() if spec is not None}, runs)
+
+
 def load_curves(
     source: str | Path,
     *,
@@ -112,7 +139,7 @@ def load_curves(
         raise InputError(f"size is {size!r}: choose one of {', '.join(get_args(SizeColumn))}.")
     name = str(source)
     notes: list[str] = []
-    if "://" in name or Path(name).is_dir():
+    if _is_store(name):
         if columns:
             raise InputError(f"{name} is a store, whose columns have fixed names; leave out the renaming.")
         frame = _read_store(name, sweep, notes)
@@ -196,6 +223,10 @@ def require_sizes(curves: Curves) -> None:
 
 
 # -- reading ----------------------------------------------------------------------
+
+
+def _is_store(source: str) -> bool:
+    return "://" in source or Path(source).is_dir()
 
 
 def _read_store(location: str, sweep: str | None, notes: list[str]) -> pd.DataFrame:
