@@ -165,18 +165,22 @@ def _significant(value: float, digits: int) -> str:
 
 
 def log_ticks(axis: Axis, *, counts: bool = False) -> None:
-    """Ticks of a logarithmic axis: decades, or 1, 2, 5 if it spans less than two of them.
+    """Ticks of a logarithmic axis: decades; 1 and 3 below two decades; 1, 2, 5 below one.
 
     Args:
         axis: x or y axis whose view limits are final.
         counts: write 10k and 1M for 10⁴ and 10⁶.
     """
     low, high = sorted(axis.get_view_interval())
-    narrow = np.log10(high / low) < 2
+    span = np.log10(high / low)
+    narrow = span < 2
+    subs = (1.0, 2.0, 5.0) if span < 1 else (1.0, 3.0) if narrow else (1.0,)
     text = count_text if counts else _power_text
-    axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=8))
+    axis.set_major_locator(LogLocator(10, subs=subs, numticks=8))
     axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
-    axis.set_minor_locator(NullLocator() if narrow else LogLocator(10, subs="all", numticks=99))
+    axis.set_minor_locator(
+        LogLocator(10, subs=range(1, 10), numticks=99) if narrow else LogLocator(10, subs="all", numticks=99)
+    )
     axis.set_minor_formatter(NullFormatter())
 
 

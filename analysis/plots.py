@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.bootstrap import percentile_interval
@@ -297,6 +298,7 @@ def nu_draws(fit: FitResult, *, ax: Axes | None = None) -> Axes:
     ax.axvline(fit.nu, color=ACCENT)
     ax.set_xlabel(r"Exponent $\nu$ of $N_{opt} \propto C^{\nu}$")
     ax.set_ylabel("Bootstrap draws")
+    ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     return ax
 
 

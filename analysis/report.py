@@ -66,7 +66,7 @@ def write_report(
     paths = _paths(Path(out))
     png, svg, shown = {}, {}, []
     for number, item in enumerate(figures(curves, fit), 1):
-        figure = item.draw(curves, fit)
+        figure = item.make(curves, fit)
         text = svg_of(figure)
         svg[item.name] = _write(paths.figures / f"{item.name}.svg", text.encode(), folder=True)
         png[item.name] = _write(paths.figures / f"{item.name}.png", png_of(figure), folder=True)

@@ -28,6 +28,11 @@ class ReportFigure:
     caption: str
     draw: Callable[[Curves, FitResult], Figure]
 
+    def make(self, curves: Curves, fit: FitResult) -> Figure:
+        """Draw it, in the style of all figures."""
+        with house_style():
+            return self.draw(curves, fit)
+
 
 def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
     """The figures in order, their captions fit for these results."""
@@ -74,8 +79,8 @@ def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
             "monotone_map",
             "Return and intrinsic performance",
             "The fitted increasing map f between return and intrinsic performance, and the measured points "
-            f"of all sizes placed by the law.{scale} If the law holds, all colours fall on one curve; where it "
-            "is flat, return hardly tells performances apart and the points scatter sideways.",
+            f"of all sizes placed by the law.{scale} If the law holds, all colours fall on one curve; where "
+            "it is flat, return hardly tells performances apart and the points scatter sideways.",
             _single(plots.monotone_map),
         ),
         ReportFigure(

@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from analysis.curves import Curves, StoreRecord
 from analysis.forecast import forecast
@@ -22,12 +23,12 @@ _PACKAGES = ("rlscale", "numpy", "scipy", "pandas", "pyarrow", "matplotlib")
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 #: Name, symbol, meaning and digits of each constant in the table.
 _CONSTANTS = (
-    ("nu", "ν", "exponent of the optimal size: N_opt ∝ C^ν", 3),
-    ("alpha_N", "α_N", "exponent of the size term", 3),
-    ("alpha_E", "α_E", "exponent of the experience term", 3),
-    ("beta", "β", "exponent of intrinsic performance, 1/β = 1/α_N + 1/α_E", 3),
-    ("log10_N_c", "log₁₀ N_c", "scale of the size term, extrapolated to C = 1", 2),
-    ("log10_E_c", "log₁₀ E_c", "scale of the experience term, extrapolated to C = 1", 2),
+    ("nu", Markup("ν"), Markup("exponent of the optimal size: N<sub>opt</sub> ∝ C<sup>ν</sup>"), 3),
+    ("alpha_N", Markup("α<sub>N</sub>"), Markup("exponent of the size term"), 3),
+    ("alpha_E", Markup("α<sub>E</sub>"), Markup("exponent of the experience term"), 3),
+    ("beta", Markup("β"), Markup("1/β = 1/α<sub>N</sub> + 1/α<sub>E</sub>"), 3),
+    ("log10_N_c", Markup("log<sub>10</sub> N<sub>c</sub>"), Markup("extrapolated to C = 1"), 2),
+    ("log10_E_c", Markup("log<sub>10</sub> E<sub>c</sub>"), Markup("extrapolated to C = 1"), 2),
 )
 
 
@@ -114,7 +115,7 @@ def constants(fit: FitResult) -> list[dict[str, str]]:
     at_ref = fit.intervals.get("N_opt_ref")
     rows.append(
         {
-            "symbol": "N_opt",
+            "symbol": Markup("N<sub>opt</sub>"),
             "meaning": f"optimal {size_unit(fit)} at C = {scientific(fit.compute_ref)}, amid the data",
             "estimate": count_text(fit.N_opt_ref),
             "interval": "unknown" if at_ref is None else " to ".join(map(count_text, at_ref)),
