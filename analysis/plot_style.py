@@ -21,6 +21,7 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
@@ -37,8 +38,8 @@ ACCENT = "#b2182b"
 QUIET = "#7a7a7a"
 #: More sizes than this get a colour bar in place of a legend.
 MAX_LEGEND_SIZES = 10
-#: A mean return is shown by its distance to 1 if all lie in 0..1 and the best exceeds this.
-_NEARLY_PERFECT = 0.8
+#: Median above which returns in 0..1 are shown by their distance to 1.
+_NEAR_PERFECT = 0.75
 
 _STYLE: Any = {
     "font.family": "STIXGeneral",
@@ -147,6 +148,30 @@ def size_key(ax: Axes, sizes: Sequence[float] | Floats, title: str) -> None:
     legend.set_clip_on(False)  # the layout makes no room for what is clipped to the axes
 
 
+def key_above(ax: Axes, entries: Sequence[tuple[Line2D | Patch, str]]) -> None:
+    """Legend of lines and marks in rows of three above the axes, where it hides no data."""
+    ax.legend(
+        [handle for handle, _ in entries],
+        [label for _, label in entries],
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=3,
+        borderaxespad=0.2,
+        handletextpad=0.5,
+        columnspacing=1.1,
+    )
+
+
+def line_mark(colour: str = QUIET, line: Literal["-", "--", ":"] = "-", **options: Any) -> Line2D:
+    """A line for a legend."""
+    return Line2D([], [], color=colour, linestyle=line, **options)
+
+
+def dot_mark(colour: str = QUIET, *, edge: str | None = None) -> Line2D:
+    """A dot for a legend, hollow if it has an edge of its own."""
+    return Line2D([], [], color=colour, linestyle="", marker="o", markersize=3.5, markeredgecolor=edge)
+
+
 def count_text(value: float, digits: int = 3) -> str:
     """1234567 as ``1.23M``."""
     for limit, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
@@ -191,25 +216,37 @@ def _power_text(value: float) -> str:
     return f"${power}$" if np.isclose(factor, 1) else rf"${factor:.3g}\times {power}$"
 
 
-def return_scale_for(returns: ArrayLike) -> ReturnScale:
-    """How to space returns: by log(1 - R) for accuracies that come near 1, where all else is flat."""
+def return_scale_for(returns: ArrayLike, *, accuracy: bool = False) -> ReturnScale:
+    """How to space returns: by log(1 - R) for accuracies near 1, where little else could be told apart.
+
+    Args:
+        returns: what is to be shown.
+        accuracy: the returns are known to be accuracies. Otherwise they are taken for it if all lie in
+            0..1 and most are near 1.
+    """
     values = np.asarray(returns, float)
-    is_share = values.min() >= -0.05 and values.max() < 1.0
-    return "failure" if is_share and values.max() > _NEARLY_PERFECT else "linear"
+    if values.min() < 0 or values.max() > 1:
+        return "linear"
+    near = values.max() > 0.5 if accuracy else values.max() < 1 and np.median(values) > _NEAR_PERFECT
+    return "failure" if near else "linear"
 
 
-def return_axis(axis: Axis, returns: ArrayLike, *, label: str = "Return $R$") -> None:
+def return_axis(
+    axis: Axis, returns: ArrayLike, *, scale: ReturnScale | None = None, label: str = "Return $R$"
+) -> None:
     """Scale, limits, ticks and label of an axis of returns.
 
-    ``returns`` are all that is to be seen. The labels are returns on either scale, and up is better; on
-    the ``failure`` scale equal distances are equal factors of the failure rate 1 - R.
+    ``returns`` are all that is to be seen, and decide the scale if none is given. The labels are returns
+    on either scale, and up is better; on the ``failure`` scale equal distances are equal factors of the
+    failure rate 1 - R.
     """
     values = np.asarray(returns, float)
     axis.set_label_text(label)
-    if return_scale_for(values) == "linear":
+    if (scale or return_scale_for(values)) == "linear":
         return
     axis._set_axes_scale("function", functions=(_failure_decades, _from_failure_decades))  # type: ignore[attr-defined]
-    low, high = _failure_decades(values.min()), _failure_decades(values.max())
+    # A batch without a single failure would lie infinitely high, so such outliers do not set the limits.
+    low, high = _failure_decades(values.min()), _failure_decades(min(np.quantile(values, 0.999), 0.99999))
     pad = 0.04 * (high - low)
     limits = _from_failure_decades(np.array([low - pad, high + pad]))
     (axis.axes.set_ylim if axis.axis_name == "y" else axis.axes.set_xlim)(*limits)  # type: ignore[attr-defined]
@@ -230,7 +267,7 @@ def _from_failure_decades(decades: ArrayLike) -> Floats:
 def _failure_ticks(low: float, high: float) -> list[float]:
     """Round returns far enough apart for their labels: round failure rates first, then 0.5, 0.2, ..."""
     ends = _failure_decades([low, high])
-    rank = [0.9, 0.99, 0.999, 0.9999, 0.5, 0.95, 0.995, 0.9995, 0.8, 0.98, 0.998, 0.2, 0.0]
+    rank = [0.9, 0.99, 0.999, 0.9999, 0.5, 0.95, 0.995, 0.9995, 0.8, 0.98, 0.998, 0.0, 0.2]
     rank += [0.7, 0.97, 0.96, 0.6, 0.85, 0.93, 0.4]
     chosen: list[float] = []
     for tick in rank:

@@ -22,7 +22,11 @@ from analysis.plot_style import (
     INK,
     QUIET,
     Colour,
+    ReturnScale,
     axes_or_new,
+    dot_mark,
+    key_above,
+    line_mark,
     log_ticks,
     return_axis,
     size_colours,
@@ -92,10 +96,18 @@ def seed_bands(curves: Curves, bins_per_decade: int = _BINS_PER_DECADE) -> list[
 
 
 @styled
-def learning_curves(curves: Curves, *, early_exclusion: float = 0.0, ax: Axes | None = None) -> Axes:
+def learning_curves(
+    curves: Curves,
+    *,
+    early_exclusion: float = 0.0,
+    scale: ReturnScale | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Return against interactions: mean over the seeds of each size, band from the least to the greatest.
 
-    The first ``early_exclusion`` of each size's longest run is drawn pale.
+    Args:
+        early_exclusion: the first share of each size's longest run that is drawn pale.
+        scale: of the returns; None to judge by them.
     """
     ax = axes_or_new(ax)
     bands = seed_bands(curves)
@@ -108,7 +120,7 @@ def learning_curves(curves: Curves, *, early_exclusion: float = 0.0, ax: Axes | 
     ax.set_xscale("log")
     log_ticks(ax.xaxis)
     ax.set_xlabel(INTERACTIONS)
-    return_axis(ax.yaxis, np.concatenate([band.mean for band in bands]))
+    return_axis(ax.yaxis, np.concatenate([band.mean for band in bands]), scale=scale)
     size_key(ax, curves.sizes, _size_title(curves.size))
     return ax
 
@@ -124,30 +136,33 @@ def intrinsic_by_size(fit: FitResult, *, ax: Axes | None = None) -> Axes:
         ax.plot(e, np.exp(log_i), "o", color=colour, markersize=2.6, markeredgewidth=0, alpha=0.8)
         grid = np.geomspace(e[0], e[-1], 80)
         ax.plot(grid, law.intrinsic(size, grid), color=colour, linewidth=1.1)
-    compute = np.geomspace(*fit.range.C, 200)
-    n, e = law.N_opt(compute), law.E_opt(compute)
-    seen = (n >= fit.range.N[0]) & (n <= fit.range.N[1]) & (e >= fit.range.E[0]) & (e <= fit.range.E[1])
-    ax.plot(e[seen], compute[seen], "--", color=INK, linewidth=1.0)
+    compute, seen = _fitted_frontier(fit)
+    ax.plot(law.E_opt(compute)[seen], compute[seen], "--", color=INK, linewidth=1.0)
     _log_log(ax, INTERACTIONS, intrinsic_label(fit.provenance.size))
     size_key(ax, fit.provenance.sizes, _size_title(fit.provenance.size))
-    handles = [
-        Line2D([], [], color=QUIET, marker="o", markersize=3.5, linestyle=""),
-        Line2D([], [], color=QUIET),
-        Line2D([], [], color=INK, linestyle="--", linewidth=1.0),
-    ]
-    ax.legend(handles, ["measured, $f(R)$", "fitted law", "efficient frontier, $I = C$"], loc="lower right")
+    entries = [(dot_mark(), "measured, $f(R)$"), (line_mark(), "fitted law")]
+    if seen.any():
+        entries.append((line_mark(INK, "--", linewidth=1.0), "frontier $I = C$"))
+    key_above(ax, entries)
     return ax
 
 
 @styled
-def compute_frontier(fit: FitResult, *, ax: Axes | None = None) -> Axes:
-    """Return against compute for each size, the best over sizes as dots, the fitted frontier as a line."""
+def compute_frontier(fit: FitResult, *, scale: ReturnScale | None = None, ax: Axes | None = None) -> Axes:
+    """Return against compute for each size, the best over sizes as dots, the fitted frontier as a line.
+
+    The fitted frontier is dashed where its sizes or its interactions lie outside the data.
+    """
     ax = axes_or_new(ax)
     returns = np.asarray(fit.points.return_)
     for size, colour, rows in _by_size(fit.points):
         e, r = _binned(fit.points, returns, rows)
         ax.plot(size * e, r, color=colour, linewidth=1.1)
-    ax.plot(fit.monotone_map.intrinsic, fit.monotone_map.return_, color=INK, linewidth=1.4)
+    compute, seen = _fitted_frontier(fit)
+    best = np.interp(np.log(compute), np.log(fit.monotone_map.intrinsic), fit.monotone_map.return_)
+    known = compute <= fit.monotone_map.intrinsic[-1]
+    ax.plot(compute[known], best[known], ":", color=INK, linewidth=1.0)
+    ax.plot(compute[known & seen], best[known & seen], color=INK, linewidth=1.4)
     step = max(len(fit.frontier.compute) // 30, 1)
     ax.plot(
         fit.frontier.compute[::step],
@@ -161,13 +176,10 @@ def compute_frontier(fit: FitResult, *, ax: Axes | None = None) -> Axes:
     ax.set_xscale("log")
     log_ticks(ax.xaxis)
     ax.set_xlabel(compute_label(fit.provenance.size))
-    return_axis(ax.yaxis, returns)
+    return_axis(ax.yaxis, returns, scale=scale)
     size_key(ax, fit.provenance.sizes, _size_title(fit.provenance.size))
-    handles = [
-        Line2D([], [], color=INK, marker="o", markersize=3.4, markerfacecolor="white", linestyle=""),
-        Line2D([], [], color=INK),
-    ]
-    ax.legend(handles, ["best size, measured", "fitted frontier"], loc="upper left")
+    entries = [(dot_mark("white", edge=INK), "best size, measured"), (line_mark(INK), "fitted frontier")]
+    key_above(ax, entries)
     return ax
 
 
@@ -193,25 +205,20 @@ def optimal_size(fit: FitResult, *, ax: Axes | None = None) -> Axes:
     ax.axvline(high, color=QUIET, linewidth=0.7, linestyle=":")
     _log_log(ax, compute_label(fit.provenance.size), f"Optimal {_unit_of_size(fit)} $N_{{opt}}$")
     log_ticks(ax.yaxis, counts=True)
-    level = f"{fit.interval_level:.0%} interval"
-    handles = [
-        Line2D([], [], color=INK, marker="o", markersize=3.0, linestyle=""),
-        Line2D([], [], color="white", markeredgecolor=QUIET, marker="o", markersize=3.0, linestyle=""),
-        Line2D([], [], color=ACCENT),
-        Patch(color=ACCENT, alpha=0.35, linewidth=0),
-        Line2D([], [], color=ACCENT, linestyle="--"),
-        Line2D([], [], color=QUIET, linestyle=":"),
-    ]
-    ended = "the next smaller has ended"
-    labels = ["best size, measured", ended, "fitted law", level, "extrapolated", "end of the data"]
-    shown = {ended: bool((~free).any()), level: bool(laws)}
-    kept = [i for i, label in enumerate(labels) if shown.get(label, True)]
-    ax.legend([handles[i] for i in kept], [labels[i] for i in kept], loc="upper left")
+    entries: list[tuple[Line2D | Patch, str]] = [(dot_mark(INK), "best size, measured")]
+    if (~free).any():
+        entries.append((dot_mark("white", edge=QUIET), "next smaller ended"))
+    entries.append((line_mark(ACCENT), "fitted law"))
+    if laws:
+        band = Patch(color=ACCENT, alpha=0.35, linewidth=0)
+        entries.append((band, f"{fit.interval_level:.0%} interval"))
+    entries += [(line_mark(ACCENT, "--"), "extrapolated"), (line_mark(QUIET, ":"), "end of the data")]
+    key_above(ax, entries)
     return ax
 
 
 @styled
-def monotone_map(fit: FitResult, *, ax: Axes | None = None) -> Axes:
+def monotone_map(fit: FitResult, *, scale: ReturnScale | None = None, ax: Axes | None = None) -> Axes:
     """The fitted map between return and intrinsic performance, and the points of all sizes about it."""
     ax = axes_or_new(ax)
     returns, log_i = np.asarray(fit.points.return_), np.log(fit.points.intrinsic)
@@ -223,13 +230,9 @@ def monotone_map(fit: FitResult, *, ax: Axes | None = None) -> Axes:
     ax.set_xscale("log")
     log_ticks(ax.xaxis)
     ax.set_xlabel(intrinsic_label(fit.provenance.size).replace("\n", " "))
-    return_axis(ax.yaxis, returns)
+    return_axis(ax.yaxis, returns, scale=scale)
     size_key(ax, fit.provenance.sizes, _size_title(fit.provenance.size))
-    handles = [
-        Line2D([], [], color=QUIET, marker="o", markersize=3.5, linestyle=""),
-        Line2D([], [], color=INK, linewidth=1.2),
-    ]
-    ax.legend(handles, ["measured, at the law's $I$", "fitted map $f$"], loc="upper left")
+    key_above(ax, [(dot_mark(), "measured, at the law's $I$"), (line_mark(INK), "fitted map $f$")])
     return ax
 
 
@@ -274,7 +277,8 @@ def residuals_by_size(fit: FitResult, *, ax: Axes | None = None) -> Axes:
                 low, middle, high = np.quantile(values, [0.1, 0.5, 0.9])
                 ax.plot([size * shift] * 2, [low, high], color=colour, linewidth=1.0)
                 ax.plot([size * shift], [middle], marker, color=colour, markersize=3.4)
-        ax.plot([], [], marker, color=colour, markersize=3.4, label=label)
+        if chosen.any():
+            ax.plot([], [], marker, color=colour, markersize=3.4, label=label)
     ax.set_xscale("log")
     log_ticks(ax.xaxis, counts=True)
     ax.set_xlabel(SIZE_LABELS[fit.provenance.size][0])
@@ -293,9 +297,9 @@ def nu_draws(fit: FitResult, *, ax: Axes | None = None) -> Axes:
         bins = min(max(int(np.sqrt(len(draws))), 8), 40)
         ax.hist(draws, bins=bins, color=QUIET, alpha=0.6)
         ax.axvspan(*fit.intervals["nu"], color=ACCENT, alpha=0.12, linewidth=0)
+        ax.axvline(fit.nu, color=ACCENT)
     else:
         ax.text(0.5, 0.5, "no bootstrap was drawn", transform=ax.transAxes, ha="center", va="center")
-    ax.axvline(fit.nu, color=ACCENT)
     ax.set_xlabel(r"Exponent $\nu$ of $N_{opt} \propto C^{\nu}$")
     ax.set_ylabel("Bootstrap draws")
     ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -338,6 +342,14 @@ def _by_size(points: FitPoints) -> Iterator[tuple[float, Colour, NDArray[np.bool
     sizes = np.unique(n)
     for size, colour in zip(sizes, size_colours(sizes), strict=True):
         yield float(size), colour, n == size
+
+
+def _fitted_frontier(fit: FitResult) -> tuple[Floats, NDArray[np.bool_]]:
+    """Computes of the data, and whether the optimum at each has a size and interactions within the data."""
+    compute = np.geomspace(*fit.range.C, 200)
+    n, e = fit.law.N_opt(compute), fit.law.E_opt(compute)
+    (n_low, n_high), (e_low, e_high) = fit.range.N, fit.range.E
+    return compute, (n >= n_low) & (n <= n_high) & (e >= e_low) & (e <= e_high)
 
 
 def _smaller_still_runs(fit: FitResult) -> NDArray[np.bool_]:

@@ -27,7 +27,7 @@ from analysis.report_figures import figures, png_of, svg_of
 from analysis.result import FitResult
 from scaling.errors import InputError
 
-#: An SVG heavier than this, in bytes, is shown as a PNG.
+#: Characters of an SVG above which the page shows a PNG instead.
 MAX_INLINE_SVG = 500_000
 _INLINE_DPI = 200
 
@@ -49,7 +49,12 @@ class ReportPaths:
 
 
 def write_report(
-    curves: Curves, fit: FitResult, out: str | Path, *, record: StoreRecord | None = None
+    curves: Curves,
+    fit: FitResult,
+    out: str | Path,
+    *,
+    record: StoreRecord | None = None,
+    max_inline_svg: int = MAX_INLINE_SVG,
 ) -> ReportPaths:
     """Write the report to ``out`` and its figures to the folder ``<stem of out>_figures`` beside it.
 
@@ -58,6 +63,7 @@ def write_report(
         fit: the result to report.
         out: the HTML file; its folder must exist. An earlier report there is replaced.
         record: specs and runs of the store, from ``analysis.curves.read_store_record``.
+        max_inline_svg: characters above which the page shows a figure as PNG.
 
     Raises:
         InputError: if the fit was made of other curves, or ``out`` cannot be written.
@@ -70,7 +76,7 @@ def write_report(
         text = svg_of(figure)
         svg[item.name] = _write(paths.figures / f"{item.name}.svg", text.encode(), folder=True)
         png[item.name] = _write(paths.figures / f"{item.name}.png", png_of(figure), folder=True)
-        image = _inline(figure, text, item.name, item.title)
+        image = _inline(figure, text, item.name, item.title, max_inline_svg)
         shown.append({"number": number, "title": item.title, "caption": item.caption, "image": image})
     html = render(curves, fit, shown, record)
     _write(paths.html, html.encode())
@@ -174,9 +180,9 @@ def _unwritable(path: Path, error: OSError) -> InputError:
     )
 
 
-def _inline(figure: Figure, svg: str, name: str, title: str) -> Markup:
+def _inline(figure: Figure, svg: str, name: str, title: str, max_svg: int) -> Markup:
     """The figure as markup that needs no other file."""
-    if len(svg) <= MAX_INLINE_SVG:
+    if len(svg) <= max_svg:
         return Markup(_embeddable(svg, name, title))
     data = base64.b64encode(png_of(figure, _INLINE_DPI)).decode()
     return Markup('<img src="data:image/png;base64,{}" alt="{}">').format(data, title)

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from analysis import plots
 from analysis.curves import Curves
-from analysis.plot_style import TWO_PANELS, house_style, new_figure, return_scale_for
+from analysis.plot_style import TWO_PANELS, ReturnScale, house_style, new_figure, return_scale_for
 from analysis.result import FitResult
 
 #: Dots per inch of the PNG files, for print.
@@ -62,9 +61,9 @@ def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
             "The efficient frontier",
             "Return against compute for each size. Open dots: the best size at each compute, with no model "
             "assumed (the best of several noisy curves, hence a little high). Black line: what the fit says "
-            f"is possible.{scale} The colour that touches the frontier should change steadily from dark to "
-            "light.",
-            _single(plots.compute_frontier),
+            f"is possible, dotted where its sizes or interactions lie outside the data.{scale} The colour "
+            "that touches the frontier should change steadily from dark to light.",
+            _with_returns(plots.compute_frontier),
         ),
         ReportFigure(
             "optimal_size",
@@ -72,7 +71,7 @@ def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
             f"The fitted optimum with its {level} interval; right of the dotted line both are "
             "extrapolations, dashed and pale. Dots: the trained size that was best at each compute, with no "
             "model assumed; they move in the steps of the trained sizes. Open dots: there the next smaller "
-            "size had no data left to compete with, so the dots lie too high.",
+            "size had ended and could not compete, so they may lie too high.",
             _single(plots.optimal_size),
         ),
         ReportFigure(
@@ -81,7 +80,7 @@ def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
             "The fitted increasing map f between return and intrinsic performance, and the measured points "
             f"of all sizes placed by the law.{scale} If the law holds, all colours fall on one curve; where "
             "it is flat, return hardly tells performances apart and the points scatter sideways.",
-            _single(plots.monotone_map),
+            _with_returns(plots.monotone_map),
         ),
         ReportFigure(
             "residuals",
@@ -120,6 +119,13 @@ def png_of(figure: Figure, dpi: int = PNG_DPI) -> bytes:
     return buffer.getvalue()
 
 
+def return_scale(fit: FitResult) -> ReturnScale:
+    """One scale of returns for all figures of a report."""
+    tasks = fit.provenance.tasks
+    accuracy = bool(tasks) and all(task.endswith("bandit") for task in tasks)  # a bandit's mean reward
+    return return_scale_for(fit.points.return_, accuracy=accuracy)
+
+
 def _single(plot: Callable[..., object]) -> Callable[[Curves, FitResult], Figure]:
     def draw(_: Curves, fit: FitResult) -> Figure:
         figure = new_figure()
@@ -129,10 +135,20 @@ def _single(plot: Callable[..., object]) -> Callable[[Curves, FitResult], Figure
     return draw
 
 
+def _with_returns(plot: Callable[..., object]) -> Callable[[Curves, FitResult], Figure]:
+    def draw(_: Curves, fit: FitResult) -> Figure:
+        figure = new_figure()
+        plot(fit, scale=return_scale(fit), ax=figure.add_subplot())
+        return figure
+
+    return draw
+
+
 def _learning_curves(curves: Curves, fit: FitResult) -> Figure:
     figure = new_figure()
     share = float(fit.options["early_exclusion"])
-    plots.learning_curves(curves, early_exclusion=share, ax=figure.add_subplot())
+    scale = return_scale(fit)
+    plots.learning_curves(curves, early_exclusion=share, scale=scale, ax=figure.add_subplot())
     return figure
 
 
@@ -153,7 +169,7 @@ def _uncertainty(_: Curves, fit: FitResult) -> Figure:
 
 
 def _scale_note(fit: FitResult) -> str:
-    if return_scale_for(np.asarray(fit.points.return_)) == "linear":
+    if return_scale(fit) == "linear":
         return ""
     return (
         " Returns near 1 are spread out: equal heights are equal factors of the failure rate 1 − R, so that "

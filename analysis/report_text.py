@@ -51,6 +51,7 @@ class Answer:
     returns: str
     systematic: str
     level: str
+    beyond: str
 
 
 def scientific(value: float, digits: int = 2) -> str:
@@ -81,6 +82,7 @@ def answer(fit: FitResult) -> Answer:
         returns=" to ".join(f"{r:.3g}" for r in fit.range.return_),
         systematic=f"{fit.systematic['nu']:.2f}",
         level=f"{fit.interval_level:.0%}",
+        beyond=_beyond(fit, fit.N_opt_ref, fit.compute_ref / fit.N_opt_ref),
     )
 
 
@@ -140,10 +142,14 @@ def round_computes(fit: FitResult) -> list[float]:
 
 def forecasts(fit: FitResult) -> list[dict[str, Any]]:
     """Rows of the table of forecasts."""
-    return [_forecast_row(item) for item in forecast(fit, round_computes(fit)).forecasts]
+    return [_forecast_row(fit, item) for item in forecast(fit, round_computes(fit)).forecasts]
 
 
-def _forecast_row(item: Forecast) -> dict[str, Any]:
+def _forecast_row(fit: FitResult, item: Forecast) -> dict[str, Any]:
+    beyond = _beyond(fit, item.N_opt, item.E_opt)
+    where = "within the data" + (f", but {beyond} outside" if beyond else "")
+    if item.extrapolation > 0:
+        where = f"extrapolated, {item.extrapolation:.1f} decades"
     return {
         "compute": scientific(item.compute),
         "N_opt": count_text(item.N_opt),
@@ -152,10 +158,14 @@ def _forecast_row(item: Forecast) -> dict[str, Any]:
         "E_interval": _counts(item.intervals.get("E_opt")),
         "return_": "not known" if item.return_ is None else f"{item.return_:.3g}",
         "extrapolated": item.extrapolation > 0,
-        "where": "within the data"
-        if item.extrapolation == 0
-        else f"extrapolated, {item.extrapolation:.1f} decades",
+        "where": where,
     }
+
+
+def _beyond(fit: FitResult, num_params: float, interactions: float) -> str:
+    """Which of a size and its interactions lie outside those of the data: the compute alone does not tell."""
+    spans = (("size", num_params, fit.range.N), ("interactions", interactions, fit.range.E))
+    return " and ".join(name for name, value, (low, high) in spans if not low <= value <= high)
 
 
 # -- provenance -------------------------------------------------------------------
