@@ -151,7 +151,7 @@ def sweep_plan(
 ) -> None:
     """Say what a sweep would do; nothing starts."""
     from scaling.train import estimate_rate, run_columns
-    from sweeps.display import plan_table
+    from sweeps.display import plan_table, short
     from sweeps.plan import duration, plan_sizes
     from sweeps.spec import expand, load_spec
 
@@ -165,9 +165,10 @@ def sweep_plan(
     seconds = sum(size.num_runs * size.seconds for size in sizes if size.seconds) if estimate else None
     console.print(plan_table(sizes))
     console.print(
-        f"{spec.name}: {total_runs} runs, {interactions:,} interactions, {flops:.2e} FLOP"
-        + (f", {duration(seconds)} of one slot like this machine's." if estimate else "."),
+        f"{spec.name}: {total_runs} runs, {short(interactions)} interactions, {flops:.1e} FLOP"
+        + (f", {duration(seconds)} on this machine if one ran after the other." if estimate else "."),
         highlight=False,
+        soft_wrap=True,
     )
     write_json(
         json_path,
@@ -218,7 +219,8 @@ def sweep_run(
             **callbacks,
         )
 
-    _watch(go, opened, spec.name)
+    if not _watch(go, opened, spec.name):
+        raise typer.Exit(1)
 
 
 @sweep_app.command("retry")
@@ -234,14 +236,20 @@ def sweep_retry(
     from sweeps.store import RunStore
 
     opened = RunStore(store)
+    complete = True
     for name in opened.select(sweep):
+        if not any(record.status == "failed" for record in opened.runs(name)):
+            console.print(f"{name}: no run has failed.", highlight=False)
+            continue
 
         def go(name: str = name, **callbacks: Any) -> Any:
             return retry_failed(
                 opened, name, address=address, device=device, mnist_dir=mnist_dir, **callbacks
             )
 
-        _watch(go, opened, name)
+        complete = _watch(go, opened, name) and complete
+    if not complete:
+        raise typer.Exit(1)
 
 
 @sweep_app.command("status")
@@ -251,49 +259,60 @@ def sweep_status(
     json_path: JsonOption = None,
 ) -> None:
     """Show what is wanted, done, running and failed, with the reasons."""
-    from sweeps.display import status_json, status_table
+    from sweeps.display import status_json, status_notes, status_table
     from sweeps.plan import sweep_status as statuses_of
     from sweeps.store import RunStore
 
     opened = RunStore(store)
     sweeps = {name: statuses_of(opened, name) for name in opened.select(sweep)}
     if not sweeps:
-        console.print(f"{store} holds no sweeps yet.")
+        console.print(f"{store} holds no sweeps yet.", markup=False, highlight=False, soft_wrap=True)
     for name, statuses in sweeps.items():
         console.print(status_table(name, statuses))
+        for note in status_notes(statuses):
+            console.print(note, soft_wrap=True)
     write_json(json_path, {"sweeps": [status_json(name, s) for name, s in sweeps.items()]})
 
 
-def _watch(go: Any, store: Any, sweep: str) -> None:
-    """Run ``go`` with the live view; exit with 1 if a run failed."""
+def _watch(go: Any, store: Any, sweep: str) -> bool:
+    """Run ``go`` with the live view. Returns whether every run is done."""
     from sweeps.display import SweepView
 
-    with SweepView(console, store, sweep) as view:
+    def say(text: str) -> None:
+        console.print(f"{sweep}: {text}", highlight=False, soft_wrap=True)
 
-        def on_start(missing: int, done: int, failed: int) -> None:
-            console.print(
-                f"{sweep}: {missing} runs to do, {done} done before"
-                + (f", {failed} failed before (see: rlscale sweep retry)" if failed else "")
-                + ".",
-                highlight=False,
+    try:
+        with SweepView(console, store, sweep) as view:
+
+            def on_start(missing: int, done: int, failed: int) -> None:
+                again = f", {failed} failed before (see: rlscale sweep retry)" if failed else ""
+                say(f"{missing} runs to do, {done} done before{again}.")
+
+            def on_event(event: Any) -> None:
+                if event.kind == "died":
+                    view.died(event.run_id, event.message)
+                else:
+                    view.ended(event.run_id, event.message)
+
+            outcome = go(
+                on_start=on_start,
+                on_event=on_event,
+                on_poll=view.poll,
+                on_stop=lambda: say("stopping, the runs store what they have."),
             )
-
-        def on_event(event: Any) -> None:
-            if event.kind == "died":
-                view.died(event.run_id, event.message)
-            else:
-                view.ended(event.run_id, event.message)
-
-        outcome = go(on_start=on_start, on_event=on_event, on_poll=view.poll)
+    except KeyboardInterrupt:
+        say("stopped; run the same command again to go on.")
+        raise typer.Exit(130) from None
     failed = outcome.ended["failed"] + len(outcome.failed_before)
     done = outcome.ended["done"] + outcome.done_before
-    rest = {name: n for name, n in outcome.ended.items() if n and name in ("stopped", "superseded")}
-    console.print(
-        f"{sweep}: {done} done, {failed} failed" + "".join(f", {n} {name}" for name, n in rest.items()) + ".",
-        highlight=False,
+    stopped, superseded = outcome.ended["stopped"], outcome.ended["superseded"]
+    say(
+        f"{done} done, {failed} failed"
+        + (f", {stopped} stopped" if stopped else "")
+        + (f", {superseded} taken over by another driver" if superseded else "")
+        + (f" (see: rlscale sweep status {store.location})." if failed else ".")
     )
-    if failed:
-        raise typer.Exit(1)
+    return not (failed or stopped or superseded)
 
 
 @curves_app.command("show")
@@ -302,31 +321,15 @@ def curves_show(
     sweep: SweepOption = None,
 ) -> None:
     """List the curves of a store: sizes, lengths, rows and last returns."""
-    from rich.table import Table
-    from rich.text import Text
-
+    from sweeps.display import curves_table
     from sweeps.store import RunStore
 
     opened = RunStore(store)
-    table = Table()
-    for name in ("sweep", "run", "task", "N", "seed", "status", "rows", "interactions", "last return"):
-        table.add_column(name, overflow="fold")
-    for record in opened.runs(sweep):
-        curve = opened.read_curve(record.sweep, record.run_id)
-        returns = curve.column("return_mean").drop_null()
-        columns = record.columns
-        table.add_row(
-            Text(record.sweep),
-            Text(record.run_id),
-            Text(str(columns.get("task") or "")),
-            f"{columns.get('num_params') or 0:,}",
-            str(columns.get("seed", "")),
-            record.status,
-            str(curve.num_rows),
-            f"{curve['interactions'][-1].as_py():,}" if curve.num_rows else "0",
-            f"{returns[-1].as_py():.4g}" if len(returns) else "none",
-        )
-    console.print(table)
+    records = list(opened.runs(sweep))
+    if not records:
+        console.print(f"{store} holds no curves yet.", markup=False, highlight=False, soft_wrap=True)
+    for name in dict.fromkeys(record.sweep for record in records):
+        console.print(curves_table(opened, name, [record for record in records if record.sweep == name]))
 
 
 @curves_app.command("export")

@@ -8,9 +8,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from scaling.config import AgentConfig, RunConfig
-from scaling.envs.registry import NUM_ACTIONS, observation_shape
-from scaling.models.families import ActorCritic, build_actor_critic
+from scaling.config import AgentConfig
+from scaling.models.families import ActorCritic
 
 
 @dataclass(frozen=True)
@@ -25,13 +24,6 @@ class Sizes:
     num_params_total: int
     flops_forward: float
     flops_per_interaction: float
-
-
-def measure_sizes(config: RunConfig) -> Sizes:
-    """Sizes of the agent of ``config``, without loading its task."""
-    shape = observation_shape(config.task)
-    model = build_actor_critic(config.model, shape, NUM_ACTIONS, torch.Generator())
-    return sizes_of(model, shape, config.agent)
 
 
 def sizes_of(model: ActorCritic, observation_shape: tuple[int, int, int], agent: AgentConfig) -> Sizes:
