@@ -30,6 +30,7 @@ from scaling.errors import InputError
 #: Characters of an SVG above which the page shows a PNG instead.
 MAX_INLINE_SVG = 500_000
 _INLINE_DPI = 200
+_REM_PER_INCH = 6.4  # the widest figure fills the page, and type has one size in all of them
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def write_report(
         svg[item.name] = _write(paths.figures / f"{item.name}.svg", text.encode(), folder=True)
         png[item.name] = _write(paths.figures / f"{item.name}.png", png_of(figure), folder=True)
         image = _inline(figure, text, item.name, item.title, max_inline_svg)
-        shown.append({"number": number, "title": item.title, "caption": item.caption, "image": image})
+        entry = {"number": number, "title": item.title, "caption": item.caption, "image": image}
+        shown.append({**entry, "width": round(_REM_PER_INCH * figure.get_figwidth(), 1)})
     html = render(curves, fit, shown, record)
     _write(paths.html, html.encode())
     return ReportPaths(paths.html, paths.figures, png, svg)
@@ -132,7 +134,7 @@ def render(
     """The HTML text.
 
     Args:
-        shown: ``number``, ``title``, ``caption`` and ``image`` (markup) of each figure.
+        shown: ``number``, ``title``, ``caption``, ``image`` (markup) and ``width`` (rem) of each figure.
     """
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -147,7 +149,7 @@ def render(
         forecasts=report_text.forecasts(fit),
         figures=shown,
         unit=report_text.size_unit(fit),
-        runs=report_text.runs(curves, fit, record),
+        runs=report_text.runs(curves, record),
         versions=report_text.versions(record),
         has_store=record is not None,
         specs={name: json.dumps(spec, indent=2, ensure_ascii=False) for name, spec in specs.items()},

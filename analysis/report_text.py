@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 
 from analysis.curves import Curves, StoreRecord
@@ -171,12 +172,15 @@ def _beyond(fit: FitResult, num_params: float, interactions: float) -> str:
 # -- provenance -------------------------------------------------------------------
 
 
-def runs(curves: Curves, fit: FitResult, record: StoreRecord | None) -> list[dict[str, str]]:
+def runs(curves: Curves, record: StoreRecord | None) -> list[dict[str, str]]:
     """A row for each run, those that the fit leaves out last."""
     rows = []
     known = {} if record is None else {run.run_id: run for run in record.runs}
     seeds = curves.table.get("seed")
-    for index in np.argsort(curves.run_sizes, kind="stable"):
+    by_seed = np.zeros(curves.num_runs)
+    if seeds is not None:
+        by_seed = pd.to_numeric(seeds, errors="coerce").to_numpy(float, na_value=np.nan)
+    for index in np.lexsort((by_seed, curves.run_sizes)):
         run_id = curves.run_ids[index]
         e, r = curves.curve(int(index))
         rows.append(
