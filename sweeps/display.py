@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from scaling.config import ALIASES
 from sweeps.plan import PlannedSize, RunStatus, counts, duration, sweep_status
-from sweeps.store import RunStore
+from sweeps.store import RunRecord, RunStore
 
 _REFRESH_SECONDS = 2.0
+_SILENT_SECONDS = 60.0
+_ID_LENGTH = 8  # of a run's id; --json and the store have all of it
+_SHORT_NAMES = {path: name for name, path in ALIASES.items()}
 
 
 def plan_table(sizes: Sequence[PlannedSize]) -> Table:
-    """One line a size: runs, parameters, length, FLOPs and estimated time."""
-    table = Table(title="Plan", title_justify="left")
-    for name, justify in (
-        ("width", "right"),
-        ("depth", "right"),
-        ("horizon", "right"),
-        ("learning rate", "right"),
-        ("N", "right"),
-        ("interactions each", "right"),
-        ("runs", "right"),
-        ("FLOP each", "right"),
-        ("time each", "right"),
-    ):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for size in sizes:
-        columns = size.columns
+    """One line a size: what sets it apart, its runs, parameters, length, FLOPs and estimated time."""
+    configs = [size.config.model_dump(mode="json") for size in sizes]
+    table = _table("N", "runs", "interactions", "FLOP", "time", apart=_apart(configs))
+    for size, values in zip(sizes, _values(configs), strict=True):
         table.add_row(
-            f"{columns['width']:g}",
-            str(columns["depth"]),
-            f"{columns['horizon']:g}",
-            f"{columns['learning_rate']:g}",
-            f"{columns['num_params']:,}",
-            f"{size.config.interactions:,}",
+            *values,
+            f"{size.columns['num_params']:,}",
             str(size.num_runs),
-            f"{size.flops:.2e}",
+            short(size.config.interactions),
+            f"{size.flops:.1e}",
             duration(size.seconds),
         )
     return table
@@ -50,35 +40,111 @@ def plan_table(sizes: Sequence[PlannedSize]) -> Table:
 def status_table(sweep: str, statuses: Sequence[RunStatus], *, only_active: bool = False) -> Table:
     """One line a run; with ``only_active`` just those that run, for the live view."""
     count = counts(statuses)
-    title = f"{sweep}: " + ", ".join(f"{number} {name}" for name, number in count.items() if number)
-    table = Table(title=Text(title), title_justify="left")
-    for name in ("run", "size", "seed", "status", "interactions", "per second", "left", "reason"):
-        table.add_column(name, overflow="fold")
-    for status in statuses:
+    parts = [f"{number} {name}" for name, number in count.items() if number and name != "total"]
+    configs = [status.config for status in statuses]
+    table = _table("N", "seed", "status", "interactions", "per s", "left", apart=_apart(configs), first="run")
+    table.title = Text(f"{sweep}: {count['total']} runs" + (f", {', '.join(parts)}" if parts else ""))
+    for status, values in zip(statuses, _values(configs), strict=True):
         if only_active and status.status != "running":
             continue
-        columns = status.record.columns if status.record else {}
-        running = status.status == "running"
-        wanted = int(status.config.get("interactions", 0))
-        stored = status.record.interactions if status.record else 0
+        record = status.record
+        columns = record.columns if record else {}
+        stored = short(record.interactions) if record else "0"
+        wanted = status.config.get("interactions")
         table.add_row(
-            Text(status.run_id),
+            Text(status.run_id[:_ID_LENGTH]),
+            *values,
             f"{columns['num_params']:,}" if columns.get("num_params") else "",
-            str(status.config.get("seed", "")),
-            Text(_state(status)),
-            f"{stored:,} of {wanted:,} ({status.share:.0%})",
-            f"{status.rate:,.0f}" if status.rate else "",
-            duration(status.seconds_left) if running else "",
-            Text((status.record.reason or "") if status.record else ""),
+            Text(str(status.config.get("seed", ""))),
+            status.status,
+            stored if status.status == "done" or wanted is None else f"{stored} of {short(wanted)}",
+            short(status.rate) if status.rate else "",
+            duration(status.seconds_left) if status.status == "running" else "",
         )
     return table
 
 
-def _state(status: RunStatus) -> str:
-    silent = status.seconds_since_update
-    if status.status == "running" and silent is not None:
-        return f"running (heard of {duration(silent)} ago)"
-    return str(status.status)
+def status_notes(statuses: Sequence[RunStatus]) -> list[Text]:
+    """Why runs failed or stopped, and which running ones have been silent for long."""
+    notes = []
+    for status in statuses:
+        silent = status.seconds_since_update or 0.0
+        if status.record and status.record.reason:
+            note = f"{status.status}: {status.record.reason}"
+        elif status.status == "running" and silent > _SILENT_SECONDS:
+            note = f"running, but last heard of {duration(silent)} ago"
+        else:
+            continue
+        notes.append(Text(f"{status.run_id[:_ID_LENGTH]} {note}"))
+    return notes
+
+
+def curves_table(store: RunStore, sweep: str, records: Sequence[RunRecord]) -> Table:
+    """One line a stored curve: its run, its length and its last return."""
+    tasks = ", ".join(sorted({str(record.columns.get("task") or "unknown task") for record in records}))
+    table = _table("N", "seed", "status", "rows", "interactions", "return", apart=(), first="run")
+    table.title = Text(f"{sweep}: {len(records)} curves, {tasks}")
+    for record in records:
+        curve = store.read_curve(sweep, record.run_id)
+        returns = curve.column("return_mean").drop_null()
+        columns = record.columns
+        table.add_row(
+            Text(record.run_id[:_ID_LENGTH]),
+            f"{columns.get('num_params') or 0:,}",
+            Text(str(columns.get("seed", ""))),
+            record.status,
+            str(curve.num_rows),
+            short(curve["interactions"][-1].as_py() if curve.num_rows else 0),
+            f"{returns[-1].as_py():.4g}" if len(returns) else "none",
+        )
+    return table
+
+
+def short(number: float) -> str:
+    """A count in three digits: 950, 8.19k, 1.2M, 3G."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= 0.9995 * size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.3g}"
+
+
+def _table(*names: str, apart: Sequence[str], first: str | None = None) -> Table:
+    table = Table(box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    if first:
+        table.add_column(first, no_wrap=True)
+    for name in apart:
+        table.add_column(Text(name), justify="right", overflow="fold")
+    for name in names:
+        table.add_column(name, justify="left" if name == "status" else "right", overflow="fold")
+    return table
+
+
+def _apart(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Short names of the fields, seed and length aside, in which the configs differ."""
+    return [_SHORT_NAMES.get(path, path.rsplit(".", 1)[-1]) for path in _differing(configs)]
+
+
+def _values(configs: Sequence[Mapping[str, Any]]) -> list[list[Text]]:
+    """For each config the values of those fields."""
+    paths = _differing(configs)
+    return [[_value(_flat(config).get(path)) for path in paths] for config in configs]
+
+
+def _value(value: Any) -> Text:
+    return Text("" if value is None else f"{value:g}" if isinstance(value, float) else str(value))
+
+
+def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    flat = [_flat(config) for config in configs]
+    paths = dict.fromkeys(path for config in flat for path in config if path not in ("seed", "interactions"))
+    return [path for path in paths if len({repr(config.get(path)) for config in flat}) > 1]
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
 
 
 def status_json(sweep: str, statuses: Sequence[RunStatus]) -> dict[str, Any]:
@@ -106,15 +172,15 @@ def status_json(sweep: str, statuses: Sequence[RunStatus]) -> dict[str, Any]:
 def run_line(status: RunStatus, last_return: float | None, note: str = "") -> Text:
     """The one line that sums a run up when it ends."""
     record = status.record
-    size = f"N {record.columns.get('num_params', 0):>10,}" if record else ""
+    size = f"N {record.columns.get('num_params', 0):,}" if record else ""
     reached = "" if last_return is None else f"return {last_return:.4f}"
     seconds = duration(record.wall_seconds) if record else ""
     parts = [
         f"{status.status:<8}",
-        status.run_id,
+        status.run_id[:_ID_LENGTH],
         size,
         f"seed {status.config.get('seed')}",
-        f"E {record.interactions if record else 0:,}",
+        f"{short(record.interactions if record else 0)} interactions",
         reached,
         seconds,
         note,
@@ -153,7 +219,7 @@ class SweepView:
         """Print the line of a run that ended."""
         record = self._store.read_run(self._sweep, run_id)
         if record is None:
-            self._console.print(Text(f"failed    {run_id}  {message}"))
+            self._console.print(Text(f"failed    {run_id[:_ID_LENGTH]}  {message}"), soft_wrap=True)
             return
         status = RunStatus(run_id, record.status, record.config, record)
         returns = self._store.read_curve(self._sweep, run_id).column("return_mean").drop_null()
@@ -162,4 +228,5 @@ class SweepView:
 
     def died(self, run_id: str, message: str) -> None:
         """Print that a run's worker died and the run goes on."""
-        self._console.print(Text(f"again     {run_id}  {message}; it goes on from its last checkpoint"))
+        line = f"again     {run_id[:_ID_LENGTH]}  {message}; it goes on from its last checkpoint"
+        self._console.print(Text(line), soft_wrap=True)

@@ -35,6 +35,7 @@ def run_sweep(
     on_start: Callable[[int, int, int], None] = lambda missing, done, failed: None,
     on_event: Callable[[RunEvent], None] = lambda event: None,
     on_poll: Callable[[], None] = lambda: None,
+    on_stop: Callable[[], None] = lambda: None,
 ) -> SweepOutcome:
     """Do what is missing of a sweep. Done runs are left alone; failed ones wait for ``retry``.
 
@@ -42,13 +43,16 @@ def run_sweep(
 
     Raises:
         InputError: if the spec, the task's data, the device or the cluster does not fit.
+        KeyboardInterrupt: if a signal ended it early; what was done is stored.
     """
     configs = expand(spec, source=source)
     missing, failed = to_do(configs, store, spec.name)
     device = _check(missing, device, mnist_dir)
     store.write_spec(spec.name, spec.model_dump(mode="json"))
     on_start(len(missing), len(configs) - len(missing) - len(failed), len(failed))
-    ended = _run(missing, store, spec.name, spec.resources, address, device, mnist_dir, on_event, on_poll)
+    ended = _run(
+        missing, store, spec.name, spec.resources, address, device, mnist_dir, on_event, on_poll, on_stop
+    )
     return SweepOutcome(len(configs) - len(missing) - len(failed), failed, ended)
 
 
@@ -62,11 +66,12 @@ def retry_failed(
     on_start: Callable[[int, int, int], None] = lambda missing, done, failed: None,
     on_event: Callable[[RunEvent], None] = lambda event: None,
     on_poll: Callable[[], None] = lambda: None,
+    on_stop: Callable[[], None] = lambda: None,
 ) -> SweepOutcome:
     """Do the failed runs of a sweep again, from their last checkpoints.
 
     Raises:
-        InputError: see ``run_sweep``.
+        InputError, KeyboardInterrupt: see ``run_sweep``.
     """
     records = [record for record in store.runs(sweep) if record.status == "failed"]
     configs = [run_config(record.config, source=f"run {record.run_id}") for record in records]
@@ -74,7 +79,7 @@ def retry_failed(
     resources = parse_spec(stored, source=f"the stored spec of {sweep}").resources if stored else Resources()
     device = _check(configs, device, mnist_dir)
     on_start(len(configs), 0, 0)
-    ended = _run(configs, store, sweep, resources, address, device, mnist_dir, on_event, on_poll)
+    ended = _run(configs, store, sweep, resources, address, device, mnist_dir, on_event, on_poll, on_stop)
     return SweepOutcome(0, [], ended)
 
 
@@ -95,6 +100,7 @@ def _run(
     mnist_dir: Path | None,
     on_event: Callable[[RunEvent], None],
     on_poll: Callable[[], None],
+    on_stop: Callable[[], None],
 ) -> dict[Outcome, int]:
     if not configs:
         return {"done": 0, "failed": 0, "stopped": 0, "superseded": 0}
@@ -121,4 +127,5 @@ def _run(
         mnist_dir=mnist_dir.resolve() if mnist_dir else None,
         on_event=on_event,
         on_poll=on_poll,
+        on_stop=on_stop,
     )

@@ -81,7 +81,8 @@ class RunStatus:
         """At the rate so far; None if nothing is known."""
         if self.rate is None or self.record is None:
             return None
-        return (int(self.config["interactions"]) - self.record.interactions) / self.rate
+        left = int(self.config.get("interactions", 0)) - self.record.interactions
+        return max(0, left) / self.rate if self.rate else None
 
     @property
     def seconds_since_update(self) -> float | None:

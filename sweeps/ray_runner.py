@@ -12,7 +12,9 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +33,8 @@ from sweeps.store import RunStore
 
 _OBJECT_STORE_BYTES = 128 * 1024**2  # results are a few words; Ray's default takes 30% of memory
 _POLL_SECONDS = 0.5
+_REASON_LENGTH = 300
+_STOP_SECONDS = 30.0  # a run stores what it has after its current iteration
 
 Outcome = Literal["done", "failed", "stopped", "superseded"]
 
@@ -68,20 +72,51 @@ def run_jobs(
     mnist_dir: Path | None = None,
     on_event: Callable[[RunEvent], None] = lambda event: None,
     on_poll: Callable[[], None] = lambda: None,
+    on_stop: Callable[[], None] = lambda: None,
 ) -> dict[Outcome, int]:
     """Do all jobs and return how many ended in which way.
 
     ``store`` must mean the same place on every node. Without ``address`` a Ray on this
-    machine is started and stopped again.
+    machine is started and stopped again. At SIGINT or SIGTERM ``on_stop`` is called, and the
+    runs store what they have; at a second one they are given up.
 
     Raises:
         InputError: if the cluster cannot be reached or can never hold one run.
+        KeyboardInterrupt: if a signal ended it early.
     """
-    _connect(address)
+    driver = _Driver(jobs, store, sweep, resources, device, mnist_dir, on_event, on_poll)
+    with _signals(driver):  # while Ray starts, too: an interrupted start leaves processes behind
+        _connect(address)
+        try:
+            with _signals(driver):  # Ray has put its own in their place
+                driver.work()
+                if driver.stopping:
+                    on_stop()
+                    driver.stop()
+                    raise KeyboardInterrupt
+        finally:
+            ray.shutdown()
+    return driver.ended
+
+
+@contextmanager
+def _signals(driver: _Driver) -> Iterator[None]:
+    """The first SIGINT or SIGTERM asks the driver to stop, the second interrupts it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(*_: object) -> None:
+        if driver.stopping:
+            raise KeyboardInterrupt
+        driver.stopping = True
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        return _Driver(jobs, store, sweep, resources, device, mnist_dir, on_event, on_poll).work()
+        yield
     finally:
-        ray.shutdown()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Driver:
@@ -103,17 +138,30 @@ class _Driver:
         self._waiting = sorted(jobs, key=lambda job: job.flops, reverse=True)
         self._flying: dict[ray.ObjectRef, Job] = {}
         self._deaths: dict[str, int] = {}
-        self._ended: dict[Outcome, int] = {"done": 0, "failed": 0, "stopped": 0, "superseded": 0}
+        self.ended: dict[Outcome, int] = {"done": 0, "failed": 0, "stopped": 0, "superseded": 0}
+        self.stopping = False
 
-    def work(self) -> dict[Outcome, int]:
-        while self._waiting or self._flying:
+    def work(self) -> None:
+        """Do the jobs until all have ended or ``stopping`` is set."""
+        while (self._waiting or self._flying) and not self.stopping:
             while self._waiting and len(self._flying) < 2 * self._slots(self._waiting[0]):
                 self._submit(self._waiting.pop(0))
-            ready, _ = ray.wait(list(self._flying), timeout=_POLL_SECONDS)
-            for reference in ready:
-                self._collect(self._flying.pop(reference), reference)
-            self._on_poll()
-        return self._ended
+            self._wait()
+
+    def stop(self) -> None:
+        """Have the runs under way store what they have, and wait for them; forget the others."""
+        deadline = time.monotonic() + _STOP_SECONDS
+        while self._flying and time.monotonic() < deadline:
+            for reference in self._flying:
+                # Reaches a running task as SIGINT; one that is just being started may miss it.
+                ray.cancel(reference)
+            self._wait()
+
+    def _wait(self) -> None:
+        ready, _ = ray.wait(list(self._flying), timeout=_POLL_SECONDS)
+        for reference in ready:
+            self._collect(self._flying.pop(reference), reference)
+        self._on_poll()
 
     def _slots(self, job: Job) -> int:
         """Runs of this kind that the cluster can hold at once."""
@@ -148,32 +196,43 @@ class _Driver:
         run_id = job.config.run_id
         try:
             outcome, message = ray.get(reference)
-        except (ray_exceptions.NodeDiedError, ray_exceptions.RayError) as error:
+            if outcome == "stopped" and not self.stopping and self._may_die_again(run_id):
+                outcome, message = None, "its worker was asked to stop"
+        except ray_exceptions.TaskCancelledError:
+            return  # it had not begun
+        except ray_exceptions.RayError as error:
             outcome, message = self._after_death(job, error)
-            if outcome is None:
+        if outcome is None:
+            if not self.stopping:
                 self._on_event(RunEvent(run_id, "died", None, message))
-                self._waiting.insert(0, job)
-                return
-        self._ended[outcome] += 1
+            self._waiting.insert(0, job)
+            return
+        self.ended[outcome] += 1
         self._on_event(RunEvent(run_id, "ended", outcome, message))
 
     def _after_death(self, job: Job, error: Exception) -> tuple[Outcome | None, str]:
         """Whether the run goes on (None) or has failed, and why."""
         run_id = job.config.run_id
         if isinstance(error, ray_exceptions.RayTaskError):  # our code raised: doing it again would too
-            return self._give_up(run_id, f"{type(error.cause).__name__}: {error.cause}")
+            problem = " ".join(f"{type(error.cause).__name__}: {error.cause}".split())
+            return self._give_up(run_id, problem[:_REASON_LENGTH])
         if isinstance(error, ray_exceptions.NodeDiedError):  # never the run's fault
             return None, "its node died"
-        self._deaths[run_id] = self._deaths.get(run_id, 0) + 1
         out_of_memory = isinstance(error, ray_exceptions.OutOfMemoryError)
         cause = "ran out of memory" if out_of_memory else "was killed"
-        if self._deaths[run_id] > self._resources.max_deaths:
-            return self._give_up(run_id, f"its worker {cause} {self._deaths[run_id]} times")
-        return None, f"its worker {cause}"
+        if self._may_die_again(run_id):
+            return None, f"its worker {cause}"
+        return self._give_up(run_id, f"its worker {cause} {self._deaths[run_id]} times")
+
+    def _may_die_again(self, run_id: str) -> bool:
+        self._deaths[run_id] = self._deaths.get(run_id, 0) + 1
+        return self._deaths[run_id] <= self._resources.max_deaths
 
     def _give_up(self, run_id: str, reason: str) -> tuple[Outcome, str]:
         store = RunStore(self._store)
         record = store.read_run(self._sweep, run_id)
+        if record is not None and record.status == "done":  # it died in the moment after
+            return "done", ""
         if record is not None:
             store.mark(record, "failed", reason)
         return "failed", reason
@@ -193,7 +252,7 @@ def _connect(address: str | None) -> None:
         )
     except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
         where = f"the Ray cluster at {address}" if address else "a local Ray"
-        problem = " ".join(str(error).split())[:300]
+        problem = " ".join(str(error).split())[:_REASON_LENGTH]
         raise InputError(f"{where} cannot be reached or started: {problem}") from error
 
 
@@ -207,16 +266,18 @@ def _train_remotely(
     mnist_dir: str | None,
 ) -> tuple[Outcome, str]:
     """One attempt at one run, on a worker. Returns how it ended; what it measured is in the store."""
-    from scaling.train import provenance, resolve_device, train
-
     stop = threading.Event()
     if threading.current_thread() is threading.main_thread():
-        # `ray job stop` and preemption send SIGTERM: store everything, then end.
-        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+        # `ray job stop` and preemption send SIGTERM, `ray.cancel` SIGINT: store everything, then end.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+    from scaling.train import provenance, resolve_device, train  # loads torch, which takes a while
+
     run = RunConfig.model_validate(config)
     record = RunStore(store).read_run(sweep, run.run_id)
     if record is not None and record.status == "done":
-        return "done", "it was done already"
+        RunStore(store).clean_finished(sweep, run.run_id)  # a worker killed right at the end did not
+        return "done", ""
     try:
         device = resolve_device(device)
         writer = RunStore(store).claim(

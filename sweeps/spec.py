@@ -57,7 +57,12 @@ class SweepSpec(Frozen):
     @field_validator("axes", mode="before")
     @classmethod
     def _each_axis_alone(cls, axes: Any) -> Any:
-        return [{name: values} for name, values in axes.items()] if isinstance(axes, dict) else axes
+        groups = [{name: values} for name, values in axes.items()] if isinstance(axes, dict) else axes
+        for group in groups if isinstance(groups, list) else ():
+            for name, values in group.items() if isinstance(group, dict) else ():
+                if not isinstance(values, list):
+                    raise ValueError(f"the axis {name!r} needs a list of values, such as [0, 1]")
+        return groups
 
 
 def load_spec(path: Path) -> SweepSpec:
@@ -72,11 +77,19 @@ def load_spec(path: Path) -> SweepSpec:
 def parse_spec(values: Mapping[str, Any], *, source: str) -> SweepSpec:
     """Validate a spec's values, its axes included; see ``load_spec``."""
     spec = validated(SweepSpec, values, source=source)
+    for name in spec.base:
+        if _path(name) != name or "." in name:
+            raise InputError(f"{source}: write {name!r} of 'base' as {_nested(_path(name))}.")
     names = [name for group in spec.axes for name in group]
     paths = [_path(name) for name in names]
     for name, path in zip(names, paths, strict=True):
+        if not _is_field(path):
+            raise InputError(f"{source}: unknown axis {name!r}; known: {', '.join(_axis_names())}.")
         if paths.count(path) > 1:
             raise InputError(f"{source}: the axis {name!r} is given twice; merge its values.")
+        for outer in names:
+            if path.startswith(f"{outer}."):
+                raise InputError(f"{source}: the axis {name!r} is part of the axis {outer!r}; keep one.")
     for group in spec.axes:
         for name, values_ in group.items():
             if not values_:
@@ -104,7 +117,7 @@ def expand(spec: SweepSpec, *, source: str = "the spec") -> tuple[RunConfig, ...
     ]
     for combination in itertools.product(*points):
         point = {name: value for part in combination for name, value in part.items()}
-        values = _with(spec.base, point)
+        values = _with(spec.base, point, source)
         listed = ", ".join(f"{name}={value}" for name, value in point.items())
         config = run_config(values, source=f"{source} ({listed})" if listed else source)
         if config.run_id in configs:
@@ -113,7 +126,7 @@ def expand(spec: SweepSpec, *, source: str = "the spec") -> tuple[RunConfig, ...
     return tuple(configs.values())
 
 
-def _with(base: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
+def _with(base: Mapping[str, Any], point: Mapping[str, Any], source: str) -> dict[str, Any]:
     values = _copied(base)
     for name, value in point.items():
         *parents, last = _path(name).split(".")
@@ -122,7 +135,7 @@ def _with(base: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
             place = place.setdefault(parent, {})
             if not isinstance(place, dict):
                 raise InputError(
-                    f"The axis {name!r} leads through {parent!r}, which is not a group of fields."
+                    f"{source}: the axis {name!r} needs {parent!r} of 'base' to be a group of fields."
                 )
         place[last] = value
     return values
@@ -134,3 +147,30 @@ def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _path(name: str) -> str:
     return ALIASES.get(name, name)
+
+
+def _nested(path: str) -> str:
+    """``a.b.c`` as YAML: ``a: {b: {c: ...}}``."""
+    first, *others = path.split(".")
+    return f"{first}: " + "".join(f"{{{part}: " for part in others) + "..." + "}" * len(others)
+
+
+def _is_field(path: str) -> bool:
+    model: Any = RunConfig
+    for part in path.split("."):
+        fields = getattr(model, "model_fields", {})
+        if part not in fields:
+            return False
+        model = fields[part].annotation
+    return True
+
+
+def _axis_names(model: Any = RunConfig, prefix: str = "") -> list[str]:
+    """Every field that an axis can name, the short names first."""
+    names = [] if prefix else list(ALIASES)
+    for name, field in model.model_fields.items():
+        if hasattr(field.annotation, "model_fields"):
+            names += _axis_names(field.annotation, f"{prefix}{name}.")
+        elif prefix + name not in ALIASES.values():
+            names.append(prefix + name)
+    return names

@@ -20,6 +20,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -133,32 +134,49 @@ class RunStore:
         if text is None:
             return None
         try:
-            return RunRecord.model_validate_json(text)
+            record = RunRecord.model_validate_json(text)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
+            problem = f"{where}: {first['msg']}" if where else first["msg"]
             raise InputError(
-                f"{path} is not a run record of this version ({where}: {first['msg']}); "
+                f"{path} is not a run record of this version ({problem}); "
                 f"move the folder away to have the run done again."
             ) from error
+        if (record.sweep, record.run_id) != (sweep, run_id):
+            raise InputError(
+                f"{path} is the record of run {record.run_id!r} of sweep {record.sweep!r}; "
+                f"give the folder its name back, or move it out of the store."
+            )
+        return record
 
     def read_spec(self, sweep: str) -> dict[str, Any] | None:
         """The sweep's spec as last submitted, or None (a single run has none)."""
-        text = self._read(f"{self._sweep_dir(sweep)}/{_SPEC}")
-        return None if text is None else json.loads(text)
+        path = f"{self._sweep_dir(sweep)}/{_SPEC}"
+        text = self._read(path)
+        try:
+            spec = None if text is None else json.loads(text)
+        except ValueError as error:
+            spec = error
+        if not isinstance(spec, dict | None):
+            raise InputError(f"{path} is damaged; run the sweep again with its spec to have it written anew.")
+        return spec
 
     def write_spec(self, sweep: str, spec: Mapping[str, Any]) -> None:
         """Keep the spec: what is wanted, for ``status`` and for the report's provenance."""
-        self._fs.create_dir(self._sweep_dir(sweep), recursive=True)
-        self._write(f"{self._sweep_dir(sweep)}/{_SPEC}", _json(spec))
+        try:
+            self._fs.create_dir(self._sweep_dir(sweep), recursive=True)
+            self._write(f"{self._sweep_dir(sweep)}/{_SPEC}", _json(spec))
+        except OSError as error:
+            raise InputError(f"The store {self.location} cannot be written: {error}") from error
 
     # -- curves -------------------------------------------------------------------
 
     def read_curve(self, sweep: str, run_id: str) -> pa.Table:
         """All rows stored of one run, in order of ``interactions``; possibly none.
 
-        The final file is preferred. While a run is being finished its parts vanish in
-        favour of that file, so a part that is gone makes the reader look again.
+        The final file is preferred. While a run is being finished its parts vanish in favour
+        of that file, so the reader looks again if a part is gone or the file has come.
         """
         folder = self._run_dir(sweep, run_id)
         for _ in range(10):
@@ -166,6 +184,8 @@ class RunStore:
                 if self._exists(f"{folder}/{_CURVE}"):
                     return self._read_table(f"{folder}/{_CURVE}")
                 parts = [self._read_table(path) for path in self._parts(folder)]
+                if self._exists(f"{folder}/{_CURVE}"):
+                    continue
                 return pa.concat_tables(parts) if parts else CURVE_SCHEMA.empty_table()
             except FileNotFoundError:
                 continue
@@ -199,8 +219,9 @@ class RunStore:
             pq.write_table(table, temporary, compression="zstd")
             os.replace(temporary, target)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise InputError(f"{target} cannot be written: {error}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
         return int(table.num_rows)
 
     def add_curve(self, record: RunRecord, table: pa.Table) -> None:
@@ -322,6 +343,8 @@ class RunStore:
                 return stream.read()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error}") from error
 
     def _read_table(self, path: str) -> pa.Table:
         try:
@@ -360,7 +383,7 @@ class RunStore:
             raise
 
     def _delete(self, path: str) -> None:
-        if self._exists(path):
+        with suppress(FileNotFoundError):
             self._fs.delete_file(path)
 
     def _remove_temporary(self, folder: str) -> None:
@@ -404,10 +427,8 @@ class RunWriter:
         Raises:
             LeaseLost: if another attempt took the run over.
         """
-        self._check_lease()
-        self._store._write_table(f"{self._folder}/part-{index:06d}.parquet", self._table(rows))
-        self._check_lease()
-        self._store._write(f"{self._folder}/{_CHECKPOINTS}/{index:06d}.pt", checkpoint)
+        self._write(f"part-{index:06d}.parquet", self._table(rows))
+        self._write(f"{_CHECKPOINTS}/{index:06d}.pt", checkpoint)
         self._update(interactions=interactions, wall_seconds=wall_seconds)
         for path in self._checkpoint_paths()[:-_KEPT_CHECKPOINTS]:
             self._store._delete(path)
@@ -430,15 +451,14 @@ class RunWriter:
         """
         self._check_lease()
         table = self._store.read_curve(self.record.sweep, self.record.run_id)
-        self._store._write_table(f"{self._folder}/{_CURVE}", table)
+        self._write(_CURVE, table)
         self._end("done", None)
         self._store.clean_finished(self.record.sweep, self.record.run_id)
 
     def fail(self, reason: str, *, rows: Sequence[Mapping[str, Any]] = (), index: int | None = None) -> None:
         """Mark the run failed, keeping the rows measured since the last checkpoint as part ``index``."""
-        self._check_lease()
         if rows and index is not None:
-            self._store._write_table(f"{self._folder}/part-{index:06d}.parquet", self._table(rows))
+            self._write(f"part-{index:06d}.parquet", self._table(rows))
         self._end("failed", reason)
 
     def stop(self, reason: str) -> None:
@@ -463,9 +483,17 @@ class RunWriter:
             )
 
     def _update(self, **changes: Any) -> None:
-        self._check_lease()
         self.record = self.record.model_copy(update={**changes, "updated": _now()})
-        self._store._write(f"{self._folder}/{_RUN}", self.record.model_dump_json(indent=1).encode())
+        self._write(_RUN, self.record.model_dump_json(indent=1).encode())
+
+    def _write(self, name: str, content: bytes | pa.Table) -> None:
+        self._check_lease()
+        write = self._store._write_table if isinstance(content, pa.Table) else self._store._write
+        try:
+            write(f"{self._folder}/{name}", content)
+        except FileNotFoundError:
+            self._check_lease()  # a new attempt sweeps away what an older one was about to rename
+            raise
 
     def _end(self, status: Status, reason: str | None) -> None:
         self._check_lease()
