@@ -42,7 +42,7 @@ def status_table(sweep: str, statuses: Sequence[RunStatus], *, only_active: bool
     count = counts(statuses)
     parts = [f"{number} {name}" for name, number in count.items() if number and name != "total"]
     configs = [status.config for status in statuses]
-    table = _table("N", "seed", "status", "interactions", "per s", "left", apart=_apart(configs), first="run")
+    table = _table("N", "seed", "status", "interactions", "left", apart=_apart(configs), first="run")
     table.title = Text(f"{sweep}: {count['total']} runs" + (f", {', '.join(parts)}" if parts else ""))
     for status, values in zip(statuses, _values(configs), strict=True):
         if only_active and status.status != "running":
@@ -54,11 +54,10 @@ def status_table(sweep: str, statuses: Sequence[RunStatus], *, only_active: bool
         table.add_row(
             Text(status.run_id[:_ID_LENGTH]),
             *values,
-            f"{columns['num_params']:,}" if columns.get("num_params") else "",
+            short(columns["num_params"]) if columns.get("num_params") else "",
             Text(str(status.config.get("seed", ""))),
             status.status,
             stored if status.status == "done" or wanted is None else f"{stored} of {short(wanted)}",
-            short(status.rate) if status.rate else "",
             duration(status.seconds_left) if status.status == "running" else "",
         )
     return table
@@ -109,13 +108,13 @@ def short(number: float) -> str:
 
 
 def _table(*names: str, apart: Sequence[str], first: str | None = None) -> Table:
-    table = Table(box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, title_justify="left", collapse_padding=True, pad_edge=False)
     if first:
         table.add_column(first, no_wrap=True)
     for name in apart:
-        table.add_column(Text(name), justify="right", overflow="fold")
+        table.add_column(Text(name.replace("_", " ")), justify="right", overflow="fold")
     for name in names:
-        table.add_column(name, justify="left" if name == "status" else "right", overflow="fold")
+        table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
     return table
 
 
