@@ -150,13 +150,14 @@ def sweep_plan(
     json_path: JsonOption = None,
 ) -> None:
     """Say what a sweep would do; nothing starts."""
-    from scaling.train import estimate_rate, run_columns
     from sweeps.display import plan_table, short
     from sweeps.plan import duration, plan_sizes
     from sweeps.spec import expand, load_spec
 
     spec = load_spec(spec_path)
     configs = expand(spec, source=str(spec_path))
+    from scaling.train import estimate_rate, run_columns
+
     seconds_of = (lambda config: config.interactions / estimate_rate(config)) if estimate else None
     sizes = plan_sizes(configs, run_columns, seconds_of)
     total_runs = sum(size.num_runs for size in sizes)
@@ -201,12 +202,13 @@ def sweep_run(
     mnist_dir: MnistOption = None,
 ) -> None:
     """Run a sweep; run again, it does only what is missing."""
-    from sweeps.launch import run_sweep
-    from sweeps.spec import load_spec
+    from sweeps.spec import expand, load_spec
     from sweeps.store import RunStore
 
     spec = load_spec(spec_path)
+    expand(spec, source=str(spec_path))  # what is wrong with it is said before torch and ray are loaded
     opened = RunStore(store, create=True)
+    from sweeps.launch import run_sweep
 
     def go(**callbacks: Any) -> Any:
         return run_sweep(
@@ -475,6 +477,44 @@ def report(
     result = given or _fit(curves, objective, early_exclusion, bootstrap, seed, workers)
     paths = write_report(curves, result, out, record=read_store_record(source, sweep=sweep))
     write_json(json_path, result.model_dump(mode="json"))
+    print_summary(result, paths, console)
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the store, the fit and the report.")
+    ] = Path("demo"),
+) -> None:
+    """The whole loop on digits that need no download: sweep, store, fit, forecast, report.
+
+    Takes a few minutes on two cores. Run again, it goes on from what is stored.
+    """
+    from importlib.resources import as_file, files
+
+    from analysis import tables
+    from analysis.curves import load_curves, read_store_record
+    from analysis.forecast import forecast as make_forecast
+    from analysis.report import check_out, print_summary, write_report
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out} cannot be made a folder: {error.strerror}; choose another --out.") from error
+    check_out(out / "report.html")
+    store = str(out / "store")
+    with as_file(files("sweeps") / "demo.yaml") as spec_path:
+        sweep_run(spec_path, store)
+    curves = load_curves(store)
+    result = _fit(curves, "return", "1/64", bootstrap=1000, seed=0, workers=0)
+    write_json(out / "fit.json", result.model_dump(mode="json"))
+    tables.print_fit(result, console)
+    # One compute amid the data, the largest in it, and ten and a hundred times that.
+    computes = [result.compute_ref, *(result.range.C[1] * factor for factor in (1, 10, 100))]
+    forecasts = make_forecast(result, computes)
+    write_json(out / "forecast.json", forecasts.model_dump(mode="json"))
+    tables.print_forecast(forecasts, console)
+    paths = write_report(curves, result, out / "report.html", record=read_store_record(store))
     print_summary(result, paths, console)
 
 
