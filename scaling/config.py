@@ -93,6 +93,12 @@ class AgentConfig(Frozen):
                 f"minibatches ({parts}) must be a multiple of num_envs ({envs}) that cuts "
                 f"rollout_steps ({self.rollout_steps}) into equal chunks"
             )
+        chunks = max(1, parts // envs)
+        if self.batch_growth.exponent > 0 and chunks & (chunks - 1):
+            raise ValueError(
+                f"with batch_growth, num_envs ({envs}) doubles: minibatches ({parts}) must divide num_envs "
+                f"or be num_envs times a power of 2"
+            )
         return self
 
     def num_envs_at(self, interactions: int) -> int:
@@ -102,7 +108,8 @@ class AgentConfig(Frozen):
             return self.num_envs
         # Integers, not floating logs, so that a doubling falls on the same step everywhere.
         doublings = 0
-        while interactions >= growth.reference * 2 ** ((doublings + 1) / growth.exponent):
+        # No run reaches 2^1000 interactions; a tiny exponent would overflow.
+        while interactions >= growth.reference * 2 ** min((doublings + 1) / growth.exponent, 1000.0):
             doublings += 1
         return int(self.num_envs * 2**doublings)
 

@@ -32,15 +32,24 @@ class CurveRecorder:
         self._diagnostic_sums: dict[str, float] = {}
 
     def add(self, returns: np.ndarray, lengths: np.ndarray | float, diagnostics: Mapping[str, float]) -> None:
-        """Add one iteration: returns (n,) and lengths (n,) of the episodes it completed."""
+        """Add one iteration: returns (n,) and lengths (n,) of the episodes it completed.
+
+        An iteration without ``diagnostics`` does not count in their means.
+        """
         values = np.asarray(returns, dtype=np.float64)
         self._episodes += values.size
         self._return_sum += float(values.sum())
         self._return_square_sum += float(np.square(values).sum())
         self._length_sum += float(np.broadcast_to(lengths, values.shape).sum())
-        self._iterations += 1
+        if diagnostics:
+            self._iterations += 1
         for name, value in diagnostics.items():
             self._diagnostic_sums[name] = self._diagnostic_sums.get(name, 0.0) + value
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was added since the last row."""
+        return self._episodes == 0 and self._iterations == 0
 
     def is_due(self, interactions: int) -> bool:
         """Whether a row should close at ``interactions``."""

@@ -110,18 +110,23 @@ class Run:
             needs_bootstrap=agent.gamma > 0,
             device=self.device,
         )
+        # Weights that the last step made infinite: such a policy's actions measure nothing.
+        self._check_finite({"entropy": float(rollout.entropy)})
         diagnostics = self.agent.learn(rollout, self.rngs["batches"])
         self.interactions += rollout.reward.size
         diagnostics["batch_size"] = float(rollout.reward.size)
-        bad = [name for name, value in diagnostics.items() if not math.isfinite(value)]
-        kept = {name: value for name, value in diagnostics.items() if name not in bad}
-        self.recorder.add(rollout.reward.ravel(), 1.0, kept)
+        finite = all(map(math.isfinite, diagnostics.values()))
+        self.recorder.add(rollout.reward.ravel(), 1.0, diagnostics if finite else {})
         self.wall_seconds += time.perf_counter() - started
-        if bad:
-            raise NonFiniteLoss(
-                f"{bad[0]} is {diagnostics[bad[0]]} after {self.interactions:,} interactions; "
-                f"try a smaller agent.learning_rate (now {agent.learning_rate:g})."
-            )
+        self._check_finite(diagnostics)
+
+    def _check_finite(self, diagnostics: dict[str, float]) -> None:
+        for name, value in diagnostics.items():
+            if not math.isfinite(value):
+                raise NonFiniteLoss(
+                    f"{name} is {value} after {self.interactions:,} interactions; "
+                    f"try a smaller agent.learning_rate (now {self.config.agent.learning_rate:g})."
+                )
 
     def close_row(self) -> Row:
         """The row of what was recorded since the last one."""
@@ -218,7 +223,9 @@ def train(
     except LeaseLost:
         raise
     except NonFiniteLoss as error:
-        writer.fail(str(error), rows=[*rows, run.close_row()], index=index)
+        if not run.recorder.is_empty:
+            rows.append(run.close_row())
+        writer.fail(str(error), rows=rows, index=index)
         raise
     except InputError as error:
         writer.fail(str(error), rows=rows, index=index)

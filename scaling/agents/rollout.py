@@ -50,13 +50,14 @@ def collect_bandit(
     next rollout are returned beside the rollout. Images and actions come from the streams
     in the order in which stepping one observation at a time would draw them.
     ``needs_bootstrap`` is false where gamma is 0: the value after the last step is then 0.
+    If the policy's outputs are not finite, neither is the entropy.
     """
     envs = contexts.size
     indices_te = np.concatenate([contexts[None], bandit.draw(context_rng, steps * envs).reshape(steps, envs)])
     block = bandit.block(indices_te)
     observation = block.observations.to(device)
     flat = observation[:-1].flatten(0, 1)
-    policy = Categorical(logits=model.policy(flat))
+    policy = Categorical(logits=model.policy(flat), validate_args=False)
     action = sample(policy, action_rng.random(steps * envs))
     value = torch.zeros(steps + 1, envs, device=device)
     value[:-1] = model.value(flat).view(steps, envs)

@@ -7,6 +7,7 @@ import hashlib
 import os
 import urllib.error
 import urllib.request
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,10 +57,15 @@ def load_mnist_train(mnist_dir: Path | None = None) -> DigitImages:
         InputError: if the files are damaged, or are missing and cannot be downloaded.
     """
     folder = find_mnist(mnist_dir)
-    return DigitImages(
-        read_idx(_existing(folder, "train-images-idx3-ubyte")),
-        read_idx(_existing(folder, "train-labels-idx1-ubyte")).astype(np.int64),
-    )
+    images = read_idx(_existing(folder, "train-images-idx3-ubyte"))
+    labels = read_idx(_existing(folder, "train-labels-idx1-ubyte"))
+    sizes_agree = images.shape[1:] == (28, 28) and labels.shape == images.shape[:1]
+    if not sizes_agree or not labels.size or labels.max() > 9:
+        raise InputError(
+            f"The files in {folder} are not MNIST: images {images.shape}, labels {labels.shape} instead of "
+            f"28x28 images and a digit for each; remove them to have them downloaded again."
+        )
+    return DigitImages(images, labels.astype(np.int64))
 
 
 def find_mnist(mnist_dir: Path | None = None) -> Path:
@@ -83,7 +89,7 @@ def read_idx(path: Path) -> np.ndarray:
     """
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} is damaged ({error}); remove it to have it downloaded again.") from error
     dimensions = raw[3] if len(raw) > 3 else 0
     header = 4 + 4 * dimensions

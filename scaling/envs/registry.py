@@ -36,12 +36,13 @@ def register_envs() -> None:
     ``episode_length`` and, for MNIST, ``mnist_dir``.
     """
     for name, env_id in TASKS.items():
-        gymnasium.register(
-            env_id,
-            entry_point=f"{__name__}:make_env",
-            vector_entry_point=f"{__name__}:make_vector_env",
-            kwargs={"task": name},
-        )
+        if env_id not in gymnasium.registry:
+            gymnasium.register(
+                env_id,
+                entry_point=f"{__name__}:make_env",
+                vector_entry_point=f"{__name__}:make_vector_env",
+                kwargs={"task": name},
+            )
 
 
 def make_env(task: str, mnist_dir: Path | None = None, **options: Any) -> DigitBanditEnv:
