@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 sweep_app = typer.Typer(help="Plan, run and watch many runs.", no_args_is_help=True)
-curves_app = typer.Typer(help="Look at, import and export stored curves.", no_args_is_help=True)
+curves_app = typer.Typer(help="Look at and export stored curves.", no_args_is_help=True)
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(curves_app, name="curves")
 
@@ -57,6 +57,9 @@ def write_json(path: Path | None, value: dict[str, Any]) -> None:
 
 DeviceOption = Annotated[
     str, typer.Option(metavar="auto|cpu|cuda", help="auto is cuda where there is one, else cpu.")
+]
+SweepDeviceOption = Annotated[
+    str, typer.Option(metavar="auto|cpu|cuda", help="auto is cuda if the spec gives runs GPUs, else cpu.")
 ]
 MnistOption = Annotated[
     Path | None,
@@ -198,7 +201,7 @@ def sweep_run(
     spec_path: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The sweep's spec.")],
     store: StoreOption,
     address: AddressOption = None,
-    device: DeviceOption = "auto",
+    device: SweepDeviceOption = "auto",
     mnist_dir: MnistOption = None,
 ) -> None:
     """Run a sweep; run again, it does only what is missing."""
@@ -230,7 +233,7 @@ def sweep_retry(
     store: Annotated[str, typer.Argument(metavar="STORE", help="The run store.")],
     sweep: SweepOption = None,
     address: AddressOption = None,
-    device: DeviceOption = "auto",
+    device: SweepDeviceOption = "auto",
     mnist_dir: MnistOption = None,
 ) -> None:
     """Run the failed runs again, and only those."""
@@ -288,7 +291,7 @@ def _watch(go: Any, store: Any, sweep: str) -> bool:
 
             def on_start(missing: int, done: int, failed: int) -> None:
                 again = f", {failed} failed before (see: rlscale sweep retry)" if failed else ""
-                say(f"{missing} runs to do, {done} done before{again}.")
+                say(f"{missing} run{'' if missing == 1 else 's'} to do, {done} done before{again}.")
 
             def on_event(event: Any) -> None:
                 if event.kind == "died":

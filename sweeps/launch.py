@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from scaling.config import RunConfig, run_config
 from scaling.errors import InputError
@@ -47,11 +48,12 @@ def run_sweep(
     """
     configs = expand(spec, source=source)
     missing, failed = to_do(configs, store, spec.name)
-    device = _check(missing, device, mnist_dir)
+    device = _check(missing, device, mnist_dir, spec.resources)
+    jobs = _jobs(missing)
     store.write_spec(spec.name, spec.model_dump(mode="json"))
     on_start(len(missing), len(configs) - len(missing) - len(failed), len(failed))
     ended = _run(
-        missing, store, spec.name, spec.resources, address, device, mnist_dir, on_event, on_poll, on_stop
+        jobs, store, spec.name, spec.resources, address, device, mnist_dir, on_event, on_poll, on_stop
     )
     return SweepOutcome(len(configs) - len(missing) - len(failed), failed, ended)
 
@@ -77,21 +79,41 @@ def retry_failed(
     configs = [run_config(record.config, source=f"run {record.run_id}") for record in records]
     stored = store.read_spec(sweep)
     resources = parse_spec(stored, source=f"the stored spec of {sweep}").resources if stored else Resources()
-    device = _check(configs, device, mnist_dir)
-    on_start(len(configs), 0, 0)
-    ended = _run(configs, store, sweep, resources, address, device, mnist_dir, on_event, on_poll, on_stop)
+    device = _check(configs, device, mnist_dir, resources)
+    jobs = _jobs(configs)
+    on_start(len(jobs), 0, 0)
+    ended = _run(jobs, store, sweep, resources, address, device, mnist_dir, on_event, on_poll, on_stop)
     return SweepOutcome(0, [], ended)
 
 
-def _check(configs: Sequence[RunConfig], device: str, mnist_dir: Path | None) -> str:
-    """Fail before any worker starts if its device or data cannot be had."""
+def _check(configs: Sequence[RunConfig], device: str, mnist_dir: Path | None, resources: Resources) -> str:
+    """Fail before anything starts if the runs' device or data cannot be had."""
     for task in {config.task for config in configs}:
         check_task_data(task, mnist_dir)
-    return resolve_device(device)
+    # The workers' machines may differ from this one: the spec says whether they have GPUs.
+    if device == "auto":
+        return "cuda" if resources.num_gpus else "cpu"
+    if device == "cuda" and not resources.num_gpus:
+        raise InputError(
+            "--device cuda needs a GPU for each run: set resources.num_gpus in the spec (a fraction is fine)."
+        )
+    return device if device == "cuda" else resolve_device(device)
+
+
+def _jobs(configs: Sequence[RunConfig]) -> list[Job]:
+    """The runs with their sizes; measuring those builds the networks, but a seed does not change them."""
+    columns: dict[str, dict[str, Any]] = {}
+    jobs = []
+    for config in configs:
+        key = config.model_copy(update={"seed": 0}).run_id
+        if key not in columns:
+            columns[key] = run_columns(config)
+        jobs.append(Job(config, {**columns[key], "seed": config.seed}))
+    return jobs
 
 
 def _run(
-    configs: Sequence[RunConfig],
+    jobs: Sequence[Job],
     store: RunStore,
     sweep: str,
     resources: Resources,
@@ -102,21 +124,8 @@ def _run(
     on_poll: Callable[[], None],
     on_stop: Callable[[], None],
 ) -> dict[Outcome, int]:
-    if not configs:
+    if not jobs:
         return {"done": 0, "failed": 0, "stopped": 0, "superseded": 0}
-    if device == "cuda" and not resources.num_gpus:
-        raise InputError(
-            "The sweep would run on CUDA, but its spec gives runs no GPU; "
-            "set resources.num_gpus (a fraction is fine), or use --device cpu."
-        )
-    columns = {}
-    jobs = []
-    for config in configs:
-        # Sizes do not depend on the seed, and measuring them builds the networks.
-        key = config.model_copy(update={"seed": 0}).run_id
-        if key not in columns:
-            columns[key] = run_columns(config)
-        jobs.append(Job(config, {**columns[key], "seed": config.seed}))
     return run_jobs(
         jobs,
         store=store.location if "://" in store.location else str(Path(store.location).resolve()),
