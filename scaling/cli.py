@@ -529,12 +529,9 @@ def main() -> None:
         _complain(str(error))
         sys.exit(error.exit_status)
     except ModuleNotFoundError as error:
-        extra = {"torch": "train", "gymnasium": "train", "sklearn": "train", "ray": "sweeps"}.get(
-            str(error.name).split(".")[0]
-        )
-        if extra is None:
+        if str(error.name).split(".")[0] not in ("torch", "gymnasium", "sklearn", "ray"):
             raise
-        _complain(f"This command needs {error.name}; install it with: pip install 'rlscale[{extra}]'")
+        _complain(f"This command needs {error.name}; install it with: pip install 'rlscale[all]'")
         sys.exit(2)
 
 

@@ -27,7 +27,7 @@ import ray
 from ray import exceptions as ray_exceptions
 
 from scaling.config import RunConfig
-from scaling.errors import InputError, LeaseLost, NonFiniteLoss
+from scaling.errors import InputError, LeaseLost, NonFiniteLoss, RlscaleError
 from sweeps.spec import Resources
 from sweeps.store import RunStore
 
@@ -250,10 +250,13 @@ def _connect(address: str | None) -> None:
             object_store_memory=_OBJECT_STORE_BYTES,
             **quiet,
         )
-    except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
-        where = f"the Ray cluster at {address}" if address else "a local Ray"
+    except Exception as error:  # Ray raises whatever it meets, bare exceptions among them
         problem = " ".join(str(error).split())[:_REASON_LENGTH]
-        raise InputError(f"{where} cannot be reached or started: {problem}") from error
+        if address is not None:
+            raise InputError(f"The Ray cluster at {address} cannot be reached: {problem}") from error
+        raise RlscaleError(
+            f"Ray did not start on this machine; try again when it is less busy: {problem}"
+        ) from error
 
 
 @ray.remote(max_retries=0, scheduling_strategy="SPREAD")
