@@ -284,7 +284,7 @@ def _watch(go: Any, store: Any, sweep: str) -> bool:
     from sweeps.display import SweepView
 
     def say(text: str) -> None:
-        console.print(f"{sweep}: {text}", highlight=False, soft_wrap=True)
+        console.print(f"{sweep}: {text}", markup=False, highlight=False, soft_wrap=True)
 
     try:
         with SweepView(console, store, sweep) as view:
@@ -347,7 +347,7 @@ def curves_export(
     from sweeps.store import RunStore
 
     rows = RunStore(store).export(out, sweep)
-    console.print(f"Wrote {rows:,} rows to {out}.", highlight=False)
+    console.print(f"Wrote {rows:,} rows to {out}.", markup=False, highlight=False, soft_wrap=True)
 
 
 SourceArgument = Annotated[

@@ -195,7 +195,7 @@ class SweepView:
         self._live = (
             Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         )
-        self._drawn = -_REFRESH_SECONDS
+        self._next = 0.0
 
     def __enter__(self) -> SweepView:
         if self._live:
@@ -207,12 +207,13 @@ class SweepView:
             self._live.stop()
 
     def poll(self) -> None:
-        """Draw the table anew every other second; reading a store has its cost."""
-        now = self._console.get_time()
-        if self._live and now - self._drawn >= _REFRESH_SECONDS:
-            self._drawn = now
+        """Draw the table anew every other second, or more rarely where the store is slow to read."""
+        began = self._console.get_time()
+        if self._live and began >= self._next:
             table = status_table(self._sweep, sweep_status(self._store, self._sweep), only_active=True)
             self._live.update(table, refresh=True)
+            now = self._console.get_time()
+            self._next = now + max(_REFRESH_SECONDS, 10 * (now - began))
 
     def ended(self, run_id: str, message: str) -> None:
         """Print the line of a run that ended."""

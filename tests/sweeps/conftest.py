@@ -28,7 +28,7 @@ class Started:
             env={**os.environ, "COLUMNS": "80"},
             start_new_session=True,
         )
-        self._family = {self.process.pid}
+        self._family = {self.process.pid: _started(self.process.pid)}
 
     @property
     def output(self) -> str:
@@ -38,7 +38,7 @@ class Started:
         """The first true value of ``condition()``, asked again and again while the command runs."""
         deadline = time.monotonic() + DEADLINE
         while time.monotonic() < deadline:
-            self._family |= _descendants(self._family)
+            self._look_around()
             value = condition()
             if value:
                 return value
@@ -49,7 +49,7 @@ class Started:
 
     def kill(self) -> None:
         """SIGKILL for the command alone; what it started is left to itself."""
-        self._family |= _descendants(self._family)
+        self._look_around()
         self.process.kill()
         self.process.wait()
 
@@ -60,40 +60,37 @@ class Started:
     def wait(self) -> int:
         deadline = time.monotonic() + DEADLINE
         while self.process.poll() is None and time.monotonic() < deadline:
-            self._family |= _descendants(self._family)
+            self._look_around()
             time.sleep(0.1)
         assert self.process.poll() is not None, f"still running after {DEADLINE} s\n{self.output}"
         return self.process.returncode
 
     def clean_up(self) -> None:
         """End whatever is left of the command and of the processes seen below it."""
-        for pid in self._family | _descendants(self._family):
-            if _session(pid) == self.process.pid or pid == self.process.pid or _is_ray(pid):
+        self._look_around()
+        for pid, started in self._family.items():
+            if _started(pid) == started:  # a number may belong to another process by now
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         self.process.wait()
         self._log.close()
 
+    def _look_around(self) -> None:
+        self._family |= {pid: _started(pid) for pid in _descendants(set(self._family)) - set(self._family)}
+
 
 def _stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat after the name: state, ppid, pgrp, session, ...; empty if it is gone."""
+    """Fields of /proc/PID/stat after the name: state, ppid, ...; empty if it is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return []
 
 
-def _session(pid: int) -> int | None:
+def _started(pid: int) -> str | None:
+    """When a process started, which with its number tells it from any other; None if it is gone."""
     fields = _stat(pid)
-    return int(fields[3]) if fields else None
-
-
-def _is_ray(pid: int) -> bool:
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-    return b"ray" in command
+    return fields[19] if fields else None
 
 
 def _descendants(pids: set[int]) -> set[int]:

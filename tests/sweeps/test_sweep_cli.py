@@ -10,6 +10,7 @@ import yaml
 from sweeps.store import RunStore, rows_equal
 
 BASE = {"task": "digits-bandit", "interactions": 2048, "checkpoints": 4}
+ONE_CPU = {"num_cpus": 1}  # also for the runs with two threads, so that a small machine holds them
 
 
 def write_spec(folder: Path, axes, *, name="tiny", base=BASE, **others) -> Path:
@@ -72,7 +73,7 @@ def test_plan_without_estimate_times_nothing(rlscale, tmp_path):
 def swept(rlscale, tmp_path_factory):
     """A sweep that ran to its end: (folder of the store and spec, what it printed)."""
     folder = tmp_path_factory.mktemp("swept")
-    path = write_spec(folder, {"width": [0.05, 0.1], "threads": [1, 2]})
+    path = write_spec(folder, {"width": [0.05, 0.1], "threads": [1, 2]}, resources=ONE_CPU)
     return folder, rlscale("sweep", "run", path, "--store", folder / "store")
 
 
@@ -81,10 +82,11 @@ def extended(rlscale, swept, tmp_path_factory):
     """The same sweep with one more learning rate, which is absurd: (folder, files before, printed)."""
     folder, _ = swept
     before = files(folder / "store")
-    path = write_spec(folder, {"width": [0.05, 0.1], "threads": [1, 2], "learning_rate": [5e-4]})
+    axes = {"width": [0.05, 0.1], "threads": [1, 2], "learning_rate": [5e-4]}
+    path = write_spec(folder, axes, resources=ONE_CPU)
     same = rlscale("sweep", "run", path, "--store", folder / "store")
     unchanged = files(folder / "store")
-    path = write_spec(folder, [{"width": [0.05, 0.1]}, {"threads": [1, 2]}, {"learning_rate": [5e-4, 1e30]}])
+    path = write_spec(folder, {**axes, "learning_rate": [5e-4, 1e30]}, resources=ONE_CPU)
     return folder, before, same, unchanged, rlscale("sweep", "run", path, "--store", folder / "store")
 
 
