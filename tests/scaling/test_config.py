@@ -177,7 +177,7 @@ def test_run_id_is_stable_across_processes():
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
         cwd=Path(__file__).parents[2],
         env={"PYTHONHASHSEED": "7"},
     )

@@ -142,7 +142,7 @@ def test_missing_mnist_without_network_is_one_sentence_with_the_remedy(tmp_path)
         },
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 2, done.stderr
