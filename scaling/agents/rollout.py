@@ -83,8 +83,10 @@ def sample(policy: Categorical, uniform: np.ndarray) -> torch.Tensor:
     """
     cumulative = policy.probs.cumsum(dim=-1)
     threshold = torch.as_tensor(uniform, dtype=cumulative.dtype, device=cumulative.device)
-    # Rounding can leave the last cumulative probability below 1.
-    return (cumulative <= threshold[:, None]).sum(dim=-1).clamp_(max=cumulative.shape[-1] - 1)
+    below = (cumulative <= threshold[:, None]).sum(dim=-1)
+    # Rounding can leave the whole distribution function at or below the threshold.
+    last_possible = (cumulative < cumulative[:, -1:]).sum(dim=-1)
+    return torch.minimum(below, last_possible)
 
 
 @dataclass(frozen=True)
