@@ -65,21 +65,25 @@ def assert_as_if_nothing_had_happened(place: Path, undisturbed: RunStore) -> Non
     assert [path for path in place.rglob(".*") if ".tmp-" in path.name] == []
 
 
-def test_a_killed_worker_costs_no_row_and_no_bit(start, spec, undisturbed, tmp_path):
+def test_a_worker_killed_or_asked_to_end_costs_no_row_and_no_bit(start, spec, undisturbed, tmp_path):
     place = tmp_path / "store"
     command = start("sweep", "run", spec, "--store", place)
     victim, other = command.until(lambda: under_way(place), "both runs under way")
-    pid = victim.attempts[-1].pid
-    assert Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::")
-    os.kill(pid, signal.SIGKILL)
+    for record, number in ((victim, signal.SIGKILL), (other, signal.SIGTERM)):
+        pid = record.attempts[-1].pid
+        assert Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::")
+        os.kill(pid, number)
     assert command.wait() == 0, command.output
     assert f"again     {victim.run_id[:8]}  its worker was killed" in command.output
+    assert f"again     {other.run_id[:8]}  its worker was asked to stop" in command.output
     assert "Traceback" not in command.output
     assert_as_if_nothing_had_happened(place, undisturbed)
     first, *_, last = RunStore(place).read_run("long", victim.run_id).attempts
     assert (first.outcome, last.outcome) == (None, "done")
     assert last.from_interactions >= victim.interactions > 0
-    assert len(RunStore(place).read_run("long", other.run_id).attempts) == 1
+    first, last = RunStore(place).read_run("long", other.run_id).attempts
+    assert (first.outcome, last.outcome) == ("stopped", "done")
+    assert last.from_interactions >= other.interactions > 0
 
 
 def test_a_killed_driver_is_started_again_and_finishes_the_sweep(start, spec, undisturbed, tmp_path):

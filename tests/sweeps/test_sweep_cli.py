@@ -262,12 +262,15 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("change", "words"), WRONG.values(), ids=WRONG)
-@pytest.mark.parametrize("command", ["plan", "run"])
-def test_a_wrong_spec_is_refused_in_one_sentence(rlscale, tmp_path, change, words, command):
+def test_a_wrong_spec_is_refused_in_one_sentence_before_anything_is_stored(rlscale, tmp_path, change, words):
     path = write_spec(tmp_path, **change)
-    store = ["--store", tmp_path / "store"] if command == "run" else []
-    refused(rlscale("sweep", command, path, *store), *words)
+    refused(rlscale("sweep", "run", path, "--store", tmp_path / "store"), *words)
     assert not (tmp_path / "store" / "sweep=tiny").exists()
+
+
+def test_a_wrong_spec_cannot_be_planned_either(rlscale, tmp_path):
+    change, words = WRONG["a width without channels"]
+    refused(rlscale("sweep", "plan", write_spec(tmp_path, **change)), *words)
 
 
 def test_files_that_are_missing_or_no_yaml_are_refused(rlscale, tmp_path):
