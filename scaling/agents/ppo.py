@@ -56,22 +56,25 @@ class PPO:
         if self._joint:
             for _ in range(config.epochs_policy):
                 for minibatch in minibatches(batch, config.minibatches, rng):
-                    policy, policy_diagnostics = self.policy_objective(minibatch)
-                    value, value_diagnostics = self.value_objective(minibatch)
-                    self._step(self.optimizers[0], policy + value)
+                    logits, value = self.model(minibatch.observation)
+                    policy_part, policy_diagnostics = self.policy_objective(minibatch, logits)
+                    value_part, value_diagnostics = self.value_objective(minibatch, value)
+                    self._step(self.optimizers[0], policy_part + value_part)
                     self._update_proximal()
                     steps.append(policy_diagnostics | value_diagnostics)
         else:
             value_optimizer, policy_optimizer = self.optimizers
             for _ in range(config.epochs_value):
                 for minibatch in minibatches(batch, config.minibatches, rng):
-                    value, diagnostics = self.value_objective(minibatch)
-                    self._step(value_optimizer, value)
+                    value = self.model.value(minibatch.observation).squeeze(-1)
+                    loss, diagnostics = self.value_objective(minibatch, value)
+                    self._step(value_optimizer, loss)
                     steps.append(diagnostics)
             for _ in range(config.epochs_policy):
                 for minibatch in minibatches(batch, config.minibatches, rng):
-                    policy, diagnostics = self.policy_objective(minibatch)
-                    self._step(policy_optimizer, policy)
+                    logits = self.model.policy(minibatch.observation)
+                    loss, diagnostics = self.policy_objective(minibatch, logits)
+                    self._step(policy_optimizer, loss)
                     self._update_proximal()
                     steps.append(diagnostics)
         return _means(steps) | {"entropy": float(rollout.entropy), "step_size": self.step_size}
@@ -90,10 +93,10 @@ class PPO:
             advantage = self._moments(advantage)
         return Batch(rollout.observation, rollout.action, rollout.logp, advantage, target)
 
-    def policy_objective(self, minibatch: Batch) -> tuple[torch.Tensor, Diagnostics]:
-        """Decoupled objective with KL penalty and entropy bonus."""
+    def policy_objective(self, minibatch: Batch, logits: torch.Tensor) -> tuple[torch.Tensor, Diagnostics]:
+        """Decoupled objective with KL penalty and entropy bonus, from the current logits."""
         config = self.config
-        policy = Categorical(logits=self.model.policy(minibatch.observation), validate_args=False)
+        policy = Categorical(logits=logits, validate_args=False)
         loss, diagnostics = policy_loss(
             policy.log_prob(minibatch.action),
             minibatch.logp,
@@ -105,9 +108,8 @@ class PPO:
         )
         return loss - config.entropy_coef * policy.entropy().mean(), diagnostics
 
-    def value_objective(self, minibatch: Batch) -> tuple[torch.Tensor, Diagnostics]:
-        """value_coef * mean((v - vtarg)^2)."""
-        value = self.model.value(minibatch.observation).squeeze(-1)
+    def value_objective(self, minibatch: Batch, value: torch.Tensor) -> tuple[torch.Tensor, Diagnostics]:
+        """value_coef * mean((v - vtarg)^2), from the current values."""
         loss, diagnostics = value_loss(value, minibatch.value_target)
         return self.config.value_coef * loss, diagnostics
 

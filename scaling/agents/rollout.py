@@ -57,10 +57,11 @@ def collect_bandit(
     block = bandit.block(indices_te)
     observation = block.observations.to(device)
     flat = observation[:-1].flatten(0, 1)
-    policy = Categorical(logits=model.policy(flat), validate_args=False)
+    logits, values = model(flat)
+    policy = Categorical(logits=logits, validate_args=False)
     action = sample(policy, action_rng.random(steps * envs))
     value = torch.zeros(steps + 1, envs, device=device)
-    value[:-1] = model.value(flat).view(steps, envs)
+    value[:-1] = values.view(steps, envs)
     if needs_bootstrap:
         value[-1] = model.value(observation[-1]).view(envs)
     action_te = action.view(steps, envs)

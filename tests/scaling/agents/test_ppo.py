@@ -89,7 +89,7 @@ def test_first_gradient_of_ppo_is_the_vanilla_policy_gradient(random_digits, hor
     )
     expected = vanilla_gradient(agent.model, rollout, 1 - 2 / (horizon + 1))
     [minibatch] = minibatches(agent.batch(rollout), 1, np.random.default_rng(0))
-    loss, _ = agent.policy_objective(minibatch)
+    loss, _ = agent.policy_objective(minibatch, agent.model.policy(minibatch.observation))
     loss.backward()
     for parameter, gradient in zip(agent.model.policy.parameters(), expected, strict=True):
         scale = gradient.abs().max().item()
@@ -116,7 +116,7 @@ def test_entropy_bonus_is_the_mean_entropy_times_its_coefficient(random_digits):
     losses = []
     for agent in (plain, bonus):
         [minibatch] = minibatches(agent.batch(rollout), 1, np.random.default_rng(0))
-        losses.append(agent.policy_objective(minibatch)[0].item())
+        losses.append(agent.policy_objective(minibatch, agent.model.policy(minibatch.observation))[0].item())
     with torch.no_grad():
         p = plain.model.policy(rollout.observation.flatten(0, 1)).softmax(-1).numpy().astype(np.float64)
     entropy = -(p * np.log(p)).sum(-1).mean()
@@ -127,7 +127,7 @@ def test_entropy_bonus_is_the_mean_entropy_times_its_coefficient(random_digits):
 def test_value_objective_is_its_coefficient_times_the_mean_square(random_digits):
     agent, rollout = make(random_digits, minibatches=1, value_coef=0.25)
     [minibatch] = minibatches(agent.batch(rollout), 1, np.random.default_rng(0))
-    loss, _ = agent.value_objective(minibatch)
+    loss, _ = agent.value_objective(minibatch, agent.model.value(minibatch.observation).squeeze(-1))
     value = rollout.value[:-1].numpy()
     assert loss.item() == pytest.approx(0.25 * np.square(value - rollout.reward).mean(), rel=1e-5)
 
@@ -152,7 +152,7 @@ def test_the_proximal_log_probability_is_the_ewma_networks(random_digits):
     agent, rollout = make(random_digits, ewma_decay=0.9, clip=0.0, kl_penalty=1.0, entropy_coef=0.0)
     agent.learn(rollout, np.random.default_rng(0))
     [minibatch] = minibatches(agent.batch(rollout), 1, np.random.default_rng(0))
-    _, diagnostics = agent.policy_objective(minibatch)
+    _, diagnostics = agent.policy_objective(minibatch, agent.model.policy(minibatch.observation))
     flat, action = rollout.observation.transpose(0, 1).flatten(0, 1), rollout.action.T.flatten()
     with torch.no_grad():
         new, old = (
@@ -172,11 +172,11 @@ def test_policy_and_value_share_no_parameters_and_no_gradient(random_digits):
     storages = [{p.data_ptr() for p in part.parameters()} for part in (agent.model.policy, agent.model.value)]
     assert not storages[0] & storages[1]
     [minibatch] = minibatches(agent.batch(rollout), 1, np.random.default_rng(0))
-    agent.policy_objective(minibatch)[0].backward()
+    agent.policy_objective(minibatch, agent.model.policy(minibatch.observation))[0].backward()
     assert all(p.grad is None for p in agent.model.value.parameters())
     assert all(p.grad is not None for p in agent.model.policy.parameters())
     agent.model.zero_grad(set_to_none=True)
-    agent.value_objective(minibatch)[0].backward()
+    agent.value_objective(minibatch, agent.model.value(minibatch.observation).squeeze(-1))[0].backward()
     assert all(p.grad is None for p in agent.model.policy.parameters())
 
 

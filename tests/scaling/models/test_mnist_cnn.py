@@ -12,7 +12,7 @@ from scaling.config import ModelConfig
 from scaling.errors import InputError
 from scaling.models.families import build_actor_critic, step_size
 from scaling.models.init import normed
-from scaling.models.mnist_cnn import MnistCnn, max_pool_2x2, mnist_cnn_shape
+from scaling.models.mnist_cnn import MnistCnn, forward_both, max_pool_2x2, mnist_cnn_shape
 
 
 def network(width=0.2, depth=1, shape=(1, 28, 28), outputs=10, seed=0):
@@ -118,3 +118,22 @@ def test_memory_layout_changes_neither_the_function_nor_its_gradient():
 @pytest.mark.parametrize("width", [0.025, 0.25, 1.0, 2.0, math.sqrt(8)])
 def test_step_size_falls_as_one_over_the_root_of_the_width(width):
     assert step_size(3e-4, ModelConfig(width=width)) == pytest.approx(3e-4 * width**-0.5, rel=1e-12)
+
+
+@pytest.mark.parametrize("width", [0.0125, 0.025, 0.08, 0.1, 0.25])
+def test_two_networks_side_by_side_compute_what_each_computes_alone(width):
+    generator = torch.Generator().manual_seed(3)
+    shape = mnist_cnn_shape(width, 2)
+    policy, value = (MnistCnn(shape, (1, 28, 28), outputs, generator) for outputs in (10, 1))
+    observation = torch.randint(0, 256, (37, 1, 28, 28), generator=generator, dtype=torch.uint8)
+    weights = torch.randn(37, 10, generator=generator)
+
+    def outputs_and_gradients(logits, values):
+        parameters = [*policy.parameters(), *value.parameters()]
+        gradients = torch.autograd.grad((logits * weights).sum() + values.square().sum(), parameters)
+        return [logits, values, *gradients]
+
+    together = outputs_and_gradients(*forward_both(policy, value, observation))
+    apart = outputs_and_gradients(policy(observation), value(observation))
+    for one, other in zip(together, apart, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
