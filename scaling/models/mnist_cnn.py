@@ -109,7 +109,8 @@ def forward_both(
     """Outputs of two networks of one shape; parameters and arithmetic stay separate.
 
     A convolution of one or two channels costs as much as one of many, so with few channels
-    the two networks' channels go through the same convolutions, side by side: 1.5x faster.
+    the two networks' channels go through the same convolutions, side by side: forward and
+    backward passes were 1.7 times faster at width 0.0125, 1.4 at 0.025 and 1.1 at 0.08.
     """
     if not one.few_channels:
         return one(observation), other(observation)
