@@ -78,6 +78,7 @@ class JointScalingFit:
         bin_width: width of a bin in the natural logarithm of E.
         smoothing: window in the natural logarithm of E, for the paper's objective; 0 for none.
         replicates: bootstrap draws; 0 for no intervals.
+        seed: of the bootstrap.
         workers: processes that share the bootstrap; the result does not depend on it.
         search: how hard to search.
     """
@@ -87,6 +88,7 @@ class JointScalingFit:
     bin_width: float = BIN_WIDTH
     smoothing: float = SMOOTHING
     replicates: int = 1000
+    seed: int = 0
     workers: int = 1
     search: SearchOptions = field(default_factory=SearchOptions)
 
@@ -97,6 +99,7 @@ class JointScalingFit:
             "bin_width": (0 < self.bin_width <= 1, "above 0 and at most 1"),
             "smoothing": (0 <= self.smoothing <= 2, "between 0 and 2"),
             "replicates": (self.replicates == 0 or self.replicates >= 20, "0, or at least 20"),
+            "seed": (self.seed >= 0, "0 or more"),
             "workers": (self.workers >= 1, "at least 1"),
         }
         for name, (good, wanted) in checks.items():
@@ -125,13 +128,13 @@ class JointScalingFit:
         law = law_of(minimum.theta, objective.log_c0)
         return PointEstimate(law, minimum, points, preprocessor, objective.bounds)
 
-    def fit(self, curves: Curves, rng: np.random.Generator) -> FitResult:
+    def fit(self, curves: Curves) -> FitResult:
         """The law with intervals, checks and warnings. ``curves`` are left unchanged.
 
         Raises:
             InputError, FitDidNotConverge: as ``estimate``.
         """
-        mine_rng, other_rng = rng.spawn(2)
+        mine_rng, other_rng = np.random.default_rng(self.seed).spawn(2)
         mine = self.estimate(curves)
         draws = self._bootstrap(curves, mine, mine_rng)
         other = self._other_objective(curves, mine.law.log_c0, other_rng)
@@ -215,7 +218,8 @@ class JointScalingFit:
     def _options(self, curves: Curves) -> dict[str, Any]:
         options = asdict(self)
         del options["workers"]  # of no effect on the result
-        return {**options, **options.pop("search"), "size": curves.size, "sweep": curves.sweep}
+        searched = options.pop("search")
+        return {**options, **searched, "size": curves.size, "sweep": curves.sweep}
 
 
 def usable_cores() -> int:

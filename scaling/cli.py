@@ -6,7 +6,6 @@ ray, and ``rlscale train`` without ray.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +13,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from analysis.commands import analysis_app, fit_as_typed
 from scaling.errors import InputError, RlscaleError
+from scaling.terminal import JsonOption, SweepOption, console, write_json
 
 app = typer.Typer(
     name="rlscale",
@@ -27,33 +28,11 @@ sweep_app = typer.Typer(help="Plan, run and watch many runs.", no_args_is_help=T
 curves_app = typer.Typer(help="Look at and export stored curves.", no_args_is_help=True)
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(curves_app, name="curves")
+app.add_typer(analysis_app)  # fit, forecast, report, ...
 
-JsonOption = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON to FILE.")
-]
 StoreOption = Annotated[
     str, typer.Option("--store", metavar="STORE", help="Directory or URI of the run store.")
 ]
-SweepOption = Annotated[
-    str | None, typer.Option("--sweep", metavar="NAME", help="Only this sweep of the store.")
-]
-
-console = Console()
-
-
-def write_json(path: Path | None, value: dict[str, Any]) -> None:
-    """Write ``value`` beside ``path`` and rename it into place; nothing if ``path`` is None."""
-    if path is None:
-        return
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written: {error.strerror}; name a file in a folder that exists."
-        ) from error
-
 
 DeviceOption = Annotated[
     str, typer.Option(metavar="auto|cpu|cuda", help="auto is cuda where there is one, else cpu.")
@@ -350,139 +329,6 @@ def curves_export(
     console.print(f"Wrote {rows:,} rows to {out}.", markup=False, highlight=False, soft_wrap=True)
 
 
-SourceArgument = Annotated[
-    str, typer.Argument(metavar="SRC", help="A store, or a Parquet or CSV file of curves.")
-]
-ObjectiveOption = Annotated[
-    str, typer.Option(metavar="return|paper", help="Residuals in return, or in log I as in the paper.")
-]
-SizeOption = Annotated[
-    str, typer.Option(metavar="params|params_total|flops", help="What counts as the size N.")
-]
-ColumnsOption = Annotated[
-    str | None,
-    typer.Option(metavar="OURS=THEIRS,...", help="Columns of a file, e.g. num_params=n,interactions=steps."),
-]
-EarlyExclusionOption = Annotated[
-    str, typer.Option(metavar="SHARE", help="Share of the longest run of each size dropped at its start.")
-]
-BootstrapOption = Annotated[
-    int, typer.Option(metavar="DRAWS", help="Bootstrap draws for the intervals; 0 for none.")
-]
-SeedOption = Annotated[int, typer.Option(help="Seed of the bootstrap.", min=0)]
-WorkersOption = Annotated[
-    int, typer.Option(help="Processes for the bootstrap; 0 for one a core. The result is the same.", min=0)
-]
-
-
-@app.command()
-def fit(
-    source: SourceArgument,
-    sweep: SweepOption = None,
-    objective: ObjectiveOption = "return",
-    size: SizeOption = "params",
-    columns: ColumnsOption = None,
-    early_exclusion: EarlyExclusionOption = "1/64",
-    bootstrap: BootstrapOption = 1000,
-    seed: SeedOption = 0,
-    workers: WorkersOption = 0,
-    json_path: JsonOption = None,
-) -> None:
-    """Fit the exponents of the scaling law to stored or imported curves."""
-    from analysis import tables
-    from analysis.curves import load_curves
-
-    curves = load_curves(
-        source, sweep=sweep, columns=tables.parse_columns(columns), size=tables.parse_size(size)
-    )
-    result = _fit(curves, objective, early_exclusion, bootstrap, seed, workers)
-    write_json(json_path, result.model_dump(mode="json"))
-    tables.print_fit(result, console)
-
-
-def _fit(curves: Any, objective: str, early_exclusion: str, bootstrap: int, seed: int, workers: int) -> Any:
-    """Fit with the options as they were typed."""
-    import numpy as np
-
-    from analysis import tables
-    from analysis.joint_fit import JointScalingFit, usable_cores
-
-    estimator = JointScalingFit(
-        objective=tables.parse_objective(objective),
-        early_exclusion=tables.parse_share(early_exclusion),
-        replicates=bootstrap,
-        workers=workers or usable_cores(),
-    )
-    result = estimator.fit(curves, np.random.default_rng(seed))
-    return result.model_copy(update={"options": {**result.options, "seed": seed}})
-
-
-@app.command()
-def forecast(
-    fit_path: Annotated[Path, typer.Argument(metavar="FIT.json", help="Result of: rlscale fit --json.")],
-    compute: Annotated[
-        list[float], typer.Option(help="Size x environment steps to spend; give it once for each forecast.")
-    ],
-    env_cost: Annotated[
-        float | None,
-        typer.Option("--env-cost", metavar="NE", help="Cost of one environment step, in units of size."),
-    ] = None,
-    json_path: JsonOption = None,
-) -> None:
-    """Forecast compute-optimal sizes from a fit."""
-    from analysis import tables
-    from analysis.forecast import forecast as make_forecast
-    from analysis.result import read_fit
-
-    result = make_forecast(read_fit(fit_path), compute, env_cost=env_cost)
-    write_json(json_path, result.model_dump(mode="json"))
-    tables.print_forecast(result, console)
-
-
-@app.command()
-def report(
-    context: typer.Context,
-    source: SourceArgument,
-    out: Annotated[
-        Path, typer.Option(metavar="FILE.html", help="The HTML file; figures go into a folder beside it.")
-    ] = Path("report.html"),
-    sweep: SweepOption = None,
-    objective: ObjectiveOption = "return",
-    size: SizeOption = "params",
-    columns: ColumnsOption = None,
-    early_exclusion: EarlyExclusionOption = "1/64",
-    bootstrap: BootstrapOption = 1000,
-    seed: SeedOption = 0,
-    workers: WorkersOption = 0,
-    fit_path: Annotated[
-        Path | None,
-        typer.Option("--fit", metavar="FIT.json", help="Report this fit of SRC instead of fitting again."),
-    ] = None,
-    json_path: JsonOption = None,
-) -> None:
-    """Fit, and write one self-contained HTML file with the answer, the figures and where they come from."""
-    from analysis import tables
-    from analysis.curves import load_curves, read_store_record
-    from analysis.report import check_out, print_summary, write_report
-    from analysis.result import read_fit
-
-    check_out(out)
-    given = None if fit_path is None else read_fit(fit_path)
-    if given is not None:
-        for name in ("objective", "size", "early_exclusion", "bootstrap", "seed"):
-            if context.get_parameter_source(name).name == "COMMANDLINE":  # type: ignore[union-attr]
-                option = name.replace("_", "-")
-                raise InputError(f"--{option} belongs to a new fit; leave it out, or leave out --fit.")
-        sweep, size = sweep or given.provenance.sweep, given.provenance.size
-    curves = load_curves(
-        source, sweep=sweep, columns=tables.parse_columns(columns), size=tables.parse_size(size)
-    )
-    result = given or _fit(curves, objective, early_exclusion, bootstrap, seed, workers)
-    paths = write_report(curves, result, out, record=read_store_record(source, sweep=sweep))
-    write_json(json_path, result.model_dump(mode="json"))
-    print_summary(result, paths, console)
-
-
 @app.command()
 def demo(
     out: Annotated[
@@ -509,7 +355,7 @@ def demo(
     with as_file(files("sweeps") / "demo.yaml") as spec_path:
         sweep_run(spec_path, store)
     curves = load_curves(store)
-    result = _fit(curves, "return", "1/64", bootstrap=1000, seed=0, workers=0)
+    result = fit_as_typed(curves, "return", "1/64", bootstrap=1000, seed=0, workers=0)
     write_json(out / "fit.json", result.model_dump(mode="json"))
     tables.print_fit(result, console)
     # One compute amid the data, the largest in it, and ten and a hundred times that.

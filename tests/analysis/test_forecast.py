@@ -18,9 +18,7 @@ TRUTH = SyntheticSweep(sizes=tuple(4e4 * 2.0 ** np.arange(8)), noise=0.01)
 
 @pytest.fixture(scope="module")
 def fit() -> FitResult:
-    return JointScalingFit(replicates=60).fit(
-        TRUTH.curves(np.random.default_rng(0)), np.random.default_rng(0)
-    )
+    return JointScalingFit(replicates=60).fit(TRUTH.curves(np.random.default_rng(0)))
 
 
 def test_the_optimum_is_near_the_truth_and_its_product_is_the_compute(fit):

@@ -37,7 +37,7 @@ def exponents(curves: Curves, **options) -> np.ndarray:
 @pytest.fixture(scope="module")
 def fitted() -> FitResult:
     curves = sweep(seeds=3, noise=0.02).curves(np.random.default_rng(0))
-    return JointScalingFit(replicates=40).fit(curves, np.random.default_rng(1))
+    return JointScalingFit(replicates=40, seed=1).fit(curves)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -258,7 +258,7 @@ def test_the_other_objective_and_other_cuts_are_reported(fitted):
 
 def codes(**options) -> tuple[bool, list[str]]:
     curves = sweep(**{"noise": 0.01, "seeds": 2, **options}).curves(np.random.default_rng(9))
-    result = JointScalingFit(replicates=40).fit(curves, np.random.default_rng(0))
+    result = JointScalingFit(replicates=40).fit(curves)
     assert len(result.warnings) == len(result.warning_codes)
     return result.identified, result.warning_codes
 
@@ -277,7 +277,7 @@ def test_curves_all_limited_by_size_do_not_identify_the_exponents():
 def test_returns_that_are_only_noise_do_not_identify_the_exponents():
     curves = sweep(seeds=2).curves(np.random.default_rng(0))
     noise = np.random.default_rng(1).normal(size=curves.num_points)
-    result = JointScalingFit(replicates=40).fit(curves.with_returns(noise), np.random.default_rng(0))
+    result = JointScalingFit(replicates=40).fit(curves.with_returns(noise))
     assert not result.identified
     assert "poor_fit" in result.warning_codes
 
@@ -298,7 +298,7 @@ def test_a_good_sweep_gets_no_warning():
 
 def test_no_bootstrap_means_no_intervals_and_says_so():
     curves = sweep(noise=0.01).curves(np.random.default_rng(0))
-    result = JointScalingFit(replicates=0).fit(curves, np.random.default_rng(0))
+    result = JointScalingFit(replicates=0).fit(curves)
     assert result.intervals == {}
     assert "no_intervals" in result.warning_codes
 

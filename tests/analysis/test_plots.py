@@ -34,7 +34,7 @@ def curves():
 
 @pytest.fixture(scope="module")
 def fit(curves):
-    return JointScalingFit(replicates=20).fit(curves, np.random.default_rng(0))
+    return JointScalingFit(replicates=20).fit(curves)
 
 
 def drawn(ax) -> list[str]:
@@ -119,7 +119,7 @@ def test_the_optimum_is_solid_within_the_data_and_dashed_beyond(fit):
 
 
 def test_without_a_bootstrap_there_is_no_band(curves):
-    bare = JointScalingFit(replicates=0).fit(curves, np.random.default_rng(0))
+    bare = JointScalingFit(replicates=0).fit(curves)
     labels = [text.get_text() for text in plots.optimal_size(bare).get_legend().get_texts()]
     assert "90% interval" not in labels
     assert any("no bootstrap" in text.get_text() for text in plots.nu_draws(bare).texts)
@@ -127,7 +127,7 @@ def test_without_a_bootstrap_there_is_no_band(curves):
 
 def test_a_dot_without_a_smaller_rival_is_hollow(fit):
     short = SyntheticSweep(sizes=SIZES, max_interactions=3e6, points=60).curves(np.random.default_rng(0))
-    short_fit = JointScalingFit(replicates=0).fit(short, np.random.default_rng(0))
+    short_fit = JointScalingFit(replicates=0).fit(short)
     labels = [text.get_text() for text in plots.optimal_size(short_fit).get_legend().get_texts()]
     assert "next smaller ended" in labels
 

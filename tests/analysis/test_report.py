@@ -216,7 +216,7 @@ def test_the_same_input_gives_the_same_bytes(source, written, tmp_path):
 
 def test_a_store_gives_spec_versions_and_runs_and_keeps_its_hosts_to_itself(store):
     curves = load_curves(store.location)
-    fit = JointScalingFit(replicates=0).fit(curves, np.random.default_rng(0))
+    fit = JointScalingFit(replicates=0).fit(curves)
     html = render(curves, fit, [], read_store_record(store.location))
     text = Page(html).text
     assert "script" not in Page(html).tags
@@ -233,7 +233,7 @@ def test_a_store_gives_spec_versions_and_runs_and_keeps_its_hosts_to_itself(stor
 def test_a_doubtful_fit_says_so_before_its_numbers():
     sweep = SyntheticSweep(sizes=(4e4, 8e4, 1.6e5), max_interactions=1e5, noise=0.05, points=40)
     curves = sweep.curves(np.random.default_rng(0))
-    fit = JointScalingFit(replicates=20).fit(curves, np.random.default_rng(0))
+    fit = JointScalingFit(replicates=20).fit(curves)
     assert not fit.identified
     text = Page(render(curves, fit, [])).text
     assert text.index("do not determine") < text.index("The optimal size grows as")
@@ -242,7 +242,7 @@ def test_a_doubtful_fit_says_so_before_its_numbers():
 
 def test_a_heavy_figure_is_an_image_and_an_old_report_is_replaced_whole(frame, tmp_path):
     curves = curves_from_frame(frame)
-    fit = JointScalingFit(replicates=0).fit(curves, np.random.default_rng(0))
+    fit = JointScalingFit(replicates=0).fit(curves)
     (tmp_path / "r.html").write_text("old")
     page = Page(write_report(curves, fit, tmp_path / "r.html", max_inline_svg=1000).html.read_text())
     assert page.tags.count("img") == len(NAMES)
@@ -253,7 +253,7 @@ def test_a_heavy_figure_is_an_image_and_an_old_report_is_replaced_whole(frame, t
 
 
 def test_a_fit_of_other_curves_is_refused(frame, tmp_path):
-    fit = JointScalingFit(replicates=0).fit(curves_from_frame(frame), np.random.default_rng(0))
+    fit = JointScalingFit(replicates=0).fit(curves_from_frame(frame))
     fewer = curves_from_frame(frame[frame["run_id"] != "run-0000"])
     with pytest.raises(InputError, match="fit again"):
         write_report(fewer, fit, tmp_path / "r.html")
@@ -282,7 +282,7 @@ def test_wrong_input_ends_with_one_sentence_and_status_2(source, written, tmp_pa
 def test_round_computes_lie_within_the_data_and_up_to_three_decades_beyond(written):
     fit = JointScalingFit(replicates=0)
     curves = SyntheticSweep(points=40).curves(np.random.default_rng(0))
-    result = fit.fit(curves, np.random.default_rng(0))
+    result = fit.fit(curves)
     computes = round_computes(result)
     low, high = result.range.C
     assert computes == sorted(set(computes))

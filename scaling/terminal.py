@@ -1,0 +1,39 @@
+"""What every command shares: the console, the option that writes JSON, and how it is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from scaling.errors import InputError
+
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON to FILE.")
+]
+SweepOption = Annotated[
+    str | None, typer.Option("--sweep", metavar="NAME", help="Only this sweep of the store.")
+]
+
+console = Console()
+
+
+def write_json(path: Path | None, value: dict[str, Any]) -> None:
+    """Write ``value`` beside ``path`` and rename it into place; nothing if ``path`` is None.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    if path is None:
+        return
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written: {error.strerror}; name a file in a folder that exists."
+        ) from error
