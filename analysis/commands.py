@@ -31,6 +31,9 @@ ColumnsOption = Annotated[
 EarlyExclusionOption = Annotated[
     str, typer.Option(metavar="SHARE", help="Share of the longest run of each size dropped at its start.")
 ]
+TaskOption = Annotated[str | None, typer.Option(metavar="NAME", help="Only runs of this task.")]
+AlgorithmOption = Annotated[str | None, typer.Option(metavar="NAME", help="Only runs of this algorithm.")]
+HorizonOption = Annotated[float | None, typer.Option(metavar="H", help="Only runs of this horizon.")]
 BootstrapOption = Annotated[
     int, typer.Option(metavar="DRAWS", help="Bootstrap draws for the intervals; 0 for none.")
 ]
@@ -44,6 +47,9 @@ WorkersOption = Annotated[
 def fit(
     source: SourceArgument,
     sweep: SweepOption = None,
+    task: TaskOption = None,
+    algorithm: AlgorithmOption = None,
+    horizon: HorizonOption = None,
     objective: ObjectiveOption = "return",
     size: SizeOption = "params",
     columns: ColumnsOption = None,
@@ -58,7 +64,13 @@ def fit(
     from analysis.curves import load_curves
 
     curves = load_curves(
-        source, sweep=sweep, columns=tables.parse_columns(columns), size=tables.parse_size(size)
+        source,
+        sweep=sweep,
+        task=task,
+        algorithm=algorithm,
+        horizon=horizon,
+        columns=tables.parse_columns(columns),
+        size=tables.parse_size(size),
     )
     result = fit_as_typed(curves, objective, early_exclusion, bootstrap, seed, workers)
     write_json(json_path, result.model_dump(mode="json"))
@@ -112,6 +124,9 @@ def report(
         Path, typer.Option(metavar="FILE.html", help="The HTML file; figures go into a folder beside it.")
     ] = Path("report.html"),
     sweep: SweepOption = None,
+    task: TaskOption = None,
+    algorithm: AlgorithmOption = None,
+    horizon: HorizonOption = None,
     objective: ObjectiveOption = "return",
     size: SizeOption = "params",
     columns: ColumnsOption = None,
@@ -138,11 +153,19 @@ def report(
             if context.get_parameter_source(name).name == "COMMANDLINE":  # type: ignore[union-attr]
                 option = name.replace("_", "-")
                 raise InputError(f"--{option} belongs to a new fit; leave it out, or leave out --fit.")
-        sweep, size = sweep or given.provenance.sweep, given.provenance.size
+        made, size = given.provenance, given.provenance.size
+        sweep, task = sweep or made.sweep, task or made.task
+        algorithm, horizon = algorithm or made.algorithm, made.horizon if horizon is None else horizon
     curves = load_curves(
-        source, sweep=sweep, columns=tables.parse_columns(columns), size=tables.parse_size(size)
+        source,
+        sweep=sweep,
+        task=task,
+        algorithm=algorithm,
+        horizon=horizon,
+        columns=tables.parse_columns(columns),
+        size=tables.parse_size(size),
     )
     result = given or fit_as_typed(curves, objective, early_exclusion, bootstrap, seed, workers)
-    paths = write_report(curves, result, out, record=read_store_record(source, sweep=sweep))
+    paths = write_report(curves, result, out, record=read_store_record(source, curves.selection))
     write_json(json_path, result.model_dump(mode="json"))
     print_summary(result, paths, console)

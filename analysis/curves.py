@@ -5,7 +5,8 @@ The one module of this package that reads the run store.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -30,6 +31,31 @@ SIZE_COLUMNS: dict[str, str] = {
 MIN_SIZES = 3  # two sizes cannot tell a power of N from any other dependence
 
 
+#: What has a law of its own, and how messages name the option that picks one.
+SELECTABLE = ("task", "algorithm", "horizon")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which runs of a source are asked for; None for all.
+
+    Attributes:
+        sweep: name of the sweep.
+        task, algorithm: names of a task and an algorithm.
+        horizon: h in environment steps, equal to within rounding.
+    """
+
+    sweep: str | None = None
+    task: str | None = None
+    algorithm: str | None = None
+    horizon: float | None = None
+
+    def wanted(self) -> dict[str, str | float]:
+        """What is asked for besides the sweep, by column."""
+        asked = {name: getattr(self, name) for name in SELECTABLE}
+        return {name: value for name, value in asked.items() if value is not None}
+
+
 @dataclass(frozen=True)
 class Curves:
     """Learning curves of many runs, rows in order of run, then of environment steps.
@@ -42,7 +68,7 @@ class Curves:
         returns: mean undiscounted return, shape ``(rows,)``, finite.
         table: the run columns that the source has, one row a run, indexed by run id.
         source: path or URI as given.
-        sweep: the sweep asked for, if any.
+        selection: which runs of the source were asked for.
         size: what N is.
         notes: what was left out of the source, in sentences.
     """
@@ -54,7 +80,7 @@ class Curves:
     returns: Floats
     table: pd.DataFrame = field(repr=False)
     source: str = ""
-    sweep: str | None = None
+    selection: Selection = Selection()
     size: SizeColumn = "params"
     notes: tuple[str, ...] = ()
 
@@ -99,8 +125,8 @@ class StoreRecord:
     runs: tuple[RunRecord, ...]
 
 
-def read_store_record(source: str | Path, *, sweep: str | None = None) -> StoreRecord | None:
-    """Specs and runs of a store, or of one sweep of it; None if ``source`` is a file.
+def read_store_record(source: str | Path, selection: Selection = Selection()) -> StoreRecord | None:
+    """Specs and runs of a store, or of those selected; None if ``source`` is a file.
 
     Raises:
         InputError: if the store cannot be read.
@@ -108,7 +134,11 @@ def read_store_record(source: str | Path, *, sweep: str | None = None) -> StoreR
     if not _is_store(str(source)):
         return None
     store = RunStore(source)
-    runs = tuple(store.runs(sweep))
+    runs = tuple(
+        run
+        for run in store.runs(selection.sweep)
+        if all(_same(run.columns.get(name), value) for name, value in selection.wanted().items())
+    )
     specs = {name: store.read_spec(name) for name in sorted({run.sweep for run in runs})}
     return StoreRecord({name: spec for name, spec in specs.items() if spec is not None}, runs)
 
@@ -117,6 +147,9 @@ def load_curves(
     source: str | Path,
     *,
     sweep: str | None = None,
+    task: str | None = None,
+    algorithm: str | None = None,
+    horizon: float | None = None,
     columns: dict[str, str] | None = None,
     size: SizeColumn = "params",
 ) -> Curves:
@@ -127,14 +160,57 @@ def load_curves(
 
     Args:
         source: directory or URI of a store, or path of a file (``.csv``, otherwise Parquet).
-        sweep: only this sweep.
+        sweep, task, algorithm: only runs of this sweep, task or algorithm.
+        horizon: only runs of this horizon h, in environment steps.
         columns: names in the file for our names, e.g. ``{"num_params": "n"}``.
         size: what N is: policy parameters, all parameters, or FLOPs of a forward pass.
 
     Raises:
-        InputError: if the source cannot be read or a value in it cannot be used, naming the file,
-            the column and the row or run, and the remedy.
+        InputError: if the source cannot be read, a value in it cannot be used, or it mixes tasks,
+            algorithms or horizons none of which was chosen, naming the file, the column and the
+            row or run, and the remedy.
     """
+    selection = Selection(sweep, task, algorithm, horizon)
+    frame, notes = _load(source, selection, columns, size)
+    return curves_from_frame(frame, source=str(source), selection=selection, size=size, notes=notes)
+
+
+def load_by_horizon(
+    source: str | Path,
+    *,
+    sweep: str | None = None,
+    task: str | None = None,
+    algorithm: str | None = None,
+    columns: dict[str, str] | None = None,
+    size: SizeColumn = "params",
+) -> dict[float, Curves]:
+    """Read the curves of each horizon h of a source apart, ascending in h.
+
+    Args:
+        source, sweep, task, algorithm, columns, size: as for ``load_curves``.
+
+    Raises:
+        InputError: as ``load_curves``, and if a run has no horizon.
+    """
+    selection = Selection(sweep, task, algorithm)
+    frame, notes = _load(source, selection, columns, size)
+    _require_columns(frame, ("horizon",), str(source))
+    horizons = _numbers(frame, "horizon", str(source))
+    return {
+        float(h): curves_from_frame(
+            frame[horizons == h],
+            source=str(source),
+            selection=replace(selection, horizon=float(h)),
+            size=size,
+            notes=notes,
+        )
+        for h in np.unique(horizons)
+    }
+
+
+def _load(
+    source: str | Path, selection: Selection, columns: dict[str, str] | None, size: str
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     if size not in get_args(SizeColumn):
         raise InputError(f"size is {size!r}: choose one of {', '.join(get_args(SizeColumn))}.")
     name = str(source)
@@ -142,20 +218,22 @@ def load_curves(
     if _is_store(name):
         if columns:
             raise InputError(f"{name} is a store, whose columns have fixed names; leave out the renaming.")
-        frame = _read_store(name, sweep, notes)
+        frame = _read_store(name, selection.sweep, notes)
     else:
         frame = _renamed(_read_file(name), columns or {}, name)
-        frame = _of_sweep(frame, sweep, name)
+        frame = _of_sweep(frame, selection.sweep, name)
     frame = _done_only(frame, name, notes)
     frame = _once_per_run(frame, notes)
-    return curves_from_frame(frame, source=name, sweep=sweep, size=size, notes=tuple(notes))
+    for column, value in selection.wanted().items():
+        frame = _having(frame, column, value, name)
+    return frame, tuple(notes)
 
 
 def curves_from_frame(
     frame: pd.DataFrame,
     *,
     source: str = "the table",
-    sweep: str | None = None,
+    selection: Selection = Selection(),
     size: SizeColumn = "params",
     notes: tuple[str, ...] = (),
 ) -> Curves:
@@ -200,7 +278,7 @@ def curves_from_frame(
         returns=r[order],
         table=table,
         source=source,
-        sweep=sweep,
+        selection=selection,
         size=size,
         notes=(*notes, *_notes_on_settings(table)),
     )
@@ -279,6 +357,28 @@ def _of_sweep(frame: pd.DataFrame, sweep: str | None, source: str) -> pd.DataFra
             f"{source} has no sweep named {sweep!r}; it has: {', '.join(sorted(names.unique()))}."
         )
     return frame[names == sweep]
+
+
+def _having(frame: pd.DataFrame, column: str, value: str | float, source: str) -> pd.DataFrame:
+    """The rows of the runs that were asked for."""
+    _require_columns(frame, (column,), source)
+    there = frame[column].unique()
+    kept = [other for other in there if _same(other, value)]
+    if not kept:
+        names = ", ".join(map(str, sorted(frame[column].dropna().unique()))) or "none given"
+        raise InputError(
+            f"{source} has no run of {column} {value!r}; it has: {names}; choose one with --{column}."
+        )
+    return frame[frame[column].isin(kept)]
+
+
+def _same(found: object, wanted: str | float) -> bool:
+    if isinstance(wanted, str):
+        return str(found) == wanted
+    try:
+        return math.isclose(float(str(found)), wanted, rel_tol=1e-9)
+    except ValueError:
+        return False
 
 
 def _done_only(frame: pd.DataFrame, source: str, notes: list[str]) -> pd.DataFrame:
@@ -384,10 +484,11 @@ def _check_one_setting(table: pd.DataFrame, source: str) -> None:
     """One law holds for one task, algorithm and horizon."""
     for column in ("task", "algorithm", "horizon"):
         if column in table and table[column].nunique() > 1:
-            values = ", ".join(str(v) for v in table[column].dropna().unique()[:5])
+            found = sorted(table[column].dropna().unique())
+            listed = ", ".join(str(value) for value in found[:8]) + (", ..." if len(found) > 8 else "")
             raise InputError(
-                f"{source} mixes several values of {column} ({values}), which have laws of their own; "
-                f"fit one at a time, e.g. with --sweep NAME."
+                f"{source} mixes {len(found)} values of {column} ({listed}), which have laws of their own; "
+                f"pick one with --{column} {found[0]}."
             )
 
 

@@ -219,7 +219,7 @@ class JointScalingFit:
         options = asdict(self)
         del options["workers"]  # of no effect on the result
         searched = options.pop("search")
-        return {**options, **searched, "size": curves.size, "sweep": curves.sweep}
+        return {**options, **searched, "size": curves.size, **asdict(curves.selection)}
 
 
 def usable_cores() -> int:
@@ -291,7 +291,7 @@ def _provenance(curves: Curves) -> Provenance:
     tasks = {str(task) for task in curves.table["task"].dropna()} if "task" in curves.table else set()
     return Provenance(
         source=curves.source,
-        sweep=curves.sweep,
+        **asdict(curves.selection),
         size=curves.size,
         run_ids=list(curves.run_ids),
         sizes=curves.sizes.tolist(),

@@ -141,10 +141,13 @@ class BootstrapDraws(_Model):
 
 
 class Provenance(_Model):
-    """Where the curves came from."""
+    """Where the curves came from; null in ``sweep``, ``task``, ``algorithm``, ``horizon``: all of them."""
 
     source: str
     sweep: str | None
+    task: str | None = None
+    algorithm: str | None = None
+    horizon: float | None = None
     size: SizeColumn
     run_ids: list[str]
     sizes: list[float]

@@ -5,7 +5,14 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from analysis.curves import curves_from_frame, load_curves, require_sizes
+from analysis.curves import (
+    Selection,
+    curves_from_frame,
+    load_by_horizon,
+    load_curves,
+    read_store_record,
+    require_sizes,
+)
 from analysis.synthetic import SyntheticSweep, curves_frame
 from scaling.errors import InputError
 from sweeps.schema import CURVE_SCHEMA
@@ -183,7 +190,7 @@ def test_a_row_without_a_run_is_named(csv):
 def test_runs_with_laws_of_their_own_are_not_mixed(csv, column):
     frame = table()
     frame[column] = np.where(frame["run_id"] == "r0", 1, 2)
-    refused(csv(frame), f"mixes several values of {column}")
+    refused(csv(frame), f"mixes 2 values of {column}")
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -261,3 +268,78 @@ def test_a_run_found_in_two_sweeps_is_used_once(csv):
 def test_columns_of_a_store_cannot_be_renamed(tmp_path):
     store = store_with(tmp_path, {"a": ("s", "done")})
     refused(store.location, "fixed names", columns={"num_params": "n"})
+
+
+# -- choosing ---------------------------------------------------------------------
+
+
+def mixed() -> pd.DataFrame:
+    """Four sizes of each of two tasks, the second with another horizon."""
+    first = table().assign(task="digits", algorithm="ppo", horizon=8.0)
+    second = table().assign(task="maze", algorithm="ppo", horizon=64.0)
+    second["run_id"] = "m" + second["run_id"]
+    return pd.concat([first, second])
+
+
+@pytest.mark.parametrize(
+    ("options", "runs"),
+    [
+        ({"task": "digits"}, ("r0", "r1", "r2", "r3")),
+        ({"horizon": 64}, ("mr0", "mr1", "mr2", "mr3")),
+        ({"task": "maze", "algorithm": "ppo", "horizon": 64 * (1 + 1e-12)}, ("mr0", "mr1", "mr2", "mr3")),
+    ],
+)
+def test_one_task_or_horizon_can_be_chosen(csv, options, runs):
+    curves = load_curves(csv(mixed()), **options)
+    assert curves.run_ids == runs
+    assert curves.selection == Selection(**options)
+
+
+def test_a_mixture_is_refused_with_what_there_is_and_the_option_that_picks_one(csv):
+    refused(csv(mixed()), r"mixes 2 values of task \(digits, maze\).*pick one with --task digits")
+    refused(csv(mixed().drop(columns="task")), r"mixes 2 values of horizon \(8\.0, 64\.0\).*--horizon 8")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"task": "chess"}, "no run of task 'chess'; it has: digits, maze; choose one with --task"),
+        ({"algorithm": "dqn"}, "no run of algorithm 'dqn'; it has: ppo"),
+        ({"horizon": 9.0}, r"no run of horizon 9\.0; it has: 8\.0, 64\.0"),
+        ({"horizon": 8.0, "task": "maze"}, r"no run of horizon 8\.0; it has: 64\.0"),
+    ],
+)
+def test_what_is_not_there_cannot_be_chosen(csv, options, text):
+    refused(csv(mixed()), text, **options)
+
+
+def test_what_has_no_column_cannot_be_chosen(csv):
+    refused(csv(table()), "lacks the column 'task'", task="digits")
+
+
+def test_each_horizon_can_be_read_apart(csv):
+    by_horizon = load_by_horizon(csv(mixed().drop(columns="task")))
+    assert list(by_horizon) == [8.0, 64.0]
+    assert by_horizon[8.0].run_ids == ("r0", "r1", "r2", "r3")
+    assert by_horizon[64.0].selection == Selection(horizon=64.0)
+    assert list(load_by_horizon(csv(mixed()), task="maze")) == [64.0]
+
+
+def test_horizons_that_are_not_known_cannot_be_read_apart(csv):
+    with pytest.raises(InputError, match="lacks the column 'horizon'"):
+        load_by_horizon(csv(table()))
+    some = mixed().drop(columns="task")
+    some.loc[some["run_id"] == "r1", "horizon"] = np.nan
+    with pytest.raises(InputError, match="column horizon, row 6.*must be a finite number"):
+        load_by_horizon(csv(some))
+
+
+def test_runs_of_a_store_can_be_chosen(tmp_path):
+    store = store_with(tmp_path, {"a": ("s", "done"), "b": ("s", "done"), "c": ("s", "failed")})
+    record = store.read_run("s", "b")
+    table = store.read_curve("s", "b")
+    store.add_curve(record.model_copy(update={"columns": {**record.columns, "task": "maze"}}), table)
+    refused(store.location, "mixes 2 values of task")
+    curves = load_curves(store.location, task="maze")
+    assert curves.run_ids == ("b",)
+    assert [run.run_id for run in read_store_record(store.location, curves.selection).runs] == ["b"]
