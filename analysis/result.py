@@ -10,27 +10,18 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from analysis.findings import InteractionFlops, MetricStudy, PeriodFit, SizeMeasureFit
 from analysis.power_law import PowerLaw
+from analysis.record import INTERVAL_LEVEL, Interval, SizeColumn
+from analysis.record import Record as _Model
+from analysis.record import return_field as _return
 from scaling.errors import InputError
 
 SCHEMA_VERSION = 1
-#: Level of every interval, two-sided.
-INTERVAL_LEVEL = 0.90
 
 Objective = Literal["return", "paper"]
-SizeColumn = Literal["params", "params_total", "flops"]
-Interval = tuple[float, float]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True, allow_inf_nan=False)
-
-
-def _return() -> Any:
-    """A field called ``return`` in JSON, which Python reserves: ``return_`` here."""
-    return Field(validation_alias=AliasChoices("return", "return_"), serialization_alias="return")
 
 
 class DataRange(_Model):
@@ -164,7 +155,9 @@ class FitResult(_Model):
     ``N_opt_ref``, the optimal size at ``compute_ref``, which lies amid the data. ``systematic`` is
     the largest change of an estimate when other shares of early training are dropped.
     ``identified`` is false if a warning says that the data do not determine the exponents; see
-    ``analysis.identifiability``.
+    ``analysis.identifiability``. What was not asked for, or the curves do not know, is null:
+    ``periods`` (``analysis.refits``), ``size_measures`` (the same), ``metric``
+    (``analysis.natural_metrics``) and ``interaction_flops``.
     """
 
     kind: Literal["rlscale fit"] = "rlscale fit"
@@ -201,6 +194,10 @@ class FitResult(_Model):
     bootstrap: BootstrapDraws
     options: dict[str, Any]
     provenance: Provenance
+    periods: list[PeriodFit] | None = None
+    size_measures: list[SizeMeasureFit] | None = None
+    metric: MetricStudy | None = None
+    interaction_flops: InteractionFlops | None = None
 
     @property
     def law(self) -> PowerLaw:

@@ -1,0 +1,121 @@
+"""What the further analyses of a sweep return, each an optional part of a fit's JSON file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from analysis.record import Interval, Record, SizeColumn, return_field
+
+Period = Literal["early", "middle", "late"]
+
+
+class Refit(Record):
+    """The law of the same sweep under another choice of the analysis.
+
+    Attributes:
+        nu, alpha_N, alpha_E, beta: the exponents.
+        N_opt_ref: optimal size at the ``compute_ref`` of the fit it belongs to, in that fit's unit of size.
+        intervals: 90% intervals of these.
+        num_sizes: sizes it rests on.
+        compute: smallest and largest compute among its points, in that unit.
+        identified: whether its data determine its exponents.
+        warning_codes: of its warnings.
+    """
+
+    nu: float
+    alpha_N: float
+    alpha_E: float
+    beta: float
+    N_opt_ref: float
+    intervals: dict[str, Interval]
+    num_sizes: int
+    compute: Interval
+    identified: bool
+    warning_codes: list[str]
+
+
+class PeriodFit(Refit):
+    """A fit to one third of training; ``span`` in shares of the longest run of each size."""
+
+    period: Period
+    span: Interval
+
+
+class SizeMeasureFit(Refit):
+    """A fit with another measure of size.
+
+    Attributes:
+        size: what N is.
+        per_unit: median over runs of this measure per unit of the main fit's, by which it is divided.
+    """
+
+    size: SizeColumn
+    per_unit: float
+
+
+class InteractionFlops(Record):
+    """FLOPs of training per interaction, all of it amortised, for each size of the sweep, ascending.
+
+    Attributes:
+        N: size in the unit of the fit.
+        flops: median over the runs of that size.
+    """
+
+    N: list[float]
+    flops: list[float]
+
+
+class StraightLine(Record):
+    """A transform y of the return as a straight line in log I, y = constant - q log I.
+
+    Attributes:
+        name: which transform; ``formula`` writes it out.
+        constants: of the transform: ``min``, ``max``, ``k``.
+        chosen: how these constants came about, as a sentence.
+        q: slope against the natural logarithm of I, positive if returns grow with I.
+        r_squared: share of the weighted variance of y that the line explains, 0..1.
+        r_squared_curved: the same for a parabola.
+        curvature: second derivative of y with respect to log10 I, in decades of F where y is a logarithm.
+        curvature_p: two-sided p-value that the curvature is 0, from the bootstrap; null without one.
+        intervals: 90% intervals of ``q``, ``curvature`` and ``r_squared``.
+        num_points, num_left_out: averaged points used, and those at a limit where y is infinite.
+    """
+
+    name: Literal["return", "log-failure", "fail-ratio", "elo", "trueskill"]
+    formula: str
+    constants: dict[str, float]
+    chosen: str
+    intercept: float
+    q: float
+    r_squared: float
+    r_squared_curved: float
+    curvature: float
+    curvature_p: float | None
+    intervals: dict[str, Interval]
+    num_points: int
+    num_left_out: int
+
+
+class MetricPoints(Record):
+    """The averaged points of the metric, one list entry each, ordered by N then E."""
+
+    N: list[float]
+    intrinsic: list[float]
+    return_: list[float] = return_field()
+    weight: list[float]
+
+
+class MetricStudy(Record):
+    """Which natural metric of performance is a power of intrinsic performance.
+
+    Attributes:
+        asked: the metric as typed.
+        best: name of the candidate whose line explains most.
+        candidates: best first.
+        points: what they were fitted to.
+    """
+
+    asked: str
+    best: str
+    candidates: list[StraightLine]
+    points: MetricPoints
