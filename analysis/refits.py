@@ -47,11 +47,11 @@ def fit_periods(curves: Curves, fit: FitResult, estimator: JointScalingFit) -> l
         raise InputError(
             "Thirds of training are thirds of log E, which needs a start: give an --early-exclusion above 0."
         )
-    edges = start ** (1 - np.arange(4) / 3)
+    edges = np.round(start ** (1 - np.arange(4) / 3), 12)
     found = []
     for period, low, high in zip(get_args(Period), edges[:-1], edges[1:], strict=True):
-        part = within_training(curves, float(low), float(high))
         try:
+            part = within_training(curves, float(low), float(high))
             refit = replace(estimator, early_exclusion=0.0).fit(part)
         except InputError as error:
             raise InputError(f"The {period} third of training cannot be fitted: {error}") from error
@@ -71,7 +71,7 @@ def within_training(curves: Curves, low: float, high: float) -> Curves:
     last = np.zeros(len(curves.sizes))
     np.maximum.at(last, curves.size_index[curves.run_index], curves.interactions)
     share = curves.interactions / last[curves.size_index[curves.run_index]]
-    kept = (share > low * (1 - 1e-12)) & (share <= high * (1 + 1e-12))
+    kept = (share > low * (1 + 1e-12)) & (share <= high * (1 + 1e-12))
     runs = np.unique(curves.run_index[kept])
     sizes = np.unique(curves.run_sizes[runs])
     if len(sizes) < MIN_SIZES:
