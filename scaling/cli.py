@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from analysis.commands import analysis_app, fit_as_typed
+from analysis.commands import ColumnsOption, analysis_app, fit_as_typed
 from scaling.errors import InputError, RlscaleError
 from scaling.terminal import JsonOption, SweepOption, console, write_json
 
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 sweep_app = typer.Typer(help="Plan, run and watch many runs.", no_args_is_help=True)
-curves_app = typer.Typer(help="Look at and export stored curves.", no_args_is_help=True)
+curves_app = typer.Typer(help="Import, look at and export curves.", no_args_is_help=True)
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(curves_app, name="curves")
 app.add_typer(analysis_app)  # fit, forecast, report, ...
@@ -297,6 +297,75 @@ def _watch(go: Any, store: Any, sweep: str) -> bool:
         + (f" (see: rlscale sweep status {store.location})." if failed else ".")
     )
     return not (failed or stopped or superseded)
+
+
+@curves_app.command("import")
+def curves_import(
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", help="A CSV, Parquet or event file, or a folder with one a run.")
+    ],
+    store: StoreOption,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="csv|parquet|tensorboard|wandb|sb3|rllib",
+            help="Default: found out, and said.",
+        ),
+    ] = None,
+    columns: ColumnsOption = None,
+    tag: Annotated[
+        str | None, typer.Option(help="The logged metric that is the return; default: the usual one.")
+    ] = None,
+    sizes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="CSV, YAML or JSON that maps names or globs of runs to num_params."
+        ),
+    ] = None,
+    size_pattern: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX", help="Finds the size in a run's name, e.g. 'n(?P<num_params>[0-9.]+[kMB]?)'."
+        ),
+    ] = None,
+    steps_scale: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FACTOR", help="Environment steps for one step of SRC, e.g. 0.25 for frames / 4."
+        ),
+    ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Sweep that gets the runs; default: SRC's own, or imported."),
+    ] = None,
+    task: Annotated[str | None, typer.Option(metavar="NAME", help="The task of all runs.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace runs that are there already.")] = False,
+    json_path: JsonOption = None,
+) -> None:
+    """Bring curves from elsewhere into a store, as finished runs.
+
+    Reads tidy CSV and Parquet files, TensorBoard event files, CSV exports of Weights & Biases, monitor.csv
+    and progress.csv of stable-baselines3, and trial folders of Ray Tune and RLlib.
+    """
+    from analysis.tables import parse_columns
+    from sweeps.importers.importing import ImportOptions, import_curves
+    from sweeps.importers.runs import ReadOptions
+
+    options = ImportOptions(
+        format=format_,
+        read=ReadOptions(parse_columns(columns), tag),
+        sizes=sizes,
+        size_pattern=size_pattern,
+        steps_scale=steps_scale,
+        sweep=sweep,
+        task=task,
+        replace=replace,
+    )
+    result = import_curves(source, store, options)
+    for line in (*result.notes, result.summary):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    write_json(json_path, result.as_json())
 
 
 @curves_app.command("show")

@@ -1,0 +1,307 @@
+"""Curves that this toolkit never trained, brought into the run store.
+
+Everything is read and checked before anything is written. A run keeps its name where the store can
+take it as an id; importing the same curve again changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from scaling.errors import InputError
+from sweeps.importers import rllib, sb3, tensorboard, tidy, wandb
+from sweeps.importers.check import CheckedCurve, check_curve, check_fact
+from sweeps.importers.detect import find_format
+from sweeps.importers.runs import COUNTED, Format, Parsed, ReadOptions, Skipped, listed, one_line, plural
+from sweeps.importers.sizes import RunFacts, apply_file, apply_pattern
+from sweeps.store import RunRecord, RunStore, check_name, rows_equal
+
+DEFAULT_SWEEP = "imported"
+Outcome = Literal["imported", "already there", "replaced"]
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What ``rlscale curves import`` can be told.
+
+    Attributes:
+        format: one of ``FORMATS``; found out if None.
+        read: columns and tag of the source.
+        sizes: file that maps names of runs to sizes and other run columns.
+        size_pattern: regular expression that finds them in the names.
+        steps_scale: environment steps for one step of the source.
+        sweep: sweep that gets the runs; by default the source's own, else ``DEFAULT_SWEEP``.
+        task: the task of all runs, whatever the source says.
+        replace: whether a run that is there with another curve is replaced.
+    """
+
+    format: str | None = None
+    read: ReadOptions = field(default_factory=ReadOptions)
+    sizes: Path | None = None
+    size_pattern: str | None = None
+    steps_scale: float | None = None
+    sweep: str | None = None
+    task: str | None = None
+    replace: bool = False
+
+
+@dataclass(frozen=True)
+class ImportedRun:
+    """One run of the source and what became of it."""
+
+    name: str
+    sweep: str
+    run_id: str
+    columns: Mapping[str, Any]
+    rows: int
+    interactions: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """What was imported; ``asdict`` of it is the JSON of the command."""
+
+    source: str
+    store: str
+    format: Format
+    runs: tuple[ImportedRun, ...]
+    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def summary(self) -> str:
+        """One sentence: how many runs, of how many sizes, into which sweeps."""
+        sizes = len({run.columns["num_params"] for run in self.runs})
+        outcomes = Counter(run.outcome for run in self.runs)
+        told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+        return (
+            f"{self.store}: {plural(len(self.runs), 'run')} ({told}) of {plural(sizes, 'size')} with "
+            f"{plural(sum(run.rows for run in self.runs), 'row')}, "
+            f"in the sweep {listed(sorted({run.sweep for run in self.runs}))}."
+        )
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One run as it is to be stored."""
+
+    name: str
+    record: RunRecord
+    table: pa.Table = field(repr=False)
+
+
+def import_curves(source: str | Path, store: str | Path, options: ImportOptions) -> ImportResult:
+    """Read curves of any known format and store them as finished runs.
+
+    Raises:
+        InputError: if the source, the sizes or an option cannot be used, or a run is in the store
+            with another curve; nothing is written then.
+    """
+    try:
+        result = _import(source, store, options)
+    except InputError as error:
+        raise InputError(one_line(str(error))) from error
+    return replace(result, notes=tuple(map(one_line, result.notes)))
+
+
+def _import(source: str | Path, store: str | Path, options: ImportOptions) -> ImportResult:
+    scale = options.steps_scale
+    if scale is not None and not 0 < scale < float("inf"):
+        raise InputError(f"--steps-scale {scale:g}: give a positive number, e.g. 0.25 for frames / 4.")
+    if options.sweep is not None:
+        check_name(options.sweep, "sweep")
+    path = Path(source)
+    kind, found = find_format(path, options.format)
+    parsed = _read(kind, path, options.read)
+    checked = [check_curve(run, scale) for run in parsed.runs]
+    curves = [curve for curve in checked if isinstance(curve, CheckedCurve)]
+    skipped = (*parsed.skipped, *(curve for curve in checked if isinstance(curve, Skipped)))
+    if not curves:
+        reasons = listed((f"{run.name}: {run.reason}" for run in skipped), 3)
+        raise InputError(f"{source} holds no run with a curve ({reasons}); give one that does.")
+    columns, notes = _run_columns(curves, options)
+    entries = [
+        _entry(curve, values, kind, path, options) for curve, values in zip(curves, columns, strict=True)
+    ]
+    _require_one_each(entries)
+    runs = _store(entries, store, options.replace)
+    if skipped:
+        names = listed((f"{run.name} ({run.reason})" for run in skipped), 3)
+        notes.append(f"{plural(len(skipped), 'run')} skipped: {names}.")
+    return ImportResult(
+        str(source), str(store), kind, runs, skipped, (found, *parsed.notes, *_counted(curves), *notes)
+    )
+
+
+def store_id(name: str) -> str:
+    """A run id that the store takes: the name itself, or a readable part of it and a hash of it all."""
+    with suppress(InputError):
+        return check_name(name, "run_id")
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100]
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{readable}-{digest}" if readable else digest
+
+
+def _read(kind: Format, path: Path, options: ReadOptions) -> Parsed:
+    if kind == "csv" or kind == "parquet":
+        return tidy.read_tidy(path, options, kind)
+    readers = {
+        "tensorboard": tensorboard.read_tensorboard,
+        "wandb": wandb.read_wandb,
+        "sb3": sb3.read_sb3,
+        "rllib": rllib.read_rllib,
+    }
+    return readers[kind](path, options)
+
+
+def _run_columns(
+    curves: Sequence[CheckedCurve], options: ImportOptions
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The run columns of each run from its source, the mapping file and the pattern, and notes."""
+    runs = [RunFacts(curve.run.name) for curve in curves]
+    for curve, facts in zip(curves, runs, strict=True):
+        for column, value in curve.run.facts.items():
+            if column != "status":
+                facts.state(column, value, curve.run.where)
+    notes = [] if options.sizes is None else apply_file(options.sizes, runs)
+    if options.size_pattern is not None:
+        apply_pattern(options.size_pattern, runs)
+    unsized = [facts.name for facts in runs if "num_params" not in facts.values]
+    if unsized:
+        raise InputError(
+            f"{plural(len(unsized), 'run')} without a size: {listed(unsized, 3)}; give num_params with "
+            f"--sizes FILE (run name or glob to size), with --size-pattern, or as a column of the source."
+        )
+    task = {} if options.task is None else {"task": options.task}
+    return [_hinted(c) | facts.values | task for c, facts in zip(curves, runs, strict=True)], notes
+
+
+def _hinted(curve: CheckedCurve) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for column, value in curve.run.hints.items():
+        with suppress(InputError):  # a hint that cannot be used is none
+            checked = check_fact(column, value, curve.run.where)
+            values |= {} if checked is None else {column: checked}
+    return values
+
+
+def _entry(
+    curve: CheckedCurve, columns: dict[str, Any], kind: Format, source: Path, options: ImportOptions
+) -> _Entry:
+    run, table = curve.run, curve.table
+    sweep = check_name(options.sweep or run.sweep or DEFAULT_SWEEP, "sweep")
+    run_id = store_id(run.name)
+    for name, value in (("sweep", sweep), ("run_id", run_id)):
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, table.field(place), pa.array([value] * table.num_rows, pa.string()))
+    seconds = [value for value in table["wall_seconds"].to_pylist() if value is not None]
+    config = {"imported_from": str(source.resolve()), "format": kind, "name": run.name}
+    record = RunRecord(
+        sweep=sweep,
+        run_id=run_id,
+        status="done",
+        config=config | {key: value for key, value in _how_read(options).items() if value},
+        columns=columns,
+        provenance={"imported by": f"rlscale {version('rlscale')}"},
+        interactions=table["interactions"][-1].as_py(),
+        wall_seconds=max(seconds, default=0.0),
+        updated=datetime.now(UTC).isoformat(timespec="milliseconds"),
+    )
+    return _Entry(run.name, record, table)
+
+
+def _how_read(options: ImportOptions) -> dict[str, Any]:
+    return {
+        "tag": options.read.tag,
+        "columns": dict(options.read.columns),
+        "steps_scale": options.steps_scale,
+    }
+
+
+def _require_one_each(entries: Iterable[_Entry]) -> None:
+    seen: dict[tuple[str, str], str] = {}
+    for entry in entries:
+        key = (entry.record.sweep, entry.record.run_id)
+        if key in seen:
+            raise InputError(
+                f"Runs {seen[key]!r} and {entry.name!r} would be one in the sweep {key[0]}; "
+                f"rename one, or leave out --sweep so that each keeps its own."
+            )
+        seen[key] = entry.name
+
+
+def _store(entries: Sequence[_Entry], location: str | Path, overwrite: bool) -> tuple[ImportedRun, ...]:
+    """Store what is not there yet, after looking at all that is."""
+    store = RunStore(location, create=True)
+    outcomes = [_outcome(store, entry, overwrite) for entry in entries]
+    runs = []
+    for entry, outcome in zip(entries, outcomes, strict=True):
+        if outcome != "already there":
+            try:
+                store.add_curve(entry.record, entry.table)
+            except (OSError, pa.ArrowException) as error:
+                raise InputError(
+                    f"Run {entry.name} cannot be written to {location}: {error}; "
+                    f"once it can, import again: what is stored stays."
+                ) from error
+        record = entry.record
+        runs.append(
+            ImportedRun(
+                entry.name,
+                record.sweep,
+                record.run_id,
+                record.columns,
+                entry.table.num_rows,
+                record.interactions,
+                outcome,
+            )
+        )
+    return tuple(runs)
+
+
+def _outcome(store: RunStore, entry: _Entry, overwrite: bool) -> Outcome:
+    record = entry.record
+    there = store.read_run(record.sweep, record.run_id)
+    if there is None:
+        return "imported"
+    where = f"Run {entry.name} of the sweep {record.sweep} is in {store.location} already"
+    if "imported_from" not in there.config:
+        raise InputError(f"{where} and was trained, not imported; import under another --sweep.")
+    if (there.status, there.config.get("name"), there.columns) == ("done", entry.name, dict(record.columns)):
+        with suppress(InputError):  # a curve that cannot be read is not the same
+            if rows_equal(store.read_curve(record.sweep, record.run_id), entry.table, ignore=()):
+                return "already there"
+    if not overwrite:
+        raise InputError(
+            f"{where} with another curve, size or setting; use --replace, or another --sweep to keep both."
+        )
+    return "replaced"
+
+
+def _counted(curves: Iterable[CheckedCurve]) -> list[str]:
+    """A sentence for each kind of change to rows: how many, in how many runs."""
+    rows: Counter[str] = Counter()
+    runs: Counter[str] = Counter()
+    for curve in curves:
+        rows.update(curve.counts)
+        runs.update(curve.counts.keys())
+    return [
+        f"{plural(rows[kind], 'row')} of {plural(runs[kind], 'run')} {phrase}."
+        for kind, phrase in COUNTED.items()
+        if rows[kind]
+    ]
