@@ -7,32 +7,44 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.bootstrap import percentile_interval
-from analysis.monotone_map import MonotoneMap
+from analysis.extrapolation import at_returns, interval_of, map_of, sample_efficiency
+from analysis.findings import Budget
 from analysis.power_law import PowerLaw
-from analysis.result import FitResult, Forecast, ForecastResult, Interval
+from analysis.record import Interval
+from analysis.result import FitResult, Forecast, ForecastResult
 from scaling.errors import InputError
 
 Floats = NDArray[np.float64]
 
 
-def forecast(fit: FitResult, computes: Sequence[float], *, env_cost: float | None = None) -> ForecastResult:
-    """Forecast for each compute.
+def forecast(
+    fit: FitResult,
+    computes: Sequence[float] = (),
+    *,
+    env_cost: float | None = None,
+    budgets: Sequence[Budget] = (),
+    returns: Sequence[float] = (),
+    reference: tuple[float, float] | None = None,
+) -> ForecastResult:
+    """Forecast for each compute, budget and return.
 
     Args:
         fit: a result of ``JointScalingFit.fit``.
         computes: C = N·E, positive, in units of the fit's size x environment steps.
         env_cost: N_e, what one environment step costs in units of size; adds the size that reaches the
             intrinsic performance I = C at the least E·(N + N_e).
+        budgets: from ``analysis.budgets``, each with the compute that it buys.
+        returns: what is to be reached, within the fitted map; see ``analysis.extrapolation``.
+        reference: (return, interactions) of another learner, to compare with infinite width.
 
     Returns:
-        One forecast a compute, in the order given, with the fit's warnings and one for each
-        extrapolation.
+        One forecast a compute, then one a budget, in the order given, with the fit's warnings and one for
+        each extrapolation.
 
     Raises:
-        InputError: if there is no compute, or a compute or the cost cannot be used.
+        InputError: if there is nothing to forecast for, or a number cannot be used.
     """
-    if not computes:
+    if not (len(computes) or len(budgets) or len(returns) or reference):
         raise InputError("No compute to forecast for: give at least one, e.g. --compute 1e12.")
     for compute in computes:
         if not (np.isfinite(compute) and compute > 0):
@@ -41,6 +53,9 @@ def forecast(fit: FitResult, computes: Sequence[float], *, env_cost: float | Non
         raise InputError(f"The environment's cost must be 0 or more parameters: got {env_cost}.")
     laws = fit.draw_laws()
     forecasts = [_forecast(fit, laws, float(compute), env_cost) for compute in computes]
+    for budget in budgets:
+        bought = _forecast(fit, laws, budget.compute, env_cost)
+        forecasts.append(bought.model_copy(update={"budget": budget}))
     warnings = [*fit.warnings]
     for item in forecasts:
         if item.extrapolation > 0:
@@ -53,14 +68,15 @@ def forecast(fit: FitResult, computes: Sequence[float], *, env_cost: float | Non
         objective=fit.objective,
         identified=fit.identified,
         warnings=warnings,
-        options={"computes": [float(c) for c in computes], "env_cost": env_cost, "size": fit.provenance.size},
+        options={
+            "computes": [float(c) for c in computes],
+            "env_cost": env_cost,
+            "size": fit.provenance.size,
+            "returns": [float(r) for r in returns],
+        },
+        returns=at_returns(fit, returns) if len(returns) else [],
+        sample_efficiency=sample_efficiency(fit, *reference) if reference else None,
     )
-
-
-def monotone_map_of(fit: FitResult) -> MonotoneMap:
-    """The fitted map between return and intrinsic performance."""
-    record = fit.monotone_map
-    return MonotoneMap(np.array(record.return_), np.log(record.intrinsic))
 
 
 def decades_outside(compute: float, low: float, high: float) -> float:
@@ -70,26 +86,27 @@ def decades_outside(compute: float, low: float, high: float) -> float:
 
 def _forecast(fit: FitResult, laws: list[PowerLaw], compute: float, env_cost: float | None) -> Forecast:
     law = fit.law
-    n_draws = np.array([law.N_opt(compute) for law in laws])
+    n_draws = np.array([one.N_opt(compute) for one in laws])
     found = Forecast(
         compute=compute,
         N_opt=float(law.N_opt(compute)),
         E_opt=float(law.E_opt(compute)),
         intervals=_optimum_intervals(n_draws, compute),
         extrapolation=decades_outside(compute, *fit.range.C),
-        return_=monotone_map_of(fit).known_return_of(compute),  # on the frontier I = C
+        return_=map_of(fit).known_return_of(compute),  # on the frontier I = C
     )
     if env_cost is None:
         return found
     n, e = law.optimum_with_env_cost(compute, env_cost)
-    drawn = np.array([law.optimum_with_env_cost(compute, env_cost) for law in laws]).reshape(-1, 2)
-    with_cost = _intervals(N_with_env_cost=drawn[:, 0], E_with_env_cost=drawn[:, 1])
+    drawn = np.array([one.optimum_with_env_cost(compute, env_cost) for one in laws]).reshape(-1, 2)
+    spent = np.array([one.env_cost_overspend(compute, env_cost)[1] for one in laws])
+    with_cost = _intervals(N_with_env_cost=drawn[:, 0], E_with_env_cost=drawn[:, 1], overspend=spent)
     return found.model_copy(
         update={
             "env_cost": env_cost,
             "N_with_env_cost": n,
             "E_with_env_cost": e,
-            "overspend": found.E_opt * (found.N_opt + env_cost) / (e * (n + env_cost)),
+            "overspend": law.env_cost_overspend(compute, env_cost)[1],
             "intervals": {**found.intervals, **with_cost},
         }
     )
@@ -105,5 +122,4 @@ def _optimum_intervals(n_draws: Floats, compute: float) -> dict[str, Interval]:
 
 
 def _intervals(**draws: Floats) -> dict[str, Interval]:
-    ends = {name: percentile_interval(values) for name, values in draws.items() if len(values)}
-    return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
+    return {name: interval_of(values) for name, values in draws.items() if len(values)}

@@ -183,6 +183,15 @@ class PowerLaw:
         """Environment steps an infinitely wide agent needs for I: E_c · I^(β/α_E)."""
         return np.exp(self.log_E_c + (1 - self.p) * np.log(np.asarray(intrinsic, float)))
 
+    def N_inf(self, intrinsic: ArrayLike) -> Floats:
+        """Parameters an agent with endless experience needs for I: N_c · I^(β/α_N)."""
+        return np.exp(self.log_N_c + self.p * np.log(np.asarray(intrinsic, float)))
+
+    @property
+    def width_gain(self) -> float:
+        """E_opt/E_inf = (1 + α_E/α_N)^(1/α_E), the same for every I: what infinite width saves."""
+        return float(np.exp(-np.log1p(-self.p) / self.alpha_E))
+
     def interactions_for(self, num_params: ArrayLike, intrinsic: ArrayLike) -> Floats:
         """Environment steps with which N parameters reach I; infinite where that size never does."""
         log_s = -self.beta * np.log(np.asarray(intrinsic, float))
@@ -236,6 +245,19 @@ class PowerLaw:
                 high = low + 2 * (high - low)
             best = float(brentq(excess, low, high, xtol=1e-13, rtol=1e-14))
         return float(np.exp(best)), float(self.interactions_for(np.exp(best), intrinsic))
+
+    def env_cost_overspend(self, intrinsic: float, env_cost: float) -> tuple[float, float]:
+        """What ignoring the environment's cost N_e costs at I.
+
+        Returns:
+            The best size with it over N_opt(I), and the cost E·(N + N_e) of N_opt(I) over the least one.
+
+        Raises:
+            InputError: as ``optimum_with_env_cost``.
+        """
+        best_n, best_e = self.optimum_with_env_cost(intrinsic, env_cost)
+        n, e = float(self.N_opt(intrinsic)), float(self.E_opt(intrinsic))
+        return best_n / n, e * (n + env_cost) / (best_e * (best_n + env_cost))
 
 
 def _exp(value: float) -> float:

@@ -10,9 +10,17 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
-from analysis.findings import InteractionFlops, MetricStudy, PeriodFit, SizeMeasureFit
+from analysis.findings import (
+    Budget,
+    InteractionFlops,
+    MetricStudy,
+    PeriodFit,
+    ReturnForecast,
+    SampleEfficiency,
+    SizeMeasureFit,
+)
 from analysis.power_law import PowerLaw
 from analysis.record import INTERVAL_LEVEL, Interval, SizeColumn
 from analysis.record import Record as _Model
@@ -234,6 +242,7 @@ class Forecast(_Model):
         N_with_env_cost, E_with_env_cost: the size and steps that reach the same intrinsic
             performance at the least E·(N + env_cost), or null.
         overspend: cost of (N_opt, E_opt) over that of the optimum with the environment's cost.
+        budget: what the compute was bought with, null where it was given itself.
     """
 
     compute: float
@@ -246,10 +255,17 @@ class Forecast(_Model):
     N_with_env_cost: float | None = None
     E_with_env_cost: float | None = None
     overspend: float | None = None
+    budget: Budget | None = None
 
 
 class ForecastResult(_Model):
-    """Forecasts with the warnings of the fit they rest on."""
+    """Forecasts with the warnings of the fit they rest on.
+
+    Attributes:
+        forecasts: one a compute or budget.
+        returns: one a return that was asked for.
+        sample_efficiency: of a reference learner, null where none was given.
+    """
 
     kind: Literal["rlscale forecast"] = "rlscale forecast"
     schema_version: int = SCHEMA_VERSION
@@ -259,6 +275,8 @@ class ForecastResult(_Model):
     interval_level: float = INTERVAL_LEVEL
     warnings: list[str]
     options: dict[str, Any]
+    returns: list[ReturnForecast] = Field(default_factory=list)
+    sample_efficiency: SampleEfficiency | None = None
 
 
 M = TypeVar("M", FitResult, ForecastResult)
