@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -167,15 +169,15 @@ def _number(value: object) -> float | None:
     """A value as a float, NaN if nothing is given, None if it is no number."""
     if value is None or value is pd.NA or value is pd.NaT:
         return np.nan
-    if isinstance(value, bool | np.bool_ | bytes | np.datetime64 | np.timedelta64):
+    if isinstance(value, bool | np.timedelta64) or not isinstance(value, Real | Decimal | str):
         return None
     if isinstance(value, str) and value.strip().lower() in _MISSING:
         return np.nan
     try:
-        return float(value)  # type: ignore[arg-type]
+        return float(value)
     except OverflowError:
         return np.inf
-    except (TypeError, ValueError):
+    except ValueError:
         return None
 
 

@@ -279,13 +279,14 @@ def _outcome(store: RunStore, entry: _Entry, overwrite: bool) -> Outcome:
     there = store.read_run(record.sweep, record.run_id)
     if there is None:
         return "imported"
-    where = f"Run {entry.name} of the sweep {record.sweep} is in {store.location} already"
-    if "imported_from" not in there.config:
-        raise InputError(f"{where} and was trained, not imported; import under another --sweep.")
-    if (there.status, there.config.get("name"), there.columns) == ("done", entry.name, dict(record.columns)):
+    columns = {name: value for name, value in there.columns.items() if value is not None}
+    if there.status == "done" and columns == record.columns:
         with suppress(InputError):  # a curve that cannot be read is not the same
             if rows_equal(store.read_curve(record.sweep, record.run_id), entry.table, ignore=()):
                 return "already there"
+    where = f"Run {entry.name} of the sweep {record.sweep} is in {store.location} already"
+    if "imported_from" not in there.config:
+        raise InputError(f"{where} and was trained, not imported; import under another --sweep.")
     if not overwrite:
         raise InputError(
             f"{where} with another curve, size or setting; use --replace, or another --sweep to keep both."
