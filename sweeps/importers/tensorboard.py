@@ -102,17 +102,15 @@ def read_events(path: Path) -> EventFile:
         # 0 keeps every event; what an attempt did again is told apart by file, not purged unseen.
         everything = {events.SCALARS: 0, events.TENSORS: 0}
         accumulator = events.EventAccumulator(str(path), everything, purge_orphaned_data=False).Reload()
-        scalars: dict[str, tuple[Any, Any]] = {}
+        points: dict[str, list[tuple[int, float]]] = {}
         for tag in accumulator.Tags()[events.SCALARS]:
-            points = accumulator.Scalars(tag)
-            scalars[tag] = _arrays((point.step, point.value) for point in points)
+            points[tag] = [(event.step, event.value) for event in accumulator.Scalars(tag)]
         for tag in accumulator.Tags()[events.TENSORS]:
-            points = accumulator.Tensors(tag)
-            if tag not in scalars and _is_scalar(points[0].tensor_proto):
-                values = (tensor_util.make_ndarray(point.tensor_proto).item() for point in points)
-                scalars[tag] = _arrays(
-                    (point.step, value) for point, value in zip(points, values, strict=True)
-                )
+            for event in accumulator.Tensors(tag):
+                if _is_scalar(event.tensor_proto):
+                    value = tensor_util.make_ndarray(event.tensor_proto).item()
+                    points.setdefault(tag, []).append((event.step, value))
+        scalars = {tag: _arrays(pairs) for tag, pairs in points.items()}
         started = accumulator.FirstEventTimestamp()
     except Exception as error:  # readers of foreign bytes raise whatever they come upon
         problem = " ".join(str(error).split()) or type(error).__name__
@@ -187,7 +185,7 @@ def _tags(files: Iterable[EventFile]) -> list[str]:
 
 
 def _arrays(points: Iterable[tuple[int, float]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    pairs = np.array([(float(step), float(value)) for step, value in points], dtype=float).reshape(-1, 2)
+    pairs = np.array([(float(step), float(value)) for step, value in points], dtype=float)
     return pairs[:, 0], pairs[:, 1]
 
 

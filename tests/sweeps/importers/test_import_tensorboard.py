@@ -49,10 +49,9 @@ def logs(tmp_path):
     return tmp_path / "logs"
 
 
-@pytest.mark.parametrize("value_of", [simple, tensor])
-def test_every_scalar_is_read_none_sampled(imported, curve, logs, value_of):
+@pytest.mark.parametrize(("value_of", "points"), [(simple, 10_050), (tensor, 500)])
+def test_every_scalar_is_read_none_sampled(imported, curve, logs, value_of, points):
     """TensorBoard itself keeps 10,000 scalars of a tag, and 10 tensors."""
-    points = 12_000
     write_events(logs / "PPO_1", [(i, value_of(TAG, i % 97)) for i in range(1, points + 1)])
     imported(logs, size_pattern="_(?P<num_params>1)")
     assert curve("PPO_1") == (list(range(1, points + 1)), [float(i % 97) for i in range(1, points + 1)])
@@ -111,7 +110,7 @@ def test_nan_is_no_return_and_infinity_is_refused(imported, curve, logs, sizes):
     imported(logs, sizes=sizes("run: 100"))
     assert curve("run") == ([1, 2], [None, 2.0])
     write_events(logs / "run", [(3, simple(TAG, np.inf))])
-    with pytest.raises(InputError, match="run run, column return_mean, row 1: .*infinite"):
+    with pytest.raises(InputError, match=r"run run, column return_mean, row 1: .*infinite"):
         imported(logs, sizes=sizes("run: 100"))
 
 
@@ -184,7 +183,7 @@ def test_what_torch_writes_is_read(imported, curve, logs, sizes):
         writer.add_histogram("weights", np.arange(10), global_step=100)
         writer.add_text("hyperparameters", "|lr|1e-3|")
     imported(logs, sizes=sizes("run: 100"))
-    assert curve("run") in (([100, 200], [0.5, 0.75]), ([100], [0.5]))
+    assert curve("run") == ([100, 200], [0.5, 0.75])
 
 
 def test_without_tensorboard_one_sentence_says_what_to_install(imported, logs, monkeypatch):
