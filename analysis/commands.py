@@ -38,6 +38,16 @@ BootstrapOption = Annotated[
     int, typer.Option(metavar="DRAWS", help="Bootstrap draws for the intervals; 0 for none.")
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of the bootstrap.", min=0)]
+PeriodsOption = Annotated[
+    bool, typer.Option("--periods", help="Also fit the early, middle and late third of training apart.")
+]
+MetricOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[:min=A,max=B]",
+        help="Also find which metric is a power of I: auto, fail-ratio, log-failure, elo, trueskill, return.",
+    ),
+]
 WorkersOption = Annotated[
     int, typer.Option(help="Processes for the bootstrap; 0 for one a core. The result is the same.", min=0)
 ]
@@ -57,11 +67,17 @@ def fit(
     bootstrap: BootstrapOption = 1000,
     seed: SeedOption = 0,
     workers: WorkersOption = 0,
+    periods: PeriodsOption = False,
+    compare_sizes: Annotated[
+        bool, typer.Option("--compare-sizes", help="Also fit with every other measure of size.")
+    ] = False,
+    metric: MetricOption = None,
     json_path: JsonOption = None,
 ) -> None:
     """Fit the exponents of the scaling law to stored or imported curves."""
     from analysis import tables
     from analysis.curves import load_curves
+    from analysis.study_tables import print_studies
 
     curves = load_curves(
         source,
@@ -72,46 +88,129 @@ def fit(
         columns=tables.parse_columns(columns),
         size=tables.parse_size(size),
     )
-    result = fit_as_typed(curves, objective, early_exclusion, bootstrap, seed, workers)
+    result = fit_as_typed(
+        curves,
+        objective,
+        early_exclusion,
+        bootstrap,
+        seed,
+        workers,
+        periods=periods,
+        size_measures=compare_sizes,
+        metric=metric,
+    )
     write_json(json_path, result.model_dump(mode="json"))
     tables.print_fit(result, console)
+    print_studies(result, console)
 
 
 def fit_as_typed(
-    curves: Any, objective: str, early_exclusion: str, bootstrap: int, seed: int, workers: int
+    curves: Any,
+    objective: str,
+    early_exclusion: str,
+    bootstrap: int,
+    seed: int,
+    workers: int,
+    *,
+    periods: bool = False,
+    size_measures: bool = False,
+    metric: str | None = None,
 ) -> Any:
-    """Fit with the options as they were typed."""
+    """Fit with the options as they were typed, and add the studies asked for."""
     from analysis import tables
     from analysis.joint_fit import JointScalingFit, usable_cores
+    from analysis.natural_metrics import parse_metric
+    from analysis.studies import with_studies
 
+    if metric is not None:
+        parse_metric(metric)  # a wrong one is told before the fit takes its time
+    workers = workers or usable_cores()
     estimator = JointScalingFit(
         objective=tables.parse_objective(objective),
         early_exclusion=tables.parse_share(early_exclusion),
         replicates=bootstrap,
         seed=seed,
-        workers=workers or usable_cores(),
+        workers=workers,
     )
-    return estimator.fit(curves)
+    return with_studies(
+        curves,
+        estimator.fit(curves),
+        workers=workers,
+        periods=periods,
+        size_measures=size_measures,
+        metric=metric,
+    )
 
 
 @analysis_app.command()
 def forecast(
     fit_path: Annotated[Path, typer.Argument(metavar="FIT.json", help="Result of: rlscale fit --json.")],
     compute: Annotated[
-        list[float], typer.Option(help="Size x environment steps to spend; give it once for each forecast.")
-    ],
+        list[float] | None,
+        typer.Option(help="Size x environment steps to spend; give it once for each forecast."),
+    ] = None,
+    flops: Annotated[
+        list[float] | None, typer.Option(metavar="F", help="FLOPs of training to spend; repeatable.")
+    ] = None,
+    gpu_hours: Annotated[
+        list[float] | None, typer.Option(metavar="H", help="GPU hours to spend; repeatable.")
+    ] = None,
+    gpu_flops: Annotated[
+        float | None, typer.Option(metavar="RATE", help="Peak rate of the GPU, FLOP/s, for --gpu-hours.")
+    ] = None,
+    utilization: Annotated[
+        float | None, typer.Option(metavar="U", help="Share of the peak rate that training attains, 0 to 1.")
+    ] = None,
+    flops_per_param_interaction: Annotated[
+        float | None,
+        typer.Option(metavar="K", help="FLOPs per unit of size and interaction, in place of the sweep's."),
+    ] = None,
+    returns: Annotated[
+        list[float] | None, typer.Option("--return", metavar="R", help="A return to reach; repeatable.")
+    ] = None,
+    reference_return: Annotated[
+        float | None, typer.Option(metavar="R", help="Return of another learner, a human say.")
+    ] = None,
+    reference_interactions: Annotated[
+        float | None, typer.Option(metavar="E", help="Interactions with which it reached that.")
+    ] = None,
     env_cost: Annotated[
         float | None,
         typer.Option("--env-cost", metavar="NE", help="Cost of one environment step, in units of size."),
     ] = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Forecast compute-optimal sizes from a fit."""
+    """Forecast compute-optimal sizes from a fit, for a compute, a budget or a return."""
     from analysis import tables
+    from analysis.budgets import flops_budget, gpu_hours_budget
     from analysis.forecast import forecast as make_forecast
     from analysis.result import read_fit
 
-    result = make_forecast(read_fit(fit_path), compute, env_cost=env_cost)
+    if (reference_return is None) != (reference_interactions is None):
+        raise InputError("A reference needs both --reference-return and --reference-interactions.")
+    if not gpu_hours and not (gpu_flops is None and utilization is None):
+        raise InputError("--gpu-flops and --utilization belong to --gpu-hours; give the hours too.")
+    if flops_per_param_interaction is not None and not (flops or gpu_hours):
+        raise InputError("--flops-per-param-interaction belongs to --flops or --gpu-hours; give one of them.")
+    stored = read_fit(fit_path)
+    rate = flops_per_param_interaction
+    budgets = [flops_budget(stored, value, per_param_interaction=rate) for value in flops or ()]
+    budgets += [
+        gpu_hours_budget(
+            stored, value, gpu_flops=gpu_flops, utilization=utilization, per_param_interaction=rate
+        )
+        for value in gpu_hours or ()
+    ]
+    result = make_forecast(
+        stored,
+        compute or (),
+        env_cost=env_cost,
+        budgets=budgets,
+        returns=returns or (),
+        reference=None
+        if reference_return is None or reference_interactions is None
+        else (reference_return, reference_interactions),
+    )
     write_json(json_path, result.model_dump(mode="json"))
     tables.print_forecast(result, console)
 
@@ -138,13 +237,17 @@ def report(
         Path | None,
         typer.Option("--fit", metavar="FIT.json", help="Report this fit of SRC instead of fitting again."),
     ] = None,
+    periods: PeriodsOption = False,
+    metric: MetricOption = None,
     json_path: JsonOption = None,
 ) -> None:
     """Fit, and write one self-contained HTML file with the answer, the figures and where they come from."""
     from analysis import tables
     from analysis.curves import load_curves, read_store_record
-    from analysis.report import check_out, print_summary, write_report
+    from analysis.joint_fit import usable_cores
+    from analysis.report import check_out, print_summary, require_same_curves, write_report
     from analysis.result import read_fit
+    from analysis.studies import with_studies
 
     check_out(out)
     given = None if fit_path is None else read_fit(fit_path)
@@ -165,7 +268,19 @@ def report(
         columns=tables.parse_columns(columns),
         size=tables.parse_size(size),
     )
-    result = given or fit_as_typed(curves, objective, early_exclusion, bootstrap, seed, workers)
+    if given is None:
+        result = fit_as_typed(curves, objective, early_exclusion, bootstrap, seed, workers)
+    else:
+        require_same_curves(curves, given)
+        result = given
+    result = with_studies(
+        curves,
+        result,
+        workers=workers or usable_cores(),
+        periods=periods,
+        size_measures=True,
+        metric=metric,
+    )
     paths = write_report(curves, result, out, record=read_store_record(source, curves.selection))
     write_json(json_path, result.model_dump(mode="json"))
     print_summary(result, paths, console)

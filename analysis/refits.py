@@ -24,6 +24,9 @@ from scaling.errors import InputError
 
 Floats = NDArray[np.float64]
 
+#: At most so many bootstrap draws a refit: enough for its 90% intervals.
+REPLICATES = 200
+
 
 def fit_periods(curves: Curves, fit: FitResult, estimator: JointScalingFit) -> list[PeriodFit]:
     """Fit the early, the middle and the late third of training apart, each with its own bootstrap.
@@ -52,7 +55,7 @@ def fit_periods(curves: Curves, fit: FitResult, estimator: JointScalingFit) -> l
     for period, low, high in zip(get_args(Period), edges[:-1], edges[1:], strict=True):
         try:
             part = within_training(curves, float(low), float(high))
-            refit = replace(estimator, early_exclusion=0.0).fit(part)
+            refit = replace(_lighter(estimator), early_exclusion=0.0).fit(part)
         except InputError as error:
             raise InputError(f"The {period} third of training cannot be fitted: {error}") from error
         values = _at_compute(refit, fit.compute_ref)
@@ -111,7 +114,7 @@ def fit_size_measures(curves: Curves, fit: FitResult, estimator: JointScalingFit
         if name == curves.size or measured is None:
             continue
         per_unit = float(np.median(measured / curves.run_sizes))
-        refit = estimator.fit(replace(curves, run_sizes=measured / per_unit, size=name))
+        refit = _lighter(estimator).fit(replace(curves, run_sizes=measured / per_unit, size=name))
         found.append(SizeMeasureFit(size=name, per_unit=per_unit, **_at_compute(refit, fit.compute_ref)))
     return found
 
@@ -125,6 +128,10 @@ def interaction_flops(curves: Curves) -> InteractionFlops | None:
         return None
     medians = [float(np.median(flops[curves.size_index == i])) for i in range(len(curves.sizes))]
     return InteractionFlops(N=curves.sizes.tolist(), flops=medians)
+
+
+def _lighter(estimator: JointScalingFit) -> JointScalingFit:
+    return replace(estimator, replicates=min(estimator.replicates, REPLICATES))
 
 
 def _at_compute(refit: FitResult, compute: float) -> dict[str, Any]:

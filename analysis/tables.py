@@ -10,10 +10,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from analysis.result import FitResult, Forecast, ForecastResult, Interval, Objective, SizeColumn
+from analysis.findings import ReturnForecast, SampleEfficiency
+from analysis.record import Interval, SizeColumn
+from analysis.result import FitResult, Forecast, ForecastResult, Objective
 from scaling.errors import InputError
 
-_UNITS = {"params": "parameters", "params_total": "parameters", "flops": "FLOP"}
+#: Unit of each choice of size.
+UNITS = {"params": "parameters", "params_total": "parameters", "flops": "FLOP"}
 _MEANINGS = {
     "nu": "N_opt ∝ C^nu",
     "alpha_N": "size",
@@ -75,7 +78,7 @@ def parse_objective(text: str) -> Objective:
 
 def print_fit(fit: FitResult, console: Console) -> None:
     """The exponents with their intervals, what they rest on, then the warnings."""
-    table = _table(
+    table = new_table(
         f"Scaling law, objective {fit.objective}", "", "estimate", "90% interval", "systematic", ""
     )
     for name, meaning in _MEANINGS.items():
@@ -83,16 +86,16 @@ def print_fit(fit: FitResult, console: Console) -> None:
         table.add_row(
             name,
             f"{getattr(fit, name):.4f}",
-            _interval(fit.intervals.get(name), ".4f"),
+            interval_text(fit.intervals.get(name), ".4f"),
             "" if shift is None else f"± {shift:.4f}",
             meaning,
         )
     table.add_row(
         "N_opt",
-        _short(fit.N_opt_ref),
-        _interval(fit.intervals.get("N_opt_ref"), ".3g"),
+        short(fit.N_opt_ref),
+        interval_text(fit.intervals.get("N_opt_ref"), ".3g"),
         f"x/÷ {10 ** fit.systematic['log10_N_opt_ref']:.3g}",
-        f"at C = {_short(fit.compute_ref)}",
+        f"at C = {short(fit.compute_ref)}",
     )
     console.print(table)
     low, high = fit.range.C
@@ -101,71 +104,114 @@ def print_fit(fit: FitResult, console: Console) -> None:
         f"{fit.num_points} points of {fit.num_runs} runs of {fit.num_sizes} sizes, "
         f"compute {low:.3g} to {high:.3g}.",
         f"Objective {other.objective} for comparison: nu = {other.nu:.4f}, 90% interval "
-        f"{_interval(other.intervals.get('nu'), '.4f')}.",
+        f"{interval_text(other.intervals.get('nu'), '.4f')}.",
         *(f"Note: {note}" for note in fit.provenance.notes),
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    _print_verdict(fit.identified, fit.warnings, console)
+    print_verdict(fit.identified, fit.warnings, console)
 
 
 def print_forecast(result: ForecastResult, console: Console) -> None:
-    """A row for each compute, the optima with the environment's cost if asked for, then the warnings."""
-    title = f"Compute-optimal sizes in {_UNITS[result.options['size']]}, E in steps; below each: 90% interval"
-    table = _table(title, "compute", "N_opt", "E_opt", "return", "outside data")
+    """A row for each compute and return, the optima with the environment's cost, then the warnings."""
+    unit = UNITS[result.options["size"]]
+    if result.forecasts:
+        console.print(_optima_table(result, unit))
+    for item in result.forecasts:
+        if item.budget is not None:
+            text = f"{item.budget.value:g} {item.budget.unit} buy C = {short(item.compute)}: "
+            console.print(text + item.budget.conversion, highlight=False, markup=False, soft_wrap=True)
+    env_cost = result.options["env_cost"]
+    if env_cost is not None and result.forecasts:
+        console.print(_env_cost_table(result.forecasts, env_cost))
+    for taken in result.returns:
+        console.print(_return_table(taken, unit))
+    if result.sample_efficiency is not None:
+        console.print(_efficiency_text(result.sample_efficiency), highlight=False, soft_wrap=True)
+    print_verdict(result.identified, result.warnings, console)
+
+
+def _optima_table(result: ForecastResult, unit: str) -> Table:
+    title = f"Compute-optimal sizes in {unit}, E in steps; below each: 90% interval"
+    table = new_table(title, "compute", "N_opt", "E_opt", "return", "outside data")
     for item in result.forecasts:
         table.add_row(
-            _short(item.compute),
-            _with_interval(item.N_opt, item.intervals.get("N_opt")),
-            _with_interval(item.E_opt, item.intervals.get("E_opt")),
+            short(item.compute),
+            with_interval(item.N_opt, item.intervals.get("N_opt")),
+            with_interval(item.E_opt, item.intervals.get("E_opt")),
             "unknown" if item.return_ is None else f"{item.return_:.4g}",
             f"{item.extrapolation:.1f} decades" if item.extrapolation > 0 else "none",
         )
-    console.print(table)
-    env_cost = result.options["env_cost"]
-    if env_cost is not None:
-        console.print(_env_cost_table(result.forecasts, env_cost))
-    _print_verdict(result.identified, result.warnings, console)
+    return table
+
+
+def _return_table(item: ReturnForecast, unit: str) -> Table:
+    table = new_table(f"What a return of {item.return_:.4g} takes", "", "estimate", "90% interval", "")
+    rows = {
+        "intrinsic": ("I = C", "least compute"),
+        "N_opt": ("N_opt", f"{unit} at C"),
+        "E_opt": ("E_opt", "steps at C"),
+        "E_inf": ("E_inf", "steps, infinite width"),
+        "N_inf": ("N_inf", f"{unit}, infinite data"),
+        "width_gain": ("E_opt/E_inf", ""),
+    }
+    for name, (symbol, meaning) in rows.items():
+        interval = interval_text(item.intervals.get(name), ".3g")
+        table.add_row(symbol, short(getattr(item, name)), interval, meaning)
+    return table
+
+
+def _efficiency_text(found: SampleEfficiency) -> str:
+    return (
+        f"Return {found.reference_return:.4g} takes an infinitely wide agent {short(found.E_inf)} "
+        f"interactions, the reference {short(found.reference_interactions)}: the reference is "
+        f"{short(found.ratio)} times as sample efficient "
+        f"(90% interval {interval_text(found.intervals.get('ratio'), '.3g')})."
+    )
 
 
 def _env_cost_table(forecasts: list[Forecast], env_cost: float) -> Table:
     title = f"The same performance at the least E·(N + {env_cost:.4g})"
-    table = _table(title, "compute", "N", "E", "cost of N_opt")
+    table = new_table(title, "compute", "N", "E", "cost of N_opt")
     for item in forecasts:
         # All are set together with the environment's cost.
         assert item.N_with_env_cost is not None
         assert item.E_with_env_cost is not None
         table.add_row(
-            _short(item.compute),
-            _with_interval(item.N_with_env_cost, item.intervals.get("N_with_env_cost")),
-            _with_interval(item.E_with_env_cost, item.intervals.get("E_with_env_cost")),
-            f"{item.overspend:.3g} times",
+            short(item.compute),
+            with_interval(item.N_with_env_cost, item.intervals.get("N_with_env_cost")),
+            with_interval(item.E_with_env_cost, item.intervals.get("E_with_env_cost")),
+            f"{item.overspend:.3g} times\n{interval_text(item.intervals.get('overspend'), '.3g')}",
         )
     return table
 
 
-def _table(title: str, *headings: str) -> Table:
+def new_table(title: str, *headings: str) -> Table:
+    """A table in the style of all: text left, numbers right, nothing wrapped."""
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for position, heading in enumerate(headings):
         table.add_column(heading, justify="right" if heading and position else "left", no_wrap=True)
     return table
 
 
-def _with_interval(value: float, interval: Interval | None) -> str:
-    return f"{_short(value)}\n{_interval(interval, '.3g')}"
+def with_interval(value: float, interval: Interval | None) -> str:
+    """A number, and below it its interval."""
+    return f"{short(value)}\n{interval_text(interval, '.3g')}"
 
 
-def _print_verdict(identified: bool, warnings: list[str], console: Console) -> None:
+def print_verdict(identified: bool, warnings: list[str], console: Console) -> None:
+    """The warnings, then whether the exponents are identified."""
     for warning in warnings:
         console.print(f"[yellow]Warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)
     console.print(f"Identified: [bold]{'yes' if identified else 'no'}[/bold]", highlight=False)
 
 
-def _interval(interval: Interval | None, form: str) -> str:
-    return "unknown" if interval is None else " to ".join(_short(end, form) for end in interval)
+def interval_text(interval: Interval | None, form: str) -> str:
+    """``0.4 to 0.5``, or ``unknown``."""
+    return "unknown" if interval is None else " to ".join(short(end, form) for end in interval)
 
 
-def _short(value: float, form: str = ".3g") -> str:
+def short(value: float, form: str = ".3g") -> str:
     """1.2e6 for 1.2e+06: a terminal is 80 columns wide."""
     return f"{value:{form}}".replace("e+0", "e").replace("e+", "e")
 

@@ -1,0 +1,95 @@
+"""The further analyses of a sweep as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from analysis.findings import MetricStudy, PeriodFit, Refit, SizeMeasureFit, StraightLine
+from analysis.record import Interval
+from analysis.result import FitResult
+from analysis.tables import UNITS, interval_text, new_table, short, with_interval
+
+_SIZES = {"params": "parameters", "params_total": "with value net", "flops": "forward FLOPs"}
+
+
+def print_studies(fit: FitResult, console: Console) -> None:
+    """The periods of training, measures of size and metrics that the fit has."""
+    if fit.periods:
+        console.print(_periods_table(fit, fit.periods))
+        _say("Thirds of log E of each size, each a fit of its own.", console)
+    if fit.size_measures:
+        console.print(_sizes_table(fit, fit.size_measures))
+        _say("Each measure is divided by its median per unit of the first, so N_opt is comparable.", console)
+    if fit.metric:
+        console.print(_metric_table(fit.metric))
+        for line in fit.metric.candidates:
+            constants = constants_text(line)
+            _say(f"{line.name}: {line.formula}{constants and ', ' + constants}. {line.chosen}", console)
+        _say("F falls as I^-q; p: of so much curvature (the change of q per decade of I) by chance.", console)
+
+
+def _periods_table(fit: FitResult, periods: Sequence[PeriodFit]) -> Table:
+    table = _refits_table(fit, "Periods of training", "period")
+    for item in periods:
+        low, high = item.span
+        _add_refit(table, f"{item.period}\n{low:.2g} to {high:.2g}", item)
+    return table
+
+
+def _sizes_table(fit: FitResult, measures: Sequence[SizeMeasureFit]) -> Table:
+    table = _refits_table(fit, "Measures of size", "N counts")
+    _add_refit(table, _SIZES[fit.provenance.size], fit)
+    for item in measures:
+        _add_refit(table, f"{_SIZES[item.size]}\n÷ {item.per_unit:.3g}", item)
+    return table
+
+
+def _refits_table(fit: FitResult, title: str, first: str) -> Table:
+    at = f"N_opt({short(fit.compute_ref)})"
+    title = f"{title}, N_opt in {UNITS[fit.provenance.size]}; below each: 90% interval"
+    return new_table(title, first, "nu", "alpha_N", "alpha_E", at)
+
+
+def _add_refit(table: Table, label: str, item: Refit | FitResult) -> None:
+    cells = [
+        f"{getattr(item, name):.3f}\n{_brief(item.intervals.get(name))}"
+        for name in ("nu", "alpha_N", "alpha_E")
+    ]
+    doubt = "" if item.identified else "\nnot identified"
+    table.add_row(label + doubt, *cells, with_interval(item.N_opt_ref, item.intervals.get("N_opt_ref")))
+
+
+def _metric_table(study: MetricStudy) -> Table:
+    title = "Natural metrics, the straightest first; below each: 90% interval"
+    table = new_table(title, "metric", "q", "R²", "q's change/decade", "p")
+    for line in study.candidates:
+        table.add_row(
+            f"{line.name}",
+            with_interval(line.q, line.intervals.get("q")),
+            f"{line.r_squared:.3f}\n{_brief(line.intervals.get('r_squared'))}",
+            f"{line.curvature:.3g}\n{interval_text(line.intervals.get('curvature'), '.2g')}",
+            "" if line.curvature_p is None else f"{line.curvature_p:.2g}",
+        )
+    return table
+
+
+def _brief(interval: Interval | None) -> str:
+    """Three intervals beside each other leave little room in 80 columns."""
+    return "unknown" if interval is None else f"{interval[0]:.2f}–{interval[1]:.2f}"
+
+
+def constants_text(line: StraightLine) -> str:
+    """``min = 0, max = 10``; a constant that the data decided with its interval."""
+    parts = []
+    for name in sorted(line.constants, reverse=True):
+        interval = line.intervals.get(name)
+        bounds = f" [{interval_text(interval, '.4g')}]" if interval else ""
+        parts.append(f"{name} = {line.constants[name]:.4g}{bounds}")
+    return ", ".join(parts)
+
+
+def _say(sentence: str, console: Console) -> None:
+    console.print(sentence, highlight=False, markup=False, soft_wrap=True)
