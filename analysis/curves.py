@@ -1,11 +1,15 @@
 """Stored or imported curves as arrays, with every mistake in them told in one sentence.
 
-The one module of this package that reads the run store.
+The one module of this package that reads the run store. A source is opened, which tells its runs; those
+to be used are chosen (``analysis.curve_selection``), and only their rows are read and checked
+(``analysis.curve_checks``).
 """
 
 from __future__ import annotations
 
-import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -14,13 +18,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis import curve_checks
+from analysis.curve_checks import RawCurves
+from analysis.curve_columns import CurveColumns, columns_of_file, columns_of_frame, numbers, why_no_number
+from analysis.curve_columns import codes as codes_of
+from analysis.curve_selection import SETTINGS, Selection, select
 from analysis.result import SizeColumn
 from scaling.errors import InputError
 from sweeps.schema import RUN_COLUMNS
-from sweeps.store import RunRecord, RunStore, read_parquet_frame
+from sweeps.store import RunRecord, RunStore
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 #: Which column is N, for each choice of ``size``.
 SIZE_COLUMNS: dict[str, str] = {
@@ -29,31 +39,10 @@ SIZE_COLUMNS: dict[str, str] = {
     "flops": "flops_forward",
 }
 MIN_SIZES = 3  # two sizes cannot tell a power of N from any other dependence
-
-
-#: What has a law of its own, and how messages name the option that picks one.
-SELECTABLE = ("task", "algorithm", "horizon")
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which runs of a source are asked for; None for all.
-
-    Attributes:
-        sweep: name of the sweep.
-        task, algorithm: names of a task and an algorithm.
-        horizon: h in environment steps, equal to within rounding.
-    """
-
-    sweep: str | None = None
-    task: str | None = None
-    algorithm: str | None = None
-    horizon: float | None = None
-
-    def wanted(self) -> dict[str, str | float]:
-        """What is asked for besides the sweep, by column."""
-        asked = {name: getattr(self, name) for name in SELECTABLE}
-        return {name: value for name, value in asked.items() if value is not None}
+_TEXT = ("run_id", "sweep", "task", "algorithm", "family", "status")
+_KNOWN = ("run_id", "sweep", *RUN_COLUMNS, "interactions", "return_mean")
+#: Reading waits for files more than it computes, all the more on an object store.
+_READERS = 8
 
 
 @dataclass(frozen=True)
@@ -70,7 +59,7 @@ class Curves:
         source: path or URI as given.
         selection: which runs of the source were asked for.
         size: what N is.
-        notes: what was left out of the source, in sentences.
+        notes: what was left out of the source or looks odd in it, in sentences.
     """
 
     run_ids: tuple[str, ...]
@@ -80,7 +69,7 @@ class Curves:
     returns: Floats
     table: pd.DataFrame = field(repr=False)
     source: str = ""
-    selection: Selection = Selection()
+    selection: Selection = field(default_factory=Selection)
     size: SizeColumn = "params"
     notes: tuple[str, ...] = ()
 
@@ -135,9 +124,7 @@ def read_store_record(source: str | Path, selection: Selection = Selection()) ->
         return None
     store = RunStore(source)
     runs = tuple(
-        run
-        for run in store.runs(selection.sweep)
-        if all(_same(run.columns.get(name), value) for name, value in selection.wanted().items())
+        run for run in store.runs(selection.sweep) if selection.has({**run.columns, "sweep": run.sweep})
     )
     specs = {name: store.read_spec(name) for name in sorted({run.sweep for run in runs})}
     return StoreRecord({name: spec for name, spec in specs.items() if spec is not None}, runs)
@@ -156,7 +143,8 @@ def load_curves(
     """Read curves from a store, or from one Parquet or CSV file.
 
     Of a source that knows the status of its runs only those that are done are used; rows without a
-    return are skipped; both are counted in ``notes``.
+    return are skipped; both are counted in ``notes``. Sizes that differ by less than half a percent
+    count as one.
 
     Args:
         source: directory or URI of a store, or path of a file (``.csv``, otherwise Parquet).
@@ -171,8 +159,7 @@ def load_curves(
             row or run, and the remedy.
     """
     selection = Selection(sweep, task, algorithm, horizon)
-    frame, notes = _load(source, selection, columns, size)
-    return curves_from_frame(frame, source=str(source), selection=selection, size=size, notes=notes)
+    return _selected(_open(str(source), selection, columns or {}, size), selection, size)
 
 
 def load_by_horizon(
@@ -193,40 +180,18 @@ def load_by_horizon(
         InputError: as ``load_curves``, and if a run has no horizon.
     """
     selection = Selection(sweep, task, algorithm)
-    frame, notes = _load(source, selection, columns, size)
-    _require_columns(frame, ("horizon",), str(source))
-    horizons = _numbers(frame, "horizon", str(source))
-    return {
-        float(h): curves_from_frame(
-            frame[horizons == h],
-            source=str(source),
-            selection=replace(selection, horizon=float(h)),
-            size=size,
-            notes=notes,
+    opened = _open(str(source), selection, columns or {}, size)
+    if "horizon" not in opened.runs:
+        raise InputError(f"{source} lacks the column 'horizon'; add the horizon of each run.")
+    kept, _ = select(opened.runs, selection, opened.source, but="horizon")
+    found = opened.runs[kept]
+    horizons, wrong = numbers(found["horizon"])
+    for run in found["run_id"][wrong | ~np.isfinite(horizons)]:
+        raise InputError(
+            f"{source}, run {run}: horizon must be a finite number; fill it in, or remove the run."
         )
-        for h in np.unique(horizons)
-    }
-
-
-def _load(
-    source: str | Path, selection: Selection, columns: dict[str, str] | None, size: str
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    if size not in get_args(SizeColumn):
-        raise InputError(f"size is {size!r}: choose one of {', '.join(get_args(SizeColumn))}.")
-    name = str(source)
-    notes: list[str] = []
-    if _is_store(name):
-        if columns:
-            raise InputError(f"{name} is a store, whose columns have fixed names; leave out the renaming.")
-        frame = _read_store(name, selection.sweep, notes)
-    else:
-        frame = _renamed(_read_file(name), columns or {}, name)
-        frame = _of_sweep(frame, selection.sweep, name)
-    frame = _done_only(frame, name, notes)
-    frame = _once_per_run(frame, notes)
-    for column, value in selection.wanted().items():
-        frame = _having(frame, column, value, name)
-    return frame, tuple(notes)
+    chosen = [replace(selection, horizon=float(h)) for h in np.unique(horizons)]
+    return {float(each.horizon or 0.0): _selected(opened, each, size) for each in chosen}
 
 
 def curves_from_frame(
@@ -235,7 +200,6 @@ def curves_from_frame(
     source: str = "the table",
     selection: Selection = Selection(),
     size: SizeColumn = "params",
-    notes: tuple[str, ...] = (),
 ) -> Curves:
     """Check a table with our column names and make arrays of it.
 
@@ -246,42 +210,8 @@ def curves_from_frame(
     Raises:
         InputError: as ``load_curves``.
     """
-    n_column = SIZE_COLUMNS[size]
-    _require_columns(frame, ("run_id", n_column, "interactions", "return_mean"), source)
-    if len(frame) == 0:
-        raise InputError(f"{source} holds no rows; give a file or store with curves in it.")
-    frame = frame.reset_index(drop=True)
-    numbers = {c: _numbers(frame, c, source) for c in (n_column, "interactions", "return_mean")}
-    n, e, r = numbers[n_column], numbers["interactions"], numbers["return_mean"]
-    _require(frame["run_id"].notna().to_numpy(), source, "run_id", "is empty", "name the run of every row")
-    _require(n > 0, source, n_column, "must be positive", "correct or remove the row", n)
-    _require(e > 0, source, "interactions", "must be positive", "remove rows from before training", e)
-    _require(~np.isinf(r), source, "return_mean", "is infinite", "leave it empty or remove the row", r)
-    codes, ids = pd.factorize(frame["run_id"].astype(str))
-    _check_runs(codes, ids, n, e, r, n_column, source)
-
-    kept = ~np.isnan(r)
-    skipped = int((~kept).sum())
-    if skipped:
-        notes = (*notes, f"{skipped} row{_s(skipped)} without a return {_were(skipped)} skipped.")
-    order = np.argsort(codes, kind="stable")
-    order = order[kept[order]]
-    first = np.unique(codes, return_index=True)[1]
-    table = frame.loc[first, [c for c in RUN_COLUMNS if c in frame.columns]]
-    table.index = pd.Index([str(i) for i in ids], name="run_id")
-    _check_one_setting(table, source)
-    return Curves(
-        run_ids=tuple(str(i) for i in ids),
-        run_sizes=n[first],
-        run_index=codes[order].astype(np.int64),
-        interactions=e[order],
-        returns=r[order],
-        table=table,
-        source=source,
-        selection=selection,
-        size=size,
-        notes=(*notes, *_notes_on_settings(table)),
-    )
+    opened = _open_columns(columns_of_frame(frame, source), selection, SIZE_COLUMNS[size])
+    return _selected(opened, selection, size)
 
 
 def require_sizes(curves: Curves) -> None:
@@ -294,215 +224,218 @@ def require_sizes(curves: Curves) -> None:
     if len(found) < MIN_SIZES:
         listed = ", ".join(f"{n:g}" for n in found)
         raise InputError(
-            f"{curves.source} has {len(found)} size{_s(len(found))} "
+            f"{curves.source} has {len(found)} size{'' if len(found) == 1 else 's'} "
             f"({SIZE_COLUMNS[curves.size]} = {listed}); "
             f"a fit needs at least {MIN_SIZES}: add runs of other sizes."
         )
 
 
-# -- reading ----------------------------------------------------------------------
+@dataclass(frozen=True)
+class _Opened:
+    """A source whose runs are known and whose rows are not read yet.
+
+    Attributes:
+        source: what messages call it.
+        runs: one row a run: ``run_id``, and ``sweep`` and the run columns as far as they are there.
+        read: the rows of the runs of a mask of shape ``(runs,)``.
+    """
+
+    source: str
+    runs: pd.DataFrame
+    read: Callable[[Bools], RawCurves]
 
 
-def _is_store(source: str) -> bool:
-    return "://" in source or Path(source).is_dir()
+def _open(source: str, selection: Selection, columns: dict[str, str], size: str) -> _Opened:
+    if size not in get_args(SizeColumn):
+        raise InputError(f"size is {size!r}: choose one of {', '.join(get_args(SizeColumn))}.")
+    if _is_store(source):
+        if columns:
+            raise InputError(f"{source} is a store, whose columns have fixed names; leave out the renaming.")
+        return _open_store(source, selection, SIZE_COLUMNS[size])
+    for name in columns:
+        if name not in _KNOWN:
+            raise InputError(f"{name!r} is no column of curves to rename to: choose of {', '.join(_KNOWN)}.")
+    return _open_columns(columns_of_file(source, columns, _TEXT), selection, SIZE_COLUMNS[size])
 
 
-def _read_store(location: str, sweep: str | None, notes: list[str]) -> pd.DataFrame:
-    store = RunStore(location)
-    statuses = pd.Series([record.status for record in store.runs(sweep)], dtype=str)
-    if not (statuses == "done").any():
-        there = ", ".join(f"{count} {status}" for status, count in statuses.value_counts().items())
-        raise InputError(
-            f"{location} holds no run that is done ({there or 'it is empty'}); "
-            f"finish one with: rlscale sweep run."
-        )
-    frame: pd.DataFrame = store.read_curves(sweep).to_pandas()
-    others = statuses[statuses != "done"]
-    if len(others):
-        there = ", ".join(f"{count} {status}" for status, count in others.value_counts().items())
-        notes.append(f"{len(others)} run{_s(len(others))} {_were(len(others))} left out: not done ({there}).")
-    return frame[frame["status"] == "done"].drop(columns="status")
-
-
-def _read_file(name: str) -> pd.DataFrame:
-    path = Path(name)
-    if not path.exists():
-        raise InputError(f"{name} does not exist; give a store, or a Parquet or CSV file of curves.")
-    if path.stat().st_size == 0:
-        raise InputError(f"{name} is empty; give a file with curves in it.")
-    if not name.endswith((".csv", ".csv.gz")):
-        return read_parquet_frame(path)
-    try:
-        return pd.read_csv(path, float_precision="round_trip")
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{name} is not a readable CSV file: {error}") from error
-
-
-def _renamed(frame: pd.DataFrame, columns: dict[str, str], source: str) -> pd.DataFrame:
-    for ours, theirs in columns.items():
-        if theirs not in frame.columns:
-            there = ", ".join(map(str, frame.columns))
-            raise InputError(f"{source} has no column {theirs!r} to use as {ours}; it has: {there}.")
-    replaced = [ours for ours, theirs in columns.items() if ours in frame.columns and ours != theirs]
-    return frame.drop(columns=replaced).rename(columns={theirs: ours for ours, theirs in columns.items()})
-
-
-def _of_sweep(frame: pd.DataFrame, sweep: str | None, source: str) -> pd.DataFrame:
-    if sweep is None:
-        return frame
-    _require_columns(frame, ("sweep",), source)
-    names = frame["sweep"].astype(str)
-    if not (names == sweep).any():
-        raise InputError(
-            f"{source} has no sweep named {sweep!r}; it has: {', '.join(sorted(names.unique()))}."
-        )
-    return frame[names == sweep]
-
-
-def _having(frame: pd.DataFrame, column: str, value: str | float, source: str) -> pd.DataFrame:
-    """The rows of the runs that were asked for."""
-    _require_columns(frame, (column,), source)
-    there = frame[column].unique()
-    kept = [other for other in there if _same(other, value)]
-    if not kept:
-        names = ", ".join(map(str, sorted(frame[column].dropna().unique()))) or "none given"
-        raise InputError(
-            f"{source} has no run of {column} {value!r}; it has: {names}; choose one with --{column}."
-        )
-    return frame[frame[column].isin(kept)]
-
-
-def _same(found: object, wanted: str | float) -> bool:
-    if isinstance(wanted, str):
-        return str(found) == wanted
-    try:
-        return math.isclose(float(str(found)), wanted, rel_tol=1e-9)
-    except ValueError:
-        return False
-
-
-def _done_only(frame: pd.DataFrame, source: str, notes: list[str]) -> pd.DataFrame:
-    if "status" not in frame.columns or "run_id" not in frame.columns or len(frame) == 0:
-        return frame
-    done = frame["status"].astype(str) == "done"
-    left = frame.loc[~done, "run_id"].nunique()
-    if not done.any():
-        raise InputError(
-            f"{source} holds no run whose status is done; finish some, or drop the column status to use all."
-        )
-    if left:
-        notes.append(f"{left} run{_s(left)} {_were(left)} left out: not done.")
-    return frame[done].drop(columns="status")
-
-
-def _once_per_run(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """A run's id is a hash of its config, so one id in two sweeps is one run stored twice."""
-    if "sweep" not in frame.columns or "run_id" not in frame.columns or len(frame) == 0:
-        return frame
-    sweeps = frame["sweep"].astype(str)
-    if sweeps.nunique() == 1:
-        return frame
-    repeated = sweeps != sweeps.groupby(frame["run_id"]).transform("first")
-    count = frame.loc[repeated, "run_id"].nunique()
-    if count:
-        notes.append(f"{count} run{_s(count)} found in more than one sweep {_were(count)} used once.")
-    return frame[~repeated]
-
-
-# -- checking ---------------------------------------------------------------------
-
-
-def _require_columns(frame: pd.DataFrame, names: tuple[str, ...], source: str) -> None:
-    missing = [name for name in names if name not in frame.columns]
-    if missing:
-        there = ", ".join(map(str, frame.columns)) or "none"
-        raise InputError(
-            f"{source} lacks the column {missing[0]!r} (it has: {there}); "
-            f"if it has another name there, use --columns {missing[0]}=NAME."
-        )
-
-
-def _numbers(frame: pd.DataFrame, column: str, source: str) -> Floats:
-    values = frame[column]
-    numbers = pd.to_numeric(values, errors="coerce").to_numpy(float, na_value=np.nan)
-    given = values.notna().to_numpy()
-    _require(~(given & np.isnan(numbers)), source, column, "is not a number", "correct or remove it", values)
-    if column != "return_mean":
-        _require(np.isfinite(numbers), source, column, "must be a finite number", "fill it in", numbers)
-    return numbers
-
-
-def _require(
-    good: NDArray[np.bool_], source: str, column: str, fault: str, remedy: str, values: object = None
-) -> None:
-    bad = np.flatnonzero(~np.asarray(good))
-    if len(bad):
-        row = int(bad[0])
-        shown = "" if values is None else f" ({np.asarray(values)[row]!s})"
-        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        raise InputError(
-            f"{source}, column {column}, row {row + 1}{more}: the value{shown} {fault}; {remedy}."
-        )
-
-
-def _check_runs(
-    codes: Ints, ids: pd.Index, n: Floats, e: Floats, r: Floats, n_column: str, source: str
-) -> None:
-    """What must hold within each run: one size, steps that only grow, some return."""
-    order = np.argsort(codes, kind="stable")
-    same = codes[order][1:] == codes[order][:-1]
-    steps = np.lexsort((e, codes))
-    twice = same & (e[steps][1:] == e[steps][:-1])  # sorted by run either way, so `same` fits both
-    if twice.any():
-        row = steps[1:][twice][0]
-        raise InputError(
-            f"{source}, run {ids[codes[row]]}: interactions {e[row]:.0f} occurs twice; "
-            f"keep one row for each (run_id, interactions)."
-        )
-    back = same & (e[order][1:] < e[order][:-1])
-    if back.any():
-        row = order[1:][back][0]
-        raise InputError(
-            f"{source}, run {ids[codes[row]]}, row {row + 1}: interactions go backwards, to {e[row]:.0f}; "
-            f"sort the rows of a run, and give each attempt at it a run_id of its own."
-        )
-    changed = same & (n[order][1:] != n[order][:-1])
-    if changed.any():
-        row = order[1:][changed][0]
-        raise InputError(
-            f"{source}, run {ids[codes[row]]}, row {row + 1}: {n_column} changes within the run, "
-            f"to {n[row]:g}; a run has one size."
-        )
-    silent = np.flatnonzero(np.bincount(codes, weights=~np.isnan(r)) == 0)
-    if len(silent):
-        raise InputError(
-            f"{source}, run {ids[silent[0]]}: no row has a return_mean; remove the run, or train it longer."
-        )
-
-
-def _check_one_setting(table: pd.DataFrame, source: str) -> None:
-    """One law holds for one task, algorithm and horizon."""
-    for column in ("task", "algorithm", "horizon"):
-        if column in table and table[column].nunique() > 1:
-            found = sorted(table[column].dropna().unique())
-            listed = ", ".join(str(value) for value in found[:8]) + (", ..." if len(found) > 8 else "")
-            raise InputError(
-                f"{source} mixes {len(found)} values of {column} ({listed}), which have laws of their own; "
-                f"pick one with --{column} {found[0]}."
-            )
-
-
-def _notes_on_settings(table: pd.DataFrame) -> tuple[str, ...]:
-    return tuple(
-        f"The runs have {table[column].nunique()} values of {column}, fitted together."
-        for column in ("family", "learning_rate")
-        if column in table and table[column].nunique() > 1
+def _selected(opened: _Opened, selection: Selection, size: SizeColumn) -> Curves:
+    """The checked curves of the runs asked for."""
+    kept, notes = select(opened.runs, selection, opened.source)
+    raw = opened.read(kept)
+    curve_checks.check_numbers(raw)
+    order = curve_checks.order_of_rows(raw)
+    curve_checks.check_returns(raw)
+    run_index, interactions, returns = raw.run_index, raw.interactions, raw.returns
+    known = ~np.isnan(returns)
+    skipped = int(len(known) - known.sum())
+    if order is None and skipped:
+        order = np.flatnonzero(known)
+    elif order is not None:
+        order = order[known[order]]
+    if skipped:
+        said = "row without a return was" if skipped == 1 else "rows without a return were"
+        notes = (*notes, f"{skipped} {said} skipped.")
+    if order is not None:
+        run_index, interactions, returns = run_index[order], interactions[order], returns[order]
+    sizes, notes_on_sizes = curve_checks.merge_sizes(raw.sizes)
+    odd = curve_checks.notes_on_runs(raw.run_ids, sizes, run_index, interactions, returns)
+    table = opened.runs.loc[kept, [name for name in RUN_COLUMNS if name in opened.runs and name != "status"]]
+    table.index = pd.Index(raw.run_ids, name="run_id")
+    return Curves(
+        run_ids=raw.run_ids,
+        run_sizes=sizes,
+        run_index=run_index,
+        interactions=interactions,
+        returns=returns,
+        table=table,
+        source=opened.source,
+        selection=selection,
+        size=size,
+        notes=(*notes, *notes_on_sizes, *odd),
     )
 
 
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"
+# -- stores -----------------------------------------------------------------------
 
 
-def _were(count: int) -> str:
-    return "was" if count == 1 else "were"
+def _is_store(source: str) -> bool:
+    return "://" in source or os.path.isdir(source)
+
+
+def _open_store(location: str, selection: Selection, size_column: str) -> _Opened:
+    store = RunStore(location)
+    records = list(store.runs(selection.sweep))
+    if not records:
+        raise InputError(
+            f"{location} holds no run: it is empty or no store; give a store with finished runs, "
+            f"or a Parquet or CSV file of curves."
+        )
+    rows = []
+    for record in records:
+        columns = {name: record.columns.get(name) for name in RUN_COLUMNS}
+        for name, value in columns.items():
+            if isinstance(value, dict | list):
+                raise InputError(f"{location}, run {record.run_id}: {name} in its run.json is not one value.")
+        rows.append({**columns, "run_id": record.run_id, "sweep": record.sweep, "status": record.status})
+    runs = pd.DataFrame(rows)
+
+    def read(kept: Bools) -> RawCurves:
+        chosen = [records[position] for position in np.flatnonzero(kept)]
+        sizes, wrong = numbers(runs.loc[kept, size_column])
+        for position in np.flatnonzero(wrong):
+            value = runs.loc[kept, size_column].iloc[position]
+            raise InputError(
+                f"{location}, run {chosen[position].run_id}: {size_column} is {value!r} in its run.json, "
+                f"not a number."
+            )
+        with ThreadPoolExecutor(_READERS) as pool:
+            tables = list(pool.map(lambda record: _read_rows(store, record), chosen))
+        return RawCurves(
+            source=location,
+            size_column=size_column,
+            run_ids=tuple(record.run_id for record in chosen),
+            sizes=sizes,
+            run_index=np.repeat(np.arange(len(chosen)), [len(e) for e, _ in tables]),
+            interactions=np.concatenate([e for e, _ in tables]),
+            returns=np.concatenate([r for _, r in tables]),
+        )
+
+    return _Opened(location, runs, read)
+
+
+def _read_rows(store: RunStore, record: RunRecord) -> tuple[Floats, Floats]:
+    table = store.read_curve(record.sweep, record.run_id, columns=("interactions", "return_mean"))
+    e, r = (table.column(name).to_numpy() for name in ("interactions", "return_mean"))
+    return e.astype(np.float64), r.astype(np.float64)
+
+
+# -- files and frames -------------------------------------------------------------
+
+
+def _open_columns(columns: CurveColumns, selection: Selection, size_column: str) -> _Opened:
+    columns.require("run_id", size_column, "interactions", "return_mean", *selection.wanted())
+    run_index, first = _runs_of_rows(columns)
+    known = [name for name in (*RUN_COLUMNS, "sweep", "run_id") if name in columns]
+    runs = pd.DataFrame({name: _value_of_runs(columns, name, run_index, first) for name in known})
+
+    def read(kept: Bools) -> RawCurves:
+        rows = None if kept.all() else np.flatnonzero(kept[run_index])
+        run_of_row = run_index if rows is None else (np.cumsum(kept) - 1)[run_index[rows]]
+        sizes = _number_column(columns, size_column, rows)
+        firsts = np.searchsorted(rows, first[kept]) if rows is not None else first
+        ids = tuple(runs["run_id"][kept])
+        numbered = range(1, len(run_index) + 1) if rows is None else rows + 1
+        for row in np.flatnonzero((sizes != sizes[firsts][run_of_row]) | ~curve_checks.within(sizes)):
+            why = curve_checks.why_not(sizes[row])
+            if curve_checks.within(sizes[row]):
+                why = f"changes within the run, to {sizes[row]:.10g}; a run has one size"
+            raise InputError(
+                f"{columns.source}, run {ids[run_of_row[row]]}, row {numbered[row]}, column {size_column}: "
+                f"the value {why}."
+            )
+        return RawCurves(
+            source=columns.source,
+            size_column=size_column,
+            run_ids=ids,
+            sizes=sizes[firsts],
+            run_index=run_of_row,
+            interactions=_number_column(columns, "interactions", rows),
+            returns=_number_column(columns, "return_mean", rows),
+            numbers=numbered,
+        )
+
+    return _Opened(columns.source, runs, read)
+
+
+def _runs_of_rows(columns: CurveColumns) -> tuple[Ints, Ints]:
+    """(run of each row, first row of each run), runs numbered as they appear; another sweep, another run."""
+    index, _ = codes_of(columns["run_id"])
+    if not len(index):
+        raise InputError(f"{columns.source} holds no rows; give a file or store with curves in it.")
+    empty = np.flatnonzero(index < 0)
+    if len(empty):
+        more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
+        raise InputError(
+            f"{columns.source}, column run_id, row {empty[0] + 1}{more}: the value is empty; "
+            f"name the run of every row."
+        )
+    if "sweep" in columns:
+        sweeps, names = codes_of(columns["sweep"])
+        if len(names) > 1:
+            index = pd.factorize(index * (len(names) + 1) + sweeps)[0]
+    heads = np.append(0, np.flatnonzero(index[1:] != index[:-1]) + 1)
+    first = heads[np.unique(index[heads], return_index=True)[1]]
+    return index, first
+
+
+def _value_of_runs(columns: CurveColumns, name: str, run_index: Ints, first: Ints) -> Any:
+    """The value of each run; of what decides which runs are used it must not change within one."""
+    values = columns[name]
+    if name not in _TEXT and name not in SETTINGS:
+        return values.iloc[first].to_numpy()
+    codes, names = codes_of(values)
+    if name != "run_id":
+        for row in np.flatnonzero(codes != codes[first][run_index]):
+            raise InputError(
+                f"{columns.source}, column {name}, row {row + 1}: the value changes within the run; "
+                f"give each run one {name}."
+            )
+    if name in _TEXT:
+        return np.array([*names, None], dtype=object)[codes[first]]
+    return values.iloc[first].to_numpy()
+
+
+def _number_column(columns: CurveColumns, name: str, rows: Ints | None) -> Floats:
+    values = columns[name]
+    if rows is not None:
+        values = values.iloc[rows]
+    found, wrong = numbers(values)
+    for position in np.flatnonzero(wrong):
+        row = position if rows is None else rows[position]
+        more = f" (and {int(wrong.sum()) - 1} more)" if wrong.sum() > 1 else ""
+        value = values.iloc[position]
+        raise InputError(
+            f"{columns.source}, column {name}, row {row + 1}{more}: the value ({str(value)[:50]}) "
+            f"is not a number; {why_no_number(value)}."
+        )
+    return found

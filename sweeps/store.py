@@ -38,6 +38,7 @@ Status = Literal["wanted", "running", "done", "failed", "stopped"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SPEC, _RUN, _CURVE, _CHECKPOINTS = "spec.json", "run.json", "curve.parquet", "checkpoint"
+_EXPORTED_AT_ONCE = 1 << 20  # rows: few enough to hold, enough for a row group
 _KEPT_CHECKPOINTS = 2  # the last one, and the one before in case the last is unreadable
 
 
@@ -172,8 +173,10 @@ class RunStore:
 
     # -- curves -------------------------------------------------------------------
 
-    def read_curve(self, sweep: str, run_id: str) -> pa.Table:
+    def read_curve(self, sweep: str, run_id: str, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows stored of one run, in order of ``interactions``; possibly none.
+
+        With ``columns``, names of ``CURVE_SCHEMA``, only these are read, which takes a fraction of the time.
 
         The final file is preferred. While a run is being finished its parts vanish in favour
         of that file, so the reader looks again if a part is gone or the file has come.
@@ -182,26 +185,18 @@ class RunStore:
         for _ in range(10):
             try:
                 if self._exists(f"{folder}/{_CURVE}"):
-                    return self._read_table(f"{folder}/{_CURVE}")
-                parts = [self._read_table(path) for path in self._parts(folder)]
+                    return self._read_table(f"{folder}/{_CURVE}", columns)
+                parts = [self._read_table(path, columns) for path in self._parts(folder)]
                 if self._exists(f"{folder}/{_CURVE}"):
                     continue
-                return pa.concat_tables(parts) if parts else CURVE_SCHEMA.empty_table()
+                return pa.concat_tables(parts) if parts else _schema_of(columns).empty_table()
             except FileNotFoundError:
                 continue
         raise InputError(f"{folder} keeps changing while it is read; try again once its run has ended.")
 
     def read_curves(self, sweep: str | None = None) -> pa.Table:
         """Every row of the store (or of one sweep), run columns beside it: ``EXPORT_SCHEMA``."""
-        tables = []
-        for record in self.runs(sweep):
-            table = self.read_curve(record.sweep, record.run_id)
-            values = {**record.columns, "status": record.status}
-            for name in RUN_COLUMNS:
-                dtype = EXPORT_SCHEMA.field(name).type
-                column = pa.array([values.get(name)], dtype).take(pa.array([0] * table.num_rows, pa.int64()))
-                table = table.append_column(EXPORT_SCHEMA.field(name), column)
-            tables.append(table.select(EXPORT_SCHEMA.names).cast(EXPORT_SCHEMA))
+        tables = list(self._wide_tables(sweep))
         return pa.concat_tables(tables) if tables else EXPORT_SCHEMA.empty_table()
 
     def export(self, path: str | Path, sweep: str | None = None) -> int:
@@ -210,19 +205,44 @@ class RunStore:
         Raises:
             InputError: if there are no rows, or ``path`` cannot be written.
         """
-        table = self.read_curves(sweep)
-        if table.num_rows == 0:
-            raise InputError(f"{self.location} holds no rows to export yet.")
         target = Path(path)
         temporary = target.with_name(f".{target.name}.tmp-{uuid.uuid4().hex[:8]}")
+        rows, waiting = 0, list[pa.Table]()
         try:
-            pq.write_table(table, temporary, compression="zstd")
+            with pq.ParquetWriter(temporary, EXPORT_SCHEMA, compression="zstd") as writer:
+                for table in self._wide_tables(sweep):
+                    waiting.append(table)
+                    rows += table.num_rows
+                    if sum(each.num_rows for each in waiting) >= _EXPORTED_AT_ONCE:
+                        writer.write_table(pa.concat_tables(waiting))
+                        waiting = []
+                if waiting:
+                    writer.write_table(pa.concat_tables(waiting))
+            if rows == 0:
+                raise InputError(f"{self.location} holds no rows to export yet.")
             os.replace(temporary, target)
         except OSError as error:
             raise InputError(f"{target} cannot be written: {error}") from error
         finally:
             temporary.unlink(missing_ok=True)
-        return int(table.num_rows)
+        return rows
+
+    def _wide_tables(self, sweep: str | None) -> Iterator[pa.Table]:
+        """The rows of each run in turn, the columns of the run beside them."""
+        for record in self.runs(sweep):
+            table = self.read_curve(record.sweep, record.run_id)
+            values = {**record.columns, "status": record.status}
+            for name in RUN_COLUMNS:
+                field = EXPORT_SCHEMA.field(name)
+                try:
+                    value = pa.scalar(values.get(name), field.type)
+                except (pa.ArrowException, TypeError, ValueError) as error:
+                    raise InputError(
+                        f"{self.location}, run {record.run_id}: {name} is {values[name]!r} in its {_RUN}, "
+                        f"not of type {field.type}."
+                    ) from error
+                table = table.append_column(field, pa.repeat(value, table.num_rows))
+            yield table.select(EXPORT_SCHEMA.names).cast(EXPORT_SCHEMA)
 
     def add_curve(self, record: RunRecord, table: pa.Table) -> None:
         """Store a complete curve from elsewhere as a finished run."""
@@ -325,7 +345,10 @@ class RunStore:
         return [sweep]
 
     def _list(self, folder: str) -> list[pafs.FileInfo]:
-        return self._fs.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
+        try:
+            return self._fs.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
+        except PermissionError as error:
+            raise InputError(f"{folder} cannot be read: {error}") from error
 
     def _children(self, folder: str, prefix: str) -> list[str]:
         names = (info.base_name for info in self._list(folder) if info.type == pafs.FileType.Directory)
@@ -346,20 +369,24 @@ class RunStore:
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error}") from error
 
-    def _read_table(self, path: str) -> pa.Table:
+    def _read_table(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+        schema = _schema_of(columns)
         try:
             with self._fs.open_input_file(path) as stream:
-                table = pq.read_table(stream)
+                file = pq.ParquetFile(stream)
+                there = file.schema_arrow.names
+                missing = [name for name in CURVE_SCHEMA.names if name not in there]
+                if missing:
+                    raise InputError(
+                        f"{path} lacks the column {missing[0]!r}; it was not written by this version."
+                    )
+                return file.read(schema.names, use_threads=False).select(schema.names).cast(schema)
         except FileNotFoundError:
             raise
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise InputError(
-                f"{path} is not a readable Parquet file ({error}); restore or remove it."
+                f"{path} is not a readable Parquet file of a curve ({error}); restore or remove it."
             ) from error
-        missing = [name for name in CURVE_SCHEMA.names if name not in table.column_names]
-        if missing:
-            raise InputError(f"{path} lacks the column {missing[0]!r}; it was not written by this version.")
-        return table.select(CURVE_SCHEMA.names).cast(CURVE_SCHEMA)
 
     def _write_table(self, path: str, table: pa.Table) -> None:
         sink = pa.BufferOutputStream()
@@ -530,6 +557,12 @@ def read_parquet_frame(path: str | Path) -> pd.DataFrame:
         return pq.read_table(path).to_pandas()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise InputError(f"{path} is not a readable Parquet file: {error}") from error
+
+
+def _schema_of(columns: Sequence[str] | None) -> pa.Schema:
+    if columns is None:
+        return CURVE_SCHEMA
+    return pa.schema([CURVE_SCHEMA.field(name) for name in columns], metadata=CURVE_SCHEMA.metadata)
 
 
 def _filesystem(location: str) -> tuple[pafs.FileSystem, str]:
