@@ -279,7 +279,7 @@ class ForecastResult(_Model):
     sample_efficiency: SampleEfficiency | None = None
 
 
-M = TypeVar("M", FitResult, ForecastResult)
+M = TypeVar("M", bound=_Model)
 
 
 def read_fit(path: str | Path) -> FitResult:
@@ -288,7 +288,7 @@ def read_fit(path: str | Path) -> FitResult:
     Raises:
         InputError: if the file is missing, not JSON, or not a fit of this version.
     """
-    return _read(path, FitResult, "rlscale fit SRC --json FILE")
+    return read_stored(path, FitResult, "rlscale fit SRC --json FILE")
 
 
 def read_forecast(path: str | Path) -> ForecastResult:
@@ -297,10 +297,18 @@ def read_forecast(path: str | Path) -> ForecastResult:
     Raises:
         InputError: if the file is missing, not JSON, or not a forecast of this version.
     """
-    return _read(path, ForecastResult, "rlscale forecast FIT.json --json FILE")
+    return read_stored(path, ForecastResult, "rlscale forecast FIT.json --json FILE")
 
 
-def _read(path: str | Path, model: type[M], command: str) -> M:
+def read_stored(path: str | Path, model: type[M], command: str) -> M:
+    """The result that ``command`` stored in a JSON file.
+
+    Args:
+        model: what it is, with defaults for ``kind`` and ``schema_version``.
+
+    Raises:
+        InputError: if the file is missing, not JSON, or not such a result of this version.
+    """
     remedy = f"write one with: {command}"
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -311,10 +319,11 @@ def _read(path: str | Path, model: type[M], command: str) -> M:
     kind = model.model_fields["kind"].default
     if not isinstance(value, dict) or value.get("kind") != kind:
         raise InputError(f"{path} does not hold the result of {kind!r}; {remedy}.")
-    if value.get("schema_version") != SCHEMA_VERSION:
+    version = model.model_fields["schema_version"].default
+    if value.get("schema_version") != version:
         raise InputError(
             f"{path} has schema_version {value.get('schema_version')!r}, this version reads "
-            f"{SCHEMA_VERSION}; {remedy}."
+            f"{version}; {remedy}."
         )
     try:
         return model.model_validate(value)
