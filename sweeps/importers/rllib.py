@@ -53,7 +53,7 @@ def read_rllib(source: Path, options: ReadOptions) -> Parsed:
         if isinstance(chosen, str):
             return Skipped(name, chosen)
         rows, steps = curve_rows(table, chosen)
-        kept = not_done_again(steps, strictly=True)
+        kept = not_done_again(steps, once=True)
         return SourceRun(
             name,
             table.path,

@@ -125,14 +125,17 @@ def files_with(folder: Path, marker: Callable[[str], bool]) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file() and marker(path.name))
 
 
-def not_done_again(steps: NDArray[np.float64], *, strictly: bool) -> NDArray[np.bool_]:
+def not_done_again(steps: NDArray[np.float64], *, once: bool) -> NDArray[np.bool_]:
     """Which rows, in the order they were logged, belong to the attempt that counts.
 
-    Training that goes on from a checkpoint logs steps that it logged before; of those the later rows
-    count. A row stays if no later row has a smaller step; with ``strictly`` nor an equal one.
+    Training that goes on from a checkpoint logs steps that it logged before; the later rows count. An
+    attempt begins where the steps go back, and takes the place of all earlier rows from its first step
+    on. With ``once`` an attempt logs no step twice, so a step that occurs again begins one too.
     """
-    later = np.minimum.accumulate(np.append(steps[1:], np.inf)[::-1])[::-1]
-    return steps < later if strictly else steps <= later
+    begins = np.append(False, np.diff(steps) <= 0 if once else np.diff(steps) < 0)[: len(steps)]
+    firsts = np.where(begins, steps, np.inf)
+    later = np.minimum.accumulate(np.append(firsts[1:], np.inf)[::-1])[::-1][: len(steps)]
+    return steps < later
 
 
 def require_targets(columns: Iterable[str]) -> None:

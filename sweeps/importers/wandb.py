@@ -166,7 +166,7 @@ def _attempts(table: LogTable, run: SourceRun, order: str | None, step: str) -> 
             f"{table.path}, run {run.name}, row {run.rows.index[back[0] + 1]}: {order or step} is not beyond "
             f"the row before; sort the rows, and name runs uniquely (--columns run_id=NAME)."
         )
-    return not_done_again(steps, strictly=False)
+    return not_done_again(steps, once=False)
 
 
 def _refuse_shared_names(table: LogTable, run_column: str) -> None:
