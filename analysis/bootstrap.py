@@ -1,7 +1,7 @@
 """Intervals by resampling whole runs: the points of one run move together, so they are one draw.
 
 Seeds are drawn within each size. Where too many sizes have one seed, sizes are drawn instead, all
-seeds of a size together. Each replicate goes through the whole of preprocessing: cut, ranks, bins
+seeds of a size together. Each replicate goes through the whole of preprocessing: cut, bins
 and averages. Its search starts from the full fit and from a point displaced from it, in steps
 large enough to leave the valley of the full fit.
 

@@ -33,7 +33,7 @@ class Evidence:
     curves: Curves
     points: BinnedPoints
     law: PowerLaw
-    unexplained: float  # share of the variance of the ranks that the law leaves, 0..1
+    unexplained: float  # share of the variance of the response that the law leaves, 0..1
     bounds_hit: list[str]
     draws_at_bound: float
     intervals: dict[str, Interval]
@@ -95,7 +95,7 @@ def _about_bounds(e: Evidence) -> list[tuple[str, str]]:
         found.append(
             (
                 "poor_fit",
-                f"The law leaves {e.unexplained:.0%} of the variance of the ranked returns unexplained; "
+                f"The law leaves {e.unexplained:.0%} of the variance of returns, in units of their noise, unexplained; "
                 f"the curves hardly follow it.",
             )
         )

@@ -12,8 +12,9 @@
   the right; and a fit costs the same however often returns were logged.
 * **Smoothing**, for the paper's objective only, which suffers from noise in the return: a local quadratic
   over a window of log E centred on each bin, whose error is of third order in the width.
-* **Ranks.** The weighted mid-rank of a return among all, in 0..1, taken before any averaging, so it is
-  unchanged when every return passes through an increasing function.
+* **Response.** What the default objective explains: the weighted mid-rank of a return among all, in units
+  of its own noise (see ``analysis.noise_scale``), taken before any averaging, so that it is unchanged when
+  every return passes through an increasing function.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.curves import Curves
+from analysis.noise_scale import noise_units
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -43,7 +45,8 @@ class BinnedPoints:
         log_n, log_e: natural logarithms of size and environment steps.
         returns: mean return over the seeds of a size.
         smooth_returns: the same, smoothed along the curve.
-        ranks: mean over the seeds of the mid-rank of the return, in 0..1.
+        response: mean over the seeds of the rank of the return, in units of its noise.
+        resolution: difference of responses within the noise: 1 in units of noise, 0 without noise.
         weight: sums to 1.
         size: position of the size among the sizes of the curves.
     """
@@ -52,9 +55,10 @@ class BinnedPoints:
     log_e: Floats
     returns: Floats
     smooth_returns: Floats
-    ranks: Floats
+    response: Floats
     weight: Floats
     size: Ints
+    resolution: float = 0.0
 
 
 class Preprocessor:
@@ -88,12 +92,12 @@ class Preprocessor:
         self._last = np.full(curves.num_runs, -np.inf)
         np.maximum.at(self._last, self._run, self._log_e)
         size = self._size_of_run[self._run]
-        bins = np.floor(self._log_e / bin_width).astype(np.int64)
-        bins -= bins.min()
+        # Counted from the first point, so the unit of E does not matter; 1e-9 forgives rounding.
+        bins = np.floor((self._log_e - self._log_e.min()) / bin_width + 1e-9).astype(np.int64)
         keys, self._bin = np.unique(size * (bins.max() + 1) + bins, return_inverse=True)
         self._bin_size = keys // (bins.max() + 1)
         self._size = size
-        self._tie = np.unique(self._returns, return_inverse=True)[1]
+        self._response, self._resolution = self._noise_units(curves)
 
     def points(self, counts: Ints | None = None, *, smooth: bool = True) -> BinnedPoints:
         """The points when run ``i`` is there ``counts[i]`` times (once each by default).
@@ -102,16 +106,7 @@ class Preprocessor:
         """
         if counts is None:
             counts = np.ones(len(self._size_of_run), dtype=np.int64)
-        last = np.full(len(self._log_n), -np.inf)
-        np.maximum.at(last, self._size_of_run, np.where(counts > 0, self._last, -np.inf))
-        start = (last + self._log_exclusion)[self._size]
-        share = (counts / self._runs_per_size[self._size_of_run])[self._run]
-        # Rounding in the logarithms must not drop a point that lies on the cut.
-        weight = share * np.where(
-            self._log_e >= start - 1e-12, self._right - np.maximum(self._left, start), 0.0
-        )
-        mass = np.bincount(self._tie, weights=weight)
-        ranks = ((np.cumsum(mass) - 0.5 * mass) / mass.sum())[self._tie]
+        weight = self._weight(counts)
         total = np.bincount(self._bin, weights=weight).astype(float)
         kept = total > 0
 
@@ -125,10 +120,30 @@ class Preprocessor:
             log_e=log_e,
             returns=returns,
             smooth_returns=_smoothed(log_e, returns, total[kept], size, self._smoothing if smooth else 0.0),
-            ranks=averaged(ranks),
+            response=averaged(self._response),
             weight=total[kept] / total.sum(),
             size=size,
+            resolution=self._resolution,
         )
+
+    def _weight(self, counts: Ints) -> Floats:
+        """The stretch of log E each row stands for, shared by the runs of its size; 0 before the cut."""
+        last = np.full(len(self._log_n), -np.inf)
+        np.maximum.at(last, self._size_of_run, np.where(counts > 0, self._last, -np.inf))
+        start = (last + self._log_exclusion)[self._size]
+        share = (counts / self._runs_per_size[self._size_of_run])[self._run]
+        # Rounding in the logarithms must not drop a point that lies on the cut.
+        late = self._log_e >= start - 1e-12
+        return np.asarray(share * np.where(late, self._right - np.maximum(self._left, start), 0.0))
+
+    def _noise_units(self, curves: Curves) -> tuple[Floats, float]:
+        """Mid-rank of each return among all that are used, then the rank in units of its noise."""
+        weight = self._weight(np.ones(curves.num_runs, dtype=np.int64))
+        tie = np.unique(curves.returns, return_inverse=True)[1]
+        mass = np.bincount(tie, weights=weight)
+        ranks = ((np.cumsum(mass) - 0.5 * mass) / mass.sum())[tie]
+        units = noise_units(curves.with_returns(ranks), weight > 0)
+        return (ranks, 0.0) if units is None else (units, 1.0)
 
 
 def _cells(log_e: Floats, run: Ints, bin_width: float) -> tuple[Floats, Floats]:

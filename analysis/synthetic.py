@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
 from scipy.signal import lfilter
 from scipy.special import expit
 
@@ -17,12 +18,17 @@ from analysis.power_law import PowerLaw
 from scaling.errors import InputError
 
 Floats = NDArray[np.float64]
-Shape = Literal["linear", "power", "sigmoid", "saturating", "plateau"]
+Shape = Literal["linear", "power", "sigmoid", "saturating", "plateau", "ceiling", "steps", "spline"]
 
 
 def _plateau(z: Floats) -> Floats:
     """Rises, stays nearly flat in the middle, rises again."""
     return z - 0.95 * np.sin(2 * np.pi * z) / (2 * np.pi)
+
+
+def _steps(z: Floats) -> Floats:
+    """Four smooth steps with little progress between them."""
+    return 0.1 * z + 0.9 * expit(40 * (z[..., None] - np.array([0.2, 0.4, 0.6, 0.8]))).mean(axis=-1)
 
 
 #: Returns in 0..1 as increasing functions of log I scaled to 0..1 over the noise-free curves.
@@ -32,7 +38,15 @@ SHAPES: dict[str, Callable[[Floats], Floats]] = {
     "sigmoid": lambda z: expit(8 * (z - 0.5)),
     "saturating": lambda z: 0.99 * -np.expm1(-5 * z) / -np.expm1(-5.0),
     "plateau": _plateau,
+    "ceiling": lambda z: np.minimum(z / 0.8, 1.0),
+    "steps": _steps,
 }
+
+
+def _random_spline(rng: np.random.Generator) -> Callable[[Floats], Floats]:
+    """An increasing spline through knots whose heights are drawn."""
+    heights = np.concatenate([[0.0], np.cumsum(0.05 + rng.dirichlet(np.ones(6)))])
+    return PchipInterpolator(np.linspace(0, 1, len(heights)), heights / heights[-1])
 
 
 @dataclass(frozen=True)
@@ -45,7 +59,7 @@ class SyntheticSweep:
         seeds: runs of each size.
         max_interactions: E at which runs end.
         points: rows of each run, evenly spaced in E.
-        shape: return as a function of log I.
+        shape: return as a function of log I; ``spline`` draws another one each time.
         noise: standard deviation of the noise of one run, as a share of the range of returns.
         correlation: lag-one autocorrelation of the noise (AR(1)).
         late_start: share of training during which a run learns nothing yet.
@@ -81,7 +95,7 @@ class SyntheticSweep:
         learned = np.maximum(e - self.late_start * self.max_interactions, 0.1 * e[0])
         log_i = self.law.log_intrinsic(n[:, None], learned[None, :])  # (runs, points)
         z = (log_i - log_i.min()) / (log_i.max() - log_i.min())
-        clean = SHAPES[self.shape](z)
+        clean = (_random_spline(rng) if self.shape == "spline" else SHAPES[self.shape])(z)
         returns = clean + self.noise * np.ptp(clean) * self._ar1(rng, clean.shape)
         ids = tuple(f"run-{i:04d}" for i in range(len(n)))
         seeds = np.tile(np.arange(self.seeds), len(self.sizes))

@@ -41,12 +41,24 @@ def fitted() -> FitResult:
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != "ceiling"])
 @pytest.mark.parametrize(("alpha_N", "alpha_E", "N_c"), TRUTHS)
 def test_exponents_of_noise_free_curves_are_recovered(objective, shape, alpha_N, alpha_E, N_c):
     truth = SyntheticSweep(alpha_N=alpha_N, alpha_E=alpha_E, N_c=N_c, shape=shape, seeds=1)
     found = exponents(truth.curves(np.random.default_rng(0)), objective=objective)
     np.testing.assert_allclose(found, [alpha_N, alpha_E, alpha_E / (alpha_N + alpha_E)], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("objective", "noise", "tolerance"),
+    [("return", 0.0, 2e-3), ("return", 0.005, 0.05), ("paper", 0.0, 0.02)],
+)
+@pytest.mark.parametrize(("alpha_N", "alpha_E", "N_c"), TRUTHS)
+def test_a_plateau_at_the_top_is_harmless(objective, noise, tolerance, alpha_N, alpha_E, N_c):
+    truth = SyntheticSweep(alpha_N=alpha_N, alpha_E=alpha_E, N_c=N_c, shape="ceiling", noise=noise)
+    found = exponents(truth.curves(np.random.default_rng(0)), objective=objective)
+    nu = alpha_E / (alpha_N + alpha_E)
+    np.testing.assert_allclose(found, [alpha_N, alpha_E, nu], atol=tolerance)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -128,8 +140,8 @@ def test_the_units_of_size_and_experience_do_not_matter_to_the_exponents():
             "interactions": curves.interactions * 4.0,
         }
     )
-    # Bins lie elsewhere in log E, hence not exactly the same.
-    np.testing.assert_allclose(exponents(other), exponents(curves), atol=0.02)
+    # The search starts from other points, hence not exactly the same.
+    np.testing.assert_allclose(exponents(other), exponents(curves), atol=0.005)
 
 
 def test_more_seeds_at_one_size_do_not_tilt_noise_free_fits():
@@ -308,7 +320,7 @@ def test_no_bootstrap_means_no_intervals_and_says_so():
 
 def test_a_search_cut_short_says_what_was_tried_and_what_to_do():
     curves = sweep(noise=0.02).curves(np.random.default_rng(0))
-    estimator = JointScalingFit(search=SearchOptions(num_polish=1, max_evaluations=5, max_rounds=2))
+    estimator = JointScalingFit(search=SearchOptions(num_polish=1, max_evaluations=5, max_rounds=1))
     with pytest.raises(FitDidNotConverge, match=r"starting points.*loss of.*add sizes or longer runs"):
         estimator.estimate(curves)
 
