@@ -237,6 +237,9 @@ def report(
         Path | None,
         typer.Option("--fit", metavar="FIT.json", help="Report this fit of SRC instead of fitting again."),
     ] = None,
+    backtest: Annotated[
+        bool, typer.Option("--backtest/--no-backtest", help="Also fit without a part and predict it.")
+    ] = True,
     periods: PeriodsOption = False,
     metric: MetricOption = None,
     json_path: JsonOption = None,
@@ -246,6 +249,7 @@ def report(
     from analysis.curves import load_curves, read_store_record
     from analysis.joint_fit import usable_cores
     from analysis.report import check_out, print_summary, require_same_curves, write_report
+    from analysis.report_backtest import default_section
     from analysis.result import read_fit
     from analysis.studies import with_studies
 
@@ -281,6 +285,84 @@ def report(
         size_measures=True,
         metric=metric,
     )
-    paths = write_report(curves, result, out, record=read_store_record(source, curves.selection))
+    section = default_section(curves, result, workers=workers or usable_cores()) if backtest else None
+    paths = write_report(
+        curves, result, out, record=read_store_record(source, curves.selection), backtest=section
+    )
     write_json(json_path, result.model_dump(mode="json"))
     print_summary(result, paths, console)
+
+
+@analysis_app.command()
+def backtest(
+    source: SourceArgument,
+    hold_out_sizes: Annotated[
+        int | None, typer.Option(metavar="K", help="Hold out all runs of the K largest sizes.")
+    ] = None,
+    compute_cutoff: Annotated[
+        float | None, typer.Option(metavar="C", help="Hold out every point with N x E above C.")
+    ] = None,
+    cutoff_share: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Hold out this share of the decades of the measured frontier."),
+    ] = None,
+    laws: Annotated[
+        bool, typer.Option("--laws/--no-laws", help="Score competing laws on the same points.")
+    ] = False,
+    law_draws: Annotated[
+        int,
+        typer.Option(metavar="DRAWS", help="Resampled runs for the differences between laws.", min=0),
+    ] = 60,
+    sweep: SweepOption = None,
+    task: TaskOption = None,
+    algorithm: AlgorithmOption = None,
+    horizon: HorizonOption = None,
+    objective: ObjectiveOption = "return",
+    size: SizeOption = "params",
+    columns: ColumnsOption = None,
+    early_exclusion: EarlyExclusionOption = "1/64",
+    bootstrap: Annotated[
+        int, typer.Option(metavar="DRAWS", help="Bootstrap draws for prediction intervals; 0 for none.")
+    ] = 200,
+    seed: SeedOption = 0,
+    workers: WorkersOption = 0,
+    json_path: JsonOption = None,
+) -> None:
+    """Fit without the largest sizes, or below a compute, and compare predictions with what was left out.
+
+    Without a choice of what to hold out: the largest size, and the top third of the frontier's decades.
+    """
+    from analysis import splits, tables
+    from analysis.backtest import backtest as run_backtest
+    from analysis.backtest_tables import print_backtest
+    from analysis.curves import load_curves
+    from analysis.joint_fit import JointScalingFit, usable_cores
+
+    if compute_cutoff is not None and cutoff_share is not None:
+        raise InputError("--compute-cutoff and --cutoff-share both set the cutoff; give one of them.")
+    estimator = JointScalingFit(
+        objective=tables.parse_objective(objective),
+        early_exclusion=tables.parse_share(early_exclusion),
+        replicates=bootstrap,
+        seed=seed,
+        workers=workers or usable_cores(),
+    )
+    curves = load_curves(
+        source,
+        sweep=sweep,
+        task=task,
+        algorithm=algorithm,
+        horizon=horizon,
+        columns=tables.parse_columns(columns),
+        size=tables.parse_size(size),
+    )
+    chosen = [] if hold_out_sizes is None else [splits.hold_out_sizes(curves, hold_out_sizes)]
+    if cutoff_share is not None:
+        compute_cutoff = splits.cutoff_for(curves, cutoff_share, estimator)
+    if compute_cutoff is not None:
+        chosen.append(splits.hold_out_compute(curves, compute_cutoff))
+    result = run_backtest(
+        curves, chosen or splits.default_splits(curves, estimator), estimator, laws=laws, law_draws=law_draws
+    )
+    write_json(json_path, result.model_dump(mode="json"))
+    print_backtest(result, console)

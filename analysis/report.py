@@ -23,6 +23,7 @@ from rich.console import Console
 
 from analysis import report_text
 from analysis.curves import Curves, StoreRecord
+from analysis.report_backtest import BacktestSection, backtest_figures, section_context
 from analysis.report_figures import figures, png_of, svg_of
 from analysis.result import FitResult
 from scaling.errors import InputError
@@ -55,6 +56,7 @@ def write_report(
     out: str | Path,
     *,
     record: StoreRecord | None = None,
+    backtest: BacktestSection | None = None,
     max_inline_svg: int = MAX_INLINE_SVG,
 ) -> ReportPaths:
     """Write the report to ``out`` and its figures to the folder ``<stem of out>_figures`` beside it.
@@ -64,6 +66,7 @@ def write_report(
         fit: the result to report.
         out: the HTML file; its folder must exist. An earlier report there is replaced.
         record: specs and runs of the store, from ``analysis.curves.read_store_record``.
+        backtest: from ``analysis.report_backtest.default_section``; None leaves the section out.
         max_inline_svg: characters above which the page shows a figure as PNG.
 
     Raises:
@@ -72,7 +75,7 @@ def write_report(
     require_same_curves(curves, fit)
     paths = _paths(Path(out))
     png, svg, shown = {}, {}, []
-    for number, item in enumerate(figures(curves, fit), 1):
+    for number, item in enumerate([*figures(curves, fit), *backtest_figures(backtest)], 1):
         figure = item.make(curves, fit)
         text = svg_of(figure)
         svg[item.name] = _write(paths.figures / f"{item.name}.svg", text.encode(), folder=True)
@@ -80,7 +83,7 @@ def write_report(
         image = _inline(figure, text, item.name, item.title, max_inline_svg)
         entry = {"number": number, "title": item.title, "caption": item.caption, "image": image}
         shown.append({**entry, "width": round(_REM_PER_INCH * figure.get_figwidth(), 1)})
-    html = render(curves, fit, shown, record)
+    html = render(curves, fit, shown, record, backtest)
     _write(paths.html, html.encode())
     return ReportPaths(paths.html, paths.figures, png, svg)
 
@@ -129,7 +132,11 @@ def require_same_curves(curves: Curves, fit: FitResult) -> None:
 
 
 def render(
-    curves: Curves, fit: FitResult, shown: list[dict[str, Any]], record: StoreRecord | None = None
+    curves: Curves,
+    fit: FitResult,
+    shown: list[dict[str, Any]],
+    record: StoreRecord | None = None,
+    backtest: BacktestSection | None = None,
 ) -> str:
     """The HTML text.
 
@@ -148,6 +155,8 @@ def render(
         constants=report_text.constants(fit),
         forecasts=report_text.forecasts(fit),
         figures=shown,
+        backtests=section_context(backtest),
+        backtest_skipped="" if backtest is None else backtest.skipped,
         unit=report_text.size_unit(fit),
         runs=report_text.runs(curves, record),
         versions=report_text.versions(record),
