@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from sweeps.store import RunRecord, RunStore
 _REFRESH_SECONDS = 2.0
 _SILENT_SECONDS = 60.0
 _ID_LENGTH = 8  # of a run's id; --json and the store have all of it
+_NAME_LENGTH = 28  # of an imported run's id, which is its name
 _SHORT_NAMES = {path: name for name, path in ALIASES.items()}
 
 
@@ -88,7 +90,7 @@ def curves_table(store: RunStore, sweep: str, records: Sequence[RunRecord]) -> T
         returns = curve.column("return_mean").drop_null()
         columns = record.columns
         table.add_row(
-            Text(record.run_id[:_ID_LENGTH]),
+            Text(_short_id(record.run_id)),
             f"{columns.get('num_params') or 0:,}",
             Text(str(columns.get("seed", ""))),
             record.status,
@@ -97,6 +99,16 @@ def curves_table(store: RunStore, sweep: str, records: Sequence[RunRecord]) -> T
             f"{returns[-1].as_py():.4g}" if len(returns) else "none",
         )
     return table
+
+
+def _short_id(run_id: str) -> str:
+    """The start of a hash; of a name both ends, for names of runs often differ in the last letters."""
+    if re.fullmatch(r"[0-9a-f]{16}", run_id):
+        return run_id[:_ID_LENGTH]
+    if len(run_id) <= _NAME_LENGTH:
+        return run_id
+    half = (_NAME_LENGTH - 3) // 2
+    return f"{run_id[:half]}...{run_id[-half:]}"
 
 
 def short(number: float) -> str:

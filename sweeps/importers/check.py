@@ -121,7 +121,7 @@ def _steps(run: SourceRun, steps: pd.Series, scale: float | None, counts: Counte
         run,
         frame,
         "interactions",
-        "is no whole number of environment steps below 2^53; correct it, or scale it with --steps-scale",
+        "is no whole number of environment steps below 2^53; correct it, or round with --steps-scale 1",
     )
     return values
 
