@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 #: What a number column may have in place of a number that is not known, in any case.
 _MISSING = frozenset({"", "nan", "na", "n/a", "#n/a", "null", "none"})
-_GROUPED = re.compile(r"[+-]?\d{1,3}([ ,.'’_]\d{3})+([.,]\d+)?")
+_GROUPED = re.compile(r"[+-]?\d+([ ,.'’]\d+)+")
 _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -165,7 +165,10 @@ def numbers(values: pd.Series) -> tuple[Floats, NDArray[np.bool_]]:
 
 def codes(values: pd.Series) -> tuple[NDArray[np.int64], list[str]]:
     """Values as names: the position of each among the names, -1 where there is none, and the names."""
-    index, found = pd.factorize(values)
+    try:
+        index, found = pd.factorize(values)
+    except TypeError:  # lists and the like, which have no hash
+        index, found = pd.factorize(values.map(str))
     names = [str(value).strip() for value in found]
     if len(set(names)) == len(names) and "" not in names:
         return index, names
@@ -183,12 +186,12 @@ def why_no_number(value: object) -> str:
 
 
 def _number(value: object) -> tuple[float, bool]:
+    if isinstance(value, bool | np.bool_ | np.ndarray | np.datetime64 | np.timedelta64):
+        return math.nan, True
     if value is None or value is pd.NA or value is pd.NaT or value != value:
         return math.nan, False
     if isinstance(value, str) and value.strip().lower() in _MISSING:
         return math.nan, False
-    if isinstance(value, bool | np.bool_ | np.ndarray | np.datetime64 | np.timedelta64):
-        return math.nan, True
     try:
         found = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
@@ -243,6 +246,8 @@ def _is_text(dtype: pa.DataType) -> bool:
 def _series(column: pa.ChunkedArray) -> pd.Series:
     if pa.types.is_decimal(column.type):
         column = column.cast(pa.float64())
+    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        column = column.cast(pa.string())
     if _is_text(column.type):
         column = column.dictionary_encode()
     if pa.types.is_dictionary(column.type):

@@ -41,6 +41,8 @@ SIZE_COLUMNS: dict[str, str] = {
 MIN_SIZES = 3  # two sizes cannot tell a power of N from any other dependence
 _TEXT = ("run_id", "sweep", "task", "algorithm", "family", "status")
 _KNOWN = ("run_id", "sweep", *RUN_COLUMNS, "interactions", "return_mean")
+_ROUNDING = 1e-12  # of the largest return: less is the rounding of sums
+_MIN_SPREAD = 1e-100  # of returns: slopes against it stay within a double
 #: Reading waits for files more than it computes, all the more on an object store.
 _READERS = 8
 
@@ -230,6 +232,35 @@ def require_sizes(curves: Curves) -> None:
         )
 
 
+def require_fittable(curves: Curves) -> None:
+    """Refuse curves that cannot determine a law.
+
+    Raises:
+        InputError: if there are fewer than three sizes, returns do not vary, or no size is seen at more than
+            one number of interactions.
+    """
+    require_sizes(curves)
+    low, high = float(curves.returns.min()), float(curves.returns.max())
+    if high - low <= _ROUNDING * max(-low, high):
+        raise InputError(
+            f"{curves.source}: returns do not vary ({low:g} to {high:g}), so nothing can be fitted; "
+            f"train longer."
+        )
+    if high - low < _MIN_SPREAD:
+        raise InputError(
+            f"{curves.source}: returns vary by less than {_MIN_SPREAD:g}; state them in a smaller unit."
+        )
+    first = np.searchsorted(curves.run_index, np.arange(curves.num_runs))
+    last = np.append(first[1:], curves.num_points) - 1
+    ends = pd.DataFrame({"low": curves.interactions[first], "high": curves.interactions[last]})
+    of_size = ends.groupby(curves.run_sizes)
+    if (of_size["low"].min() == of_size["high"].max()).all():
+        raise InputError(
+            f"{curves.source}: no size has returns at more than one number of interactions; "
+            f"record returns along training."
+        )
+
+
 @dataclass(frozen=True)
 class _Opened:
     """A source whose runs are known and whose rows are not read yet.
@@ -411,18 +442,24 @@ def _runs_of_rows(columns: CurveColumns) -> tuple[Ints, Ints]:
 def _value_of_runs(columns: CurveColumns, name: str, run_index: Ints, first: Ints) -> Any:
     """The value of each run; of what decides which runs are used it must not change within one."""
     values = columns[name]
-    if name not in _TEXT and name not in SETTINGS:
-        return values.iloc[first].to_numpy()
-    codes, names = codes_of(values)
-    if name != "run_id":
+    if name in (*SETTINGS, "status"):
+        codes, _ = codes_of(values)
         for row in np.flatnonzero(codes != codes[first][run_index]):
             raise InputError(
                 f"{columns.source}, column {name}, row {row + 1}: the value changes within the run; "
                 f"give each run one {name}."
             )
-    if name in _TEXT:
-        return np.array([*names, None], dtype=object)[codes[first]]
-    return values.iloc[first].to_numpy()
+    values = values.iloc[first]
+    if name not in _TEXT:
+        if getattr(values.dtype, "kind", "O") in "iuf":
+            return values.to_numpy()
+        found, wrong = numbers(values)
+        if name == "horizon":
+            _refuse_text(columns, name, values, wrong, first)
+        if not wrong.any():
+            return found
+    codes, names = codes_of(values)
+    return np.array([*names, None], dtype=object)[codes]
 
 
 def _number_column(columns: CurveColumns, name: str, rows: Ints | None) -> Floats:
@@ -430,6 +467,14 @@ def _number_column(columns: CurveColumns, name: str, rows: Ints | None) -> Float
     if rows is not None:
         values = values.iloc[rows]
     found, wrong = numbers(values)
+    _refuse_text(columns, name, values, wrong, rows)
+    return found
+
+
+def _refuse_text(
+    columns: CurveColumns, name: str, values: pd.Series, wrong: Bools, rows: Ints | None
+) -> None:
+    """Refuse values that are no numbers; ``rows`` are their rows, if not all."""
     for position in np.flatnonzero(wrong):
         row = position if rows is None else rows[position]
         more = f" (and {int(wrong.sum()) - 1} more)" if wrong.sum() > 1 else ""
@@ -438,4 +483,3 @@ def _number_column(columns: CurveColumns, name: str, rows: Ints | None) -> Float
             f"{columns.source}, column {name}, row {row + 1}{more}: the value ({str(value)[:50]}) "
             f"is not a number; {why_no_number(value)}."
         )
-    return found

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.bootstrap import Draws, bootstrap, estimates, intervals
-from analysis.curves import Curves, require_sizes
+from analysis.curves import Curves, require_fittable
+from analysis.findings import NuProfile
 from analysis.frontier import efficient_frontier
 from analysis.identifiability import NOT_IDENTIFIED, Evidence, limited_by_size, warnings_for
+from analysis.isoflop import isoflop_check
 from analysis.monotone_map import MonotoneMap
 from analysis.objectives import (
     Minimum,
@@ -38,15 +40,18 @@ from analysis.result import (
     OtherObjective,
     Provenance,
 )
-from analysis.search import SearchOptions, search
+from analysis.search import SearchOptions, profile, search
 from scaling.errors import InputError
 
 Floats = NDArray[np.float64]
 
 #: Other shares of early training with which the fit is repeated; their spread is the systematic error.
 OTHER_EXCLUSIONS = (1 / 32, 1 / 16, 1 / 8)
-#: Draws suffice to see whether the other objective disagrees.
-_OTHER_REPLICATES = 200
+#: Draws that suffice to see whether a check disagrees.
+_CHECK_REPLICATES = 200
+
+
+_PROFILE_NU = np.linspace(0.04, 0.96, 24)
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ class JointScalingFit:
             InputError: if there are fewer than three sizes, or all returns are the same.
             FitDidNotConverge: if the search does not settle.
         """
-        require_sizes(curves)
+        require_fittable(curves)
         preprocessor = Preprocessor(
             curves,
             early_exclusion=self.early_exclusion,
@@ -134,13 +139,17 @@ class JointScalingFit:
         Raises:
             InputError, FitDidNotConverge: as ``estimate``.
         """
-        mine_rng, other_rng = np.random.default_rng(self.seed).spawn(2)
+        mine_rng, other_rng, isoflop_rng = np.random.default_rng(self.seed).spawn(3)
         mine = self.estimate(curves)
         draws = self._bootstrap(curves, mine, mine_rng)
         other = self._other_objective(curves, mine.law.log_c0, other_rng)
         exclusions = self._exclusion_fits(curves, mine.law.log_c0)
         frontier = efficient_frontier(mine.points)
-        found_intervals = intervals(draws.laws(mine.law.log_c0))
+        laws = draws.laws(mine.law.log_c0)
+        found_intervals = intervals(laws)
+        isoflop = isoflop_check(
+            curves, mine.preprocessor, replicates=min(self.replicates, _CHECK_REPLICATES), rng=isoflop_rng
+        )
         systematic = _systematic(mine.law, exclusions)
         evidence = Evidence(
             curves=curves,
@@ -152,6 +161,7 @@ class JointScalingFit:
             intervals=found_intervals,
             systematic=systematic,
             other=other,
+            isoflop=isoflop,
             frontier=frontier,
         )
         warnings = warnings_for(evidence)
@@ -164,6 +174,9 @@ class JointScalingFit:
             compute_ref=float(np.exp(mine.law.log_c0)),
             loss=mine.minimum.loss,
             intervals=found_intervals,
+            intervals_bias_corrected=intervals(laws, mine.law),
+            isoflop=isoflop,
+            profile=_profile(mine, self.objective),
             systematic=systematic,
             identified=not NOT_IDENTIFIED.intersection(codes),
             warnings=[sentence for _, sentence in warnings],
@@ -201,7 +214,7 @@ class JointScalingFit:
     def _other_objective(self, curves: Curves, log_c0: float, rng: np.random.Generator) -> OtherObjective:
         """The other objective on the same curves, as a check."""
         name: Objective = "paper" if self.objective == "return" else "return"
-        fit = replace(self, objective=name, replicates=min(self.replicates, _OTHER_REPLICATES))
+        fit = replace(self, objective=name, replicates=min(self.replicates, _CHECK_REPLICATES))
         estimate = fit.estimate(curves)
         laws = fit._bootstrap(curves, estimate, rng).laws(log_c0)
         return OtherObjective(objective=name, intervals=intervals(laws), **_estimates(estimate))
@@ -226,6 +239,12 @@ def usable_cores() -> int:
     """Cores this process may use, at most eight."""
     allowed: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
     return min(len(allowed(0)) if allowed else os.cpu_count() or 1, 8)
+
+
+def _profile(estimate: PointEstimate, name: Objective) -> NuProfile:
+    objective = make_objective(name, estimate.points, estimate.law.log_c0)
+    losses = profile(objective, estimate.minimum.theta, _PROFILE_NU)
+    return NuProfile(nu=_PROFILE_NU.tolist(), loss=losses.tolist())
 
 
 def _estimates(estimate: PointEstimate, log_c0: float | None = None) -> dict[str, float]:

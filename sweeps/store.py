@@ -347,7 +347,7 @@ class RunStore:
     def _list(self, folder: str) -> list[pafs.FileInfo]:
         try:
             return self._fs.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
-        except PermissionError as error:
+        except OSError as error:
             raise InputError(f"{folder} cannot be read: {error}") from error
 
     def _children(self, folder: str, prefix: str) -> list[str]:
