@@ -58,7 +58,7 @@ def fit_periods(curves: Curves, fit: FitResult, estimator: JointScalingFit) -> l
             refit = replace(_lighter(estimator), early_exclusion=0.0).fit(part)
         except InputError as error:
             raise InputError(f"The {period} third of training cannot be fitted: {error}") from error
-        values = _at_compute(refit, fit.compute_ref)
+        values = at_compute(refit, fit.compute_ref)
         found.append(PeriodFit(period=cast(Period, period), span=(float(low), float(high)), **values))
     return found
 
@@ -115,7 +115,7 @@ def fit_size_measures(curves: Curves, fit: FitResult, estimator: JointScalingFit
             continue
         per_unit = float(np.median(measured / curves.run_sizes))
         refit = _lighter(estimator).fit(replace(curves, run_sizes=measured / per_unit, size=name))
-        found.append(SizeMeasureFit(size=name, per_unit=per_unit, **_at_compute(refit, fit.compute_ref)))
+        found.append(SizeMeasureFit(size=name, per_unit=per_unit, **at_compute(refit, fit.compute_ref)))
     return found
 
 
@@ -134,8 +134,8 @@ def _lighter(estimator: JointScalingFit) -> JointScalingFit:
     return replace(estimator, replicates=min(estimator.replicates, REPLICATES))
 
 
-def _at_compute(refit: FitResult, compute: float) -> dict[str, Any]:
-    """The fields of ``Refit``, N_opt at ``compute``."""
+def at_compute(refit: FitResult, compute: float) -> dict[str, Any]:
+    """The fields of ``findings.Refit`` by a fit, N_opt at ``compute``."""
     intervals = {
         name: refit.intervals[name] for name in ("nu", "alpha_N", "alpha_E", "beta") if refit.intervals
     }

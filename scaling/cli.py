@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from analysis.commands import ColumnsOption, analysis_app, fit_as_typed
+from analysis.horizon_commands import horizon_app
 from scaling.errors import InputError, RlscaleError
 from scaling.terminal import JsonOption, SweepOption, console, write_json
 
@@ -29,6 +30,7 @@ curves_app = typer.Typer(help="Import, look at and export curves.", no_args_is_h
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(curves_app, name="curves")
 app.add_typer(analysis_app)  # fit, forecast, report, ...
+app.add_typer(horizon_app)  # horizon
 
 StoreOption = Annotated[
     str, typer.Option("--store", metavar="STORE", help="Directory or URI of the run store.")
