@@ -20,6 +20,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from analysis.curves import MIN_SIZES, Curves
 from analysis.objectives import law_of, make_objective
@@ -114,18 +115,21 @@ def bootstrap(
     widening = _widening(curves, scheme)
     bounds = make_objective(objective, preprocessor.points(), log_c0).bounds
     stuck = (drawn[:, :2] - bounds[:2, 0] < 0.02) | (bounds[:2, 1] - drawn[:, :2] < 0.02)
-    middle = np.median(drawn, axis=0)
-    wide = np.clip(middle + widening * (drawn - middle), bounds[:, 0], bounds[:, 1])
+    wide = np.clip(widened(drawn, curves), bounds[:, 0], bounds[:, 1])
     return Draws(scheme, wide, widening, float(stuck.any(axis=1).mean()))
 
 
-def intervals(laws: list[PowerLaw]) -> dict[str, tuple[float, float]]:
-    """90% percentile intervals of what the laws of the draws give; empty if there are none."""
+def intervals(laws: list[PowerLaw], centre: PowerLaw | None = None) -> dict[str, tuple[float, float]]:
+    """90% intervals of what the laws of the draws give; empty if there are none.
+
+    Percentile intervals, or, about ``centre``, the law of all the data, bias-corrected ones.
+    """
     if not laws:
         return {}
     rows = np.array([[value for _, value in estimates(law)] for law in laws])
     names = [name for name, _ in estimates(laws[0])]
-    low, high = percentile_interval(rows)
+    middle = None if centre is None else np.array([value for _, value in estimates(centre)])
+    low, high = percentile_interval(rows) if middle is None else bias_corrected_interval(rows, middle)
     return {name: (float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)}
 
 
@@ -133,6 +137,29 @@ def percentile_interval(values: Floats) -> Floats:
     """Lower and upper end of the central 90% along the first axis, shape ``(2, ...)``."""
     tail = (1 - INTERVAL_LEVEL) / 2
     return np.quantile(values, [tail, 1 - tail], axis=0)
+
+
+def bias_corrected_interval(values: Floats, estimate: Floats) -> Floats:
+    """As ``percentile_interval``, corrected for the median bias of the draws (Efron 1981, BC).
+
+    Args:
+        values: draws along the first axis.
+        estimate: from all the data, shape of one draw.
+    """
+    count = len(values)
+    below = np.sum(values < estimate, axis=0) + 0.5 * np.sum(values == estimate, axis=0)
+    shift = norm.ppf(np.clip(below / count, 0.5 / count, 1 - 0.5 / count))
+    tail = norm.ppf((1 - INTERVAL_LEVEL) / 2)
+    levels = norm.cdf(2 * shift + np.multiply.outer([tail, -tail], np.ones_like(shift)))
+    flat = values.reshape(count, -1)
+    ends = [np.quantile(flat[:, i], levels.reshape(2, -1)[:, i]) for i in range(flat.shape[1])]
+    return np.array(ends).T.reshape(2, *values.shape[1:])
+
+
+def widened(values: Floats, curves: Curves) -> Floats:
+    """Draws along the first axis, moved away from their median because seeds (or sizes) are few."""
+    middle = np.median(values, axis=0)
+    return np.asarray(middle + _widening(curves, scheme_for(curves)) * (values - middle))
 
 
 def estimates(law: PowerLaw) -> Iterator[tuple[str, float]]:

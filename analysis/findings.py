@@ -53,6 +53,35 @@ class SizeMeasureFit(Refit):
     per_unit: float
 
 
+class IsoflopVertex(Record):
+    """The best size at one compute by a parabola through the sizes there.
+
+    Attributes:
+        compute: N·E.
+        N: size at the vertex.
+        interval: 90% interval of it; null without a bootstrap, or if draws often have no vertex.
+    """
+
+    compute: float
+    N: float
+    interval: Interval | None
+
+
+class IsoflopCheck(Record):
+    """The exponent without the law (``analysis.isoflop``); ``nu`` is null if there are too few vertices."""
+
+    vertices: list[IsoflopVertex]
+    nu: float | None
+    nu_interval: Interval | None
+
+
+class NuProfile(Record):
+    """The least loss that any law with a given nu reaches, lists of one length; nu ascending."""
+
+    nu: list[float]
+    loss: list[float]
+
+
 class InteractionFlops(Record):
     """FLOPs of training per interaction, all of it amortised, for each size of the sweep, ascending.
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.curves import Curves
+from analysis.findings import IsoflopCheck
 from analysis.power_law import PowerLaw, size_share
 from analysis.preprocess import BinnedPoints
 from analysis.result import Frontier, Interval, OtherObjective
@@ -39,6 +40,7 @@ class Evidence:
     intervals: dict[str, Interval]
     systematic: dict[str, float]
     other: OtherObjective
+    isoflop: IsoflopCheck
     frontier: Frontier
 
 
@@ -95,8 +97,8 @@ def _about_bounds(e: Evidence) -> list[tuple[str, str]]:
         found.append(
             (
                 "poor_fit",
-                f"The law leaves {e.unexplained:.0%} of the variance of returns, in units of their noise, unexplained; "
-                f"the curves hardly follow it.",
+                f"The law leaves {e.unexplained:.0%} of the variance of returns (in units of their noise) "
+                f"unexplained; the curves hardly follow it.",
             )
         )
     return found
@@ -177,6 +179,16 @@ def _about_choices(e: Evidence) -> list[tuple[str, str]]:
                 "objectives_disagree",
                 f"The objective {e.other.objective!r} gives nu = {e.other.nu:.3f} "
                 f"({theirs[0]:.3f} to {theirs[1]:.3f}), apart from "
+                f"{e.law.nu:.3f} ({mine[0]:.3f} to {mine[1]:.3f}).",
+            )
+        )
+    free = e.isoflop.nu_interval
+    if mine and free and max(free[0] - mine[1], mine[0] - free[1]) > NEGLIGIBLE:
+        found.append(
+            (
+                "isoflop_disagrees",
+                f"Parabolas through the sizes at equal compute, which assume no law, give nu = "
+                f"{e.isoflop.nu:.3f} ({free[0]:.3f} to {free[1]:.3f}), apart from "
                 f"{e.law.nu:.3f} ({mine[0]:.3f} to {mine[1]:.3f}).",
             )
         )

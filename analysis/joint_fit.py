@@ -41,14 +41,13 @@ from analysis.result import (
     Provenance,
 )
 from analysis.search import SearchOptions, profile, search
+from analysis.sorted_rows import SortedRows
 from scaling.errors import InputError
 
 Floats = NDArray[np.float64]
 
 #: Other shares of early training with which the fit is repeated; their spread is the systematic error.
 OTHER_EXCLUSIONS = (1 / 32, 1 / 16, 1 / 8)
-#: Draws that suffice to see whether a check disagrees.
-_CHECK_REPLICATES = 200
 
 
 _PROFILE_NU = np.linspace(0.04, 0.96, 24)
@@ -83,6 +82,7 @@ class JointScalingFit:
         bin_width: width of a bin in the natural logarithm of E.
         smoothing: window in the natural logarithm of E, for the paper's objective; 0 for none.
         replicates: bootstrap draws; 0 for no intervals.
+        check_replicates: at most so many draws for each check: the other objective, parabolas without a law.
         seed: of the bootstrap.
         workers: processes that share the bootstrap; the result does not depend on it.
         search: how hard to search.
@@ -93,6 +93,7 @@ class JointScalingFit:
     bin_width: float = BIN_WIDTH
     smoothing: float = SMOOTHING
     replicates: int = 1000
+    check_replicates: int = 200
     seed: int = 0
     workers: int = 1
     search: SearchOptions = field(default_factory=SearchOptions)
@@ -104,6 +105,10 @@ class JointScalingFit:
             "bin_width": (0 < self.bin_width <= 1, "above 0 and at most 1"),
             "smoothing": (0 <= self.smoothing <= 2, "between 0 and 2"),
             "replicates": (self.replicates == 0 or self.replicates >= 20, "0, or at least 20"),
+            "check_replicates": (
+                self.check_replicates == 0 or self.check_replicates >= 20,
+                "0, or at least 20",
+            ),
             "seed": (self.seed >= 0, "0 or more"),
             "workers": (self.workers >= 1, "at least 1"),
         }
@@ -111,8 +116,10 @@ class JointScalingFit:
             if not good:
                 raise InputError(f"{name} must be {wanted}: got {getattr(self, name)!r}.")
 
-    def estimate(self, curves: Curves) -> PointEstimate:
+    def estimate(self, curves: Curves, rows: SortedRows | None = None) -> PointEstimate:
         """The law that fits best, without intervals or checks.
+
+        ``rows`` are those of an earlier estimate from the same curves, to save sorting them again.
 
         Raises:
             InputError: if there are fewer than three sizes, or all returns are the same.
@@ -124,6 +131,7 @@ class JointScalingFit:
             early_exclusion=self.early_exclusion,
             bin_width=self.bin_width,
             smoothing=self.smoothing,
+            rows=rows,
         )
         points = preprocessor.points()
         if len(np.unique(points.returns)) < 3:
@@ -142,13 +150,13 @@ class JointScalingFit:
         mine_rng, other_rng, isoflop_rng = np.random.default_rng(self.seed).spawn(3)
         mine = self.estimate(curves)
         draws = self._bootstrap(curves, mine, mine_rng)
-        other = self._other_objective(curves, mine.law.log_c0, other_rng)
-        exclusions = self._exclusion_fits(curves, mine.law.log_c0)
+        other = self._other_objective(curves, mine, other_rng)
+        exclusions = self._exclusion_fits(curves, mine)
         frontier = efficient_frontier(mine.points)
         laws = draws.laws(mine.law.log_c0)
         found_intervals = intervals(laws)
         isoflop = isoflop_check(
-            curves, mine.preprocessor, replicates=min(self.replicates, _CHECK_REPLICATES), rng=isoflop_rng
+            curves, mine.preprocessor, replicates=min(self.replicates, self.check_replicates), rng=isoflop_rng
         )
         systematic = _systematic(mine.law, exclusions)
         evidence = Evidence(
@@ -211,21 +219,24 @@ class JointScalingFit:
             workers=self.workers,
         )
 
-    def _other_objective(self, curves: Curves, log_c0: float, rng: np.random.Generator) -> OtherObjective:
+    def _other_objective(
+        self, curves: Curves, mine: PointEstimate, rng: np.random.Generator
+    ) -> OtherObjective:
         """The other objective on the same curves, as a check."""
         name: Objective = "paper" if self.objective == "return" else "return"
-        fit = replace(self, objective=name, replicates=min(self.replicates, _CHECK_REPLICATES))
-        estimate = fit.estimate(curves)
-        laws = fit._bootstrap(curves, estimate, rng).laws(log_c0)
+        fit = replace(self, objective=name, replicates=min(self.replicates, self.check_replicates))
+        estimate = fit.estimate(curves, mine.preprocessor.rows)
+        laws = fit._bootstrap(curves, estimate, rng).laws(mine.law.log_c0)
         return OtherObjective(objective=name, intervals=intervals(laws), **_estimates(estimate))
 
-    def _exclusion_fits(self, curves: Curves, log_c0: float) -> list[ExclusionFit]:
+    def _exclusion_fits(self, curves: Curves, mine: PointEstimate) -> list[ExclusionFit]:
         """Refits that drop other shares of early training, N_opt_ref at the compute of the main fit."""
         fits = []
         for share in OTHER_EXCLUSIONS:
             if not np.isclose(share, self.early_exclusion):
-                estimate = replace(self, early_exclusion=share).estimate(curves)
-                fits.append(ExclusionFit(early_exclusion=share, **_estimates(estimate, log_c0)))
+                estimate = replace(self, early_exclusion=share).estimate(curves, mine.preprocessor.rows)
+                values = _estimates(estimate, mine.law.log_c0)
+                fits.append(ExclusionFit(early_exclusion=share, **values))
         return fits
 
     def _options(self, curves: Curves) -> dict[str, Any]:

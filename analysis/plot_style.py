@@ -167,9 +167,9 @@ def line_mark(colour: str = QUIET, line: Literal["-", "--", ":"] = "-", **option
     return Line2D([], [], color=colour, linestyle=line, **options)
 
 
-def dot_mark(colour: str = QUIET, *, edge: str | None = None) -> Line2D:
+def dot_mark(colour: str = QUIET, *, edge: str | None = None, shape: str = "o") -> Line2D:
     """A dot for a legend, hollow if it has an edge of its own."""
-    return Line2D([], [], color=colour, linestyle="", marker="o", markersize=3.5, markeredgecolor=edge)
+    return Line2D([], [], color=colour, linestyle="", marker=shape, markersize=3.5, markeredgecolor=edge)
 
 
 def count_text(value: float, digits: int = 3) -> str:

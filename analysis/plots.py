@@ -12,7 +12,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.bootstrap import percentile_interval
@@ -202,12 +201,19 @@ def optimal_size(fit: FitResult, *, ax: Axes | None = None) -> Axes:
     free = _smaller_still_runs(fit)
     ax.plot(compute[free], best[free], "o", color=INK, markersize=2.6, markeredgewidth=0)
     ax.plot(compute[~free], best[~free], "o", color="white", markersize=2.6, markeredgecolor=QUIET)
+    vertices = fit.isoflop.vertices if fit.isoflop else []
+    for vertex in vertices:
+        ax.plot(vertex.compute, vertex.N, "D", color=INK, markersize=3.4, markeredgewidth=0)
+        if vertex.interval:
+            ax.plot([vertex.compute] * 2, vertex.interval, color=INK, linewidth=0.8)
     ax.axvline(high, color=QUIET, linewidth=0.7, linestyle=":")
     _log_log(ax, compute_label(fit.provenance.size), f"Optimal {_unit_of_size(fit)} $N_{{opt}}$")
     log_ticks(ax.yaxis, counts=True)
     entries: list[tuple[Line2D | Patch, str]] = [(dot_mark(INK), "best size, measured")]
     if (~free).any():
         entries.append((dot_mark("white", edge=QUIET), "next smaller ended"))
+    if vertices:
+        entries.append((dot_mark(INK, shape="D"), "vertex of a parabola"))
     entries.append((line_mark(ACCENT), "fitted law"))
     if laws:
         band = Patch(color=ACCENT, alpha=0.35, linewidth=0)
@@ -288,46 +294,6 @@ def residuals_by_size(fit: FitResult, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-@styled
-def nu_draws(fit: FitResult, *, ax: Axes | None = None) -> Axes:
-    """Histogram of the bootstrap draws of ν, its interval shaded."""
-    ax = axes_or_new(ax)
-    draws = np.asarray(fit.bootstrap.nu)
-    if len(draws):
-        bins = min(max(int(np.sqrt(len(draws))), 8), 40)
-        ax.hist(draws, bins=bins, color=QUIET, alpha=0.6)
-        ax.axvspan(*fit.intervals["nu"], color=ACCENT, alpha=0.12, linewidth=0)
-        ax.axvline(fit.nu, color=ACCENT)
-    else:
-        ax.text(0.5, 0.5, "no bootstrap was drawn", transform=ax.transAxes, ha="center", va="center")
-    ax.set_xlabel(r"Exponent $\nu$ of $N_{opt} \propto C^{\nu}$")
-    ax.set_ylabel("Bootstrap draws")
-    ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
-    return ax
-
-
-@styled
-def nu_choices(fit: FitResult, *, ax: Axes | None = None) -> Axes:
-    """ν of this fit and of others on the same curves: other shares of early training, other objective."""
-    ax = axes_or_new(ax)
-    other = fit.other_objective
-    mine = float(fit.options["early_exclusion"])
-    rows = [(f"this fit (drops first {_share(mine)})", fit.nu, fit.intervals.get("nu"), ACCENT)]
-    rows += [(f"drops first {_share(f.early_exclusion)}", f.nu, None, INK) for f in fit.exclusion_fits]
-    rows.append((f"objective “{other.objective}”", other.nu, other.intervals.get("nu"), INK))
-    if fit.intervals:
-        ax.axvspan(*fit.intervals["nu"], color=ACCENT, alpha=0.12, linewidth=0)
-    for place, (_, nu, interval, colour) in enumerate(rows):
-        if interval:
-            ax.plot(interval, [place, place], color=colour)
-        ax.plot([nu], [place], "o", color=colour, markersize=4)
-    ax.set_yticks(range(len(rows)), [label for label, *_ in rows])
-    ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.tick_params(axis="y", length=0)
-    ax.set_xlabel(r"Exponent $\nu$ of $N_{opt} \propto C^{\nu}$")
-    return ax
-
-
 def residuals_of(fit: FitResult) -> Floats:
     """log10 f(R) - log10 I(N, E) of each point of the fit."""
     return np.log10(fit.points.mapped_intrinsic) - np.log10(fit.points.intrinsic)
@@ -401,7 +367,3 @@ def _symmetric_limits(values: Floats) -> tuple[float, float]:
     """Limits about 0 that hold all but the outermost 1% of the values."""
     reach = 1.25 * max(float(np.quantile(np.abs(values), 0.99)), 1e-3)
     return -reach, reach
-
-
-def _share(value: float) -> str:
-    return f"1/{1 / value:.0f}" if value > 0 and np.isclose(1 / value, round(1 / value)) else f"{value:g}"

@@ -8,7 +8,7 @@ from io import BytesIO
 
 from matplotlib.figure import Figure
 
-from analysis import plots
+from analysis import plots, plots_nu
 from analysis.curves import Curves
 from analysis.plot_style import TWO_PANELS, ReturnScale, house_style, new_figure, return_scale_for
 from analysis.result import FitResult
@@ -71,7 +71,8 @@ def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
             f"The fitted optimum with its {level} interval; right of the dotted line both are "
             "extrapolations, dashed and pale. Dots: the trained size that was best at each compute, with no "
             "model assumed; they move in the steps of the trained sizes. Open dots: there the next smaller "
-            "size had ended and could not compete, so they may lie too high.",
+            "size had ended and could not compete, so they may lie too high. Diamonds: vertices of parabolas "
+            "through the sizes at equal compute, with intervals.",
             _single(plots.optimal_size),
         ),
         ReportFigure(
@@ -95,9 +96,10 @@ def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
             "nu_uncertainty",
             "How sure the exponent is",
             f"Left: the exponent ν in each bootstrap draw, with the {level} interval shaded and the estimate "
-            "as a line. Right: the same exponent when more of early training is left out, and by the other "
-            "objective. Points far outside the shade mean that a choice of the analysis matters more than "
-            "the noise of the runs.",
+            "as a line; the curve is the least loss of any law with that ν. Right: the same exponent when "
+            "more of early training is left out, by the other objective, and from parabolas through the "
+            "sizes at equal compute, which assume no law. Points far outside the shade mean that a choice of "
+            "the analysis matters more than the noise of the runs.",
             _uncertainty,
         ),
     ]
@@ -163,8 +165,8 @@ def _residuals(_: Curves, fit: FitResult) -> Figure:
 def _uncertainty(_: Curves, fit: FitResult) -> Figure:
     figure = new_figure(TWO_PANELS)
     left, right = figure.subplots(1, 2)
-    plots.nu_draws(fit, ax=left)
-    plots.nu_choices(fit, ax=right)
+    plots_nu.nu_draws(fit, ax=left)
+    plots_nu.nu_choices(fit, ax=right)
     return figure
 
 

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, ValidationError
 
 from analysis.findings import (
     Budget,
     InteractionFlops,
+    IsoflopCheck,
     MetricStudy,
+    NuProfile,
     PeriodFit,
     ReturnForecast,
     SampleEfficiency,
@@ -26,6 +29,9 @@ from analysis.record import INTERVAL_LEVEL, Interval, SizeColumn
 from analysis.record import Record as _Model
 from analysis.record import return_field as _return
 from scaling.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SCHEMA_VERSION = 1
 
@@ -162,6 +168,8 @@ class FitResult(_Model):
     ``alpha_E``, ``beta``, ``nu``, ``log10_N_c``, ``log10_E_c``, ``N_c``, ``E_c`` and
     ``N_opt_ref``, the optimal size at ``compute_ref``, which lies amid the data. ``systematic`` is
     the largest change of an estimate when other shares of early training are dropped.
+    ``intervals_bias_corrected`` are the same, corrected for the median bias of the draws. ``profile`` is
+    the objective over nu, ``isoflop`` a check of nu without the law (``analysis.isoflop``).
     ``identified`` is false if a warning says that the data do not determine the exponents; see
     ``analysis.identifiability``. What was not asked for, or the curves do not know, is null:
     ``periods`` (``analysis.refits``), ``size_measures`` (the same), ``metric``
@@ -206,6 +214,9 @@ class FitResult(_Model):
     size_measures: list[SizeMeasureFit] | None = None
     metric: MetricStudy | None = None
     interaction_flops: InteractionFlops | None = None
+    intervals_bias_corrected: dict[str, Interval] = Field(default_factory=dict)
+    isoflop: IsoflopCheck | None = None
+    profile: NuProfile | None = None
 
     @property
     def law(self) -> PowerLaw:
@@ -220,6 +231,69 @@ class FitResult(_Model):
     def predict_intrinsic(self, num_params: float, interactions: float) -> float:
         """I(N, E) by the fitted law."""
         return float(self.law.intrinsic(num_params, interactions))
+
+    def predict_return(self, num_params: ArrayLike, interactions: ArrayLike) -> NDArray[np.float64]:
+        """Return after ``interactions`` environment steps with ``num_params``, inputs broadcast together.
+
+        NaN where the map between return and intrinsic performance would have to be extrapolated.
+        """
+        log_i = np.log(self.law.intrinsic(num_params, interactions))
+        knots = np.log(self.monotone_map.intrinsic)
+        inside = (log_i >= knots[0]) & (log_i <= knots[-1])
+        return np.where(inside, np.interp(log_i, knots, self.monotone_map.return_), np.nan)
+
+    def optimal_size(self, compute: float, *, env_cost: float | None = None) -> Forecast:
+        """The compute-optimal size with its interval; arguments as ``analysis.forecast.forecast``.
+
+        Raises:
+            InputError: if the compute or the cost cannot be used.
+        """
+        from analysis.forecast import forecast
+
+        return forecast(self, [compute], env_cost=env_cost).forecasts[0]
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """The text that ``rlscale fit --json`` writes, also written to ``path`` if given."""
+        text = json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    def plot_intrinsic(self, ax: Axes | None = None) -> Axes:
+        """Intrinsic performance against interactions, measured and fitted."""
+        from analysis.plots import intrinsic_by_size
+
+        return intrinsic_by_size(self, ax=ax)
+
+    def plot_frontier(self, ax: Axes | None = None) -> Axes:
+        """Return against compute, with the efficient frontier."""
+        from analysis.plots import compute_frontier
+
+        return compute_frontier(self, ax=ax)
+
+    def plot_optimal_size(self, ax: Axes | None = None) -> Axes:
+        """Compute-optimal size against compute, with its interval."""
+        from analysis.plots import optimal_size
+
+        return optimal_size(self, ax=ax)
+
+    def plot_monotone_map(self, ax: Axes | None = None) -> Axes:
+        """The map between return and intrinsic performance."""
+        from analysis.plots import monotone_map
+
+        return monotone_map(self, ax=ax)
+
+    def plot_residuals(self, ax: Axes | None = None) -> Axes:
+        """What the law leaves unexplained, along training."""
+        from analysis.plots import residuals
+
+        return residuals(self, ax=ax)
+
+    def plot_nu(self, ax: Axes | None = None) -> Axes:
+        """Bootstrap draws of nu and the profile of the objective."""
+        from analysis.plots_nu import nu_draws
+
+        return nu_draws(self, ax=ax)
 
     def draw_laws(self) -> list[PowerLaw]:
         """The laws the bootstrap drew."""

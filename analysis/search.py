@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit, logit
 
 from analysis.objectives import Minimum, Objective, at_bounds, start_grid
 from scaling.errors import FitDidNotConverge
@@ -82,3 +84,25 @@ def search_near(objective: Objective, theta: Floats) -> Minimum:
     best = min(near, far, key=lambda minimum: minimum.loss)
     finer = objective.polish(best.theta, scale=0.2, max_evaluations=60)
     return finer if finer.loss <= best.loss else best
+
+
+def profile(objective: Objective, best: Floats, nus: Floats) -> Floats:
+    """The least loss at each ν of ``nus``, shape ``(len(nus),)``, over k and m.
+
+    Each search starts from its neighbour's result, outwards from the best θ, so the profile follows one
+    valley; where another is deeper the search of the full fit would have found it.
+    """
+    losses = np.empty(len(nus))
+    middle = int(np.searchsorted(nus, expit(best[0])))
+    for order in (range(middle, len(nus)), range(middle - 1, -1, -1)):
+        rest = best[1:]
+        for index in order:
+            found = minimize(
+                lambda x, p=logit(nus[index]): objective.loss(np.array([p, *x])),
+                rest,
+                method="Nelder-Mead",
+                bounds=objective.bounds[1:],
+                options={"xatol": 1e-2, "fatol": np.inf, "maxfev": 120},
+            )
+            rest, losses[index] = found.x, found.fun
+    return losses

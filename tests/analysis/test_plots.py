@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
-from analysis import plots
+from analysis import plots, plots_nu
 from analysis.joint_fit import JointScalingFit
 from analysis.plot_style import count_text, new_figure, return_axis, return_scale_for, size_colours
 from analysis.synthetic import SyntheticSweep
@@ -22,8 +22,8 @@ FIT_PLOTS = {
     plots.monotone_map: ("Intrinsic performance", "Return"),
     plots.residuals: ("interactions", "Residual"),
     plots.residuals_by_size: ("parameters", "Residual"),
-    plots.nu_draws: ("Exponent", "draws"),
-    plots.nu_choices: ("Exponent", ""),
+    plots_nu.nu_draws: ("Exponent", "draws"),
+    plots_nu.nu_choices: ("Exponent", ""),
 }
 
 
@@ -122,7 +122,7 @@ def test_without_a_bootstrap_there_is_no_band(curves):
     bare = JointScalingFit(replicates=0).fit(curves)
     labels = [text.get_text() for text in plots.optimal_size(bare).get_legend().get_texts()]
     assert "90% interval" not in labels
-    assert any("no bootstrap" in text.get_text() for text in plots.nu_draws(bare).texts)
+    assert any("no bootstrap" in text.get_text() for text in plots_nu.nu_draws(bare).texts)
 
 
 def test_a_dot_without_a_smaller_rival_is_hollow(fit):
