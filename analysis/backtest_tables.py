@@ -127,9 +127,9 @@ def print_backtest(result: BacktestResult, console: Console) -> None:
 
 def _print_laws(laws: list[LawScore], console: Console) -> None:
     table = Table(box=SIMPLE_HEAD)
-    headings = ("law", "constants", "returns", "best return", "difference (90%)")
+    headings = ("law", "fitted", "returns", "best", "difference (90%)")
     for position, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if position in (1, 2, 3) else "left", no_wrap=position > 0)
+        table.add_column(heading, justify="right" if position in (1, 2, 3) else "left", no_wrap=True)
     for row in law_rows(laws):
         table.add_row(*row)
     console.print(table)

@@ -10,7 +10,7 @@
     gauge of I. It becomes a claim when I is measured apart from the law: here the map is the measured,
     model-free frontier, the least compute at which any trained size reached a return, and all five
     constants are fitted to it in return space. Where the lemma holds, β comes out as 1/(1/α_N + 1/α_E),
-    up to the spacing of sizes.
+    up to the spacing of sizes, if the best size is an inner one along the frontier.
 
 ``chinchilla``: L = E_0 + A/N^a + B/E^b (Hoffmann et al. 2022, eq. 2 and appendix D.2): Huber loss,
     δ = 1e-3, on log L, L-BFGS from many starts, with the sum of losses minimised to convergence
@@ -347,8 +347,8 @@ def _sigmoid_slopes(constants: Floats, log_c: Floats) -> Floats:
 
 
 LAWS = (
-    LawKind("lemma", "this law, free map", 3, fit_lemma),
-    LawKind("anchored", "without the lemma, map of the measured frontier", 5, fit_anchored),
+    LawKind("lemma", "the lemma, free map", 3, fit_lemma),
+    LawKind("anchored", "no lemma, frontier's map", 5, fit_anchored),
     LawKind("chinchilla", "E_0 + A/N^a + B/E^b", 5, fit_chinchilla),
-    LawKind("sigmoid", "sigmoid of compute, each size", 4, fit_sigmoid),
+    LawKind("sigmoid", "sigmoid, size by size", 4, fit_sigmoid),
 )
