@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.curves import Curves
+from analysis.sorted_rows import SortedRows, grouped
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -33,14 +33,15 @@ _FLOOR = 0.05
 _NOISE_FREE = 1e-9
 
 
-def noise_units(ranks: Curves, used: Bools) -> Floats | None:
+def noise_units(rows: SortedRows, ranks: Floats, used: Bools) -> Floats | None:
     """Each rank in units of the noise at its level, shape ``(rows,)``; None if there is no noise.
 
     Args:
-        ranks: curves with ranks in the place of returns; at least one row of them used.
+        rows: at least one of them used.
+        ranks: of their returns, shape ``(rows,)``, ascending.
         used: rows that count, shape ``(rows,)``; the others are restated on the same scale.
     """
-    level, square, freedom = _spread(ranks, used)
+    level, square, freedom = _spread(rows, ranks, used)
     order = np.argsort(level, kind="stable")
     level, square, freedom = level[order], square[order], freedom[order]
     count = int(np.clip(freedom.sum() // _FREEDOM_PER_LEVEL, 1, min(_MAX_LEVELS, max(len(level), 1))))
@@ -52,7 +53,7 @@ def noise_units(ranks: Curves, used: Bools) -> Floats | None:
     variance = np.array([square[rows].sum() / freedom[rows].sum() for rows in groups])
     variance = np.convolve(np.pad(variance, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
     variance = np.maximum(variance, _FLOOR**2 * np.median(variance))
-    return _integrated(ranks.returns, middle, variance)
+    return _integrated(ranks, middle, variance)
 
 
 def _integrated(returns: Floats, middle: Floats, variance: Floats) -> Floats:
@@ -68,20 +69,20 @@ def _integrated(returns: Floats, middle: Floats, variance: Floats) -> Floats:
     return np.interp(returns, knots, heights)
 
 
-def _spread(curves: Curves, used: Bools) -> tuple[Floats, Floats, Floats]:
+def _spread(rows: SortedRows, ranks: Floats, used: Bools) -> tuple[Floats, Floats, Floats]:
     """(mean rank, sum of squares about it, degrees of freedom) of independent looks at the noise.
 
     Runs of one size are compared in cells of log E. Where too few sizes have several seeds, each run is
     compared with a cubic through its neighbouring cells instead, which misses what whole runs
     have in common, but not how noise depends on the return.
     """
-    log_e = np.log(curves.interactions[used])
+    log_e = rows.log_e[used]
     cells = np.floor((log_e - log_e.min()) / _CELL + 1e-9).astype(np.int64)
     span = int(cells.max()) + 1
-    keys, inverse = np.unique(curves.run_index[used] * span + cells, return_inverse=True)
-    mean = np.bincount(inverse, weights=curves.returns[used]) / np.bincount(inverse)
+    keys, inverse = grouped(rows.run[used] * span + cells, len(rows.size_of_run) * span)
+    mean = np.bincount(inverse, weights=ranks[used]) / np.bincount(inverse)
     run, cell = keys // span, keys % span
-    groups, inverse = np.unique(curves.size_index[run] * span + cell, return_inverse=True)
+    groups, inverse = np.unique(rows.size_of_run[run] * span + cell, return_inverse=True)
     seeds = np.bincount(inverse)
     level = np.bincount(inverse, weights=mean) / seeds
     square = np.bincount(inverse, weights=np.square(mean - level[inverse])).astype(float)

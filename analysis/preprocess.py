@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from analysis.curves import Curves
 from analysis.noise_scale import noise_units
+from analysis.sorted_rows import SortedRows
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -71,6 +72,7 @@ class Preprocessor:
         early_exclusion: float = EARLY_EXCLUSION,
         bin_width: float = BIN_WIDTH,
         smoothing: float = SMOOTHING,
+        rows: SortedRows | None = None,
     ) -> None:
         """Prepare.
 
@@ -79,25 +81,14 @@ class Preprocessor:
             early_exclusion: share of the longest run of a size that is dropped from its start, in [0, 1).
             bin_width: width of a bin in the natural logarithm of E.
             smoothing: full width of the smoothing window in the natural logarithm of E; 0 for none.
+            rows: of these curves, from another preprocessor of them, to save sorting again.
         """
+        self.rows = rows if rows and rows.bin_width == bin_width else SortedRows.of(curves, bin_width)
         self._smoothing = smoothing
         self._log_n = np.log(curves.sizes)
-        self._run = curves.run_index
-        self._size_of_run = curves.size_index
-        self._runs_per_size = np.bincount(self._size_of_run)
+        self._runs_per_size = np.bincount(self.rows.size_of_run)
         self._log_exclusion = np.log(early_exclusion) if early_exclusion > 0 else -np.inf
-        self._log_e = np.log(curves.interactions)
-        self._returns: Floats = curves.returns
-        self._left, self._right = _cells(self._log_e, self._run, bin_width)
-        self._last = np.full(curves.num_runs, -np.inf)
-        np.maximum.at(self._last, self._run, self._log_e)
-        size = self._size_of_run[self._run]
-        # Counted from the first point, so the unit of E does not matter; 1e-9 forgives rounding.
-        bins = np.floor((self._log_e - self._log_e.min()) / bin_width + 1e-9).astype(np.int64)
-        keys, self._bin = np.unique(size * (bins.max() + 1) + bins, return_inverse=True)
-        self._bin_size = keys // (bins.max() + 1)
-        self._size = size
-        self._response, self._resolution = self._noise_units(curves)
+        self._response, self._resolution = self._noise_units()
 
     def points(self, counts: Ints | None = None, *, smooth: bool = True) -> BinnedPoints:
         """The points when run ``i`` is there ``counts[i]`` times (once each by default).
@@ -105,16 +96,16 @@ class Preprocessor:
         Without ``smooth`` the smoothed returns are the plain ones, which saves most of the time.
         """
         if counts is None:
-            counts = np.ones(len(self._size_of_run), dtype=np.int64)
+            counts = np.ones(len(self.rows.size_of_run), dtype=np.int64)
         weight = self._weight(counts)
-        total = np.bincount(self._bin, weights=weight).astype(float)
+        total = np.bincount(self.rows.bin, weights=weight).astype(float)
         kept = total > 0
 
         def averaged(values: Floats) -> Floats:
-            return np.asarray(np.bincount(self._bin, weights=weight * values)[kept] / total[kept])
+            return np.asarray(np.bincount(self.rows.bin, weights=weight * values)[kept] / total[kept])
 
-        size = self._bin_size[kept]
-        log_e, returns = averaged(self._log_e), averaged(self._returns)
+        size = self.rows.bin_size[kept]
+        log_e, returns = averaged(self.rows.log_e), averaged(self.rows.returns)
         return BinnedPoints(
             log_n=self._log_n[size],
             log_e=log_e,
@@ -128,35 +119,24 @@ class Preprocessor:
 
     def _weight(self, counts: Ints) -> Floats:
         """The stretch of log E each row stands for, shared by the runs of its size; 0 before the cut."""
+        rows = self.rows
         last = np.full(len(self._log_n), -np.inf)
-        np.maximum.at(last, self._size_of_run, np.where(counts > 0, self._last, -np.inf))
-        start = (last + self._log_exclusion)[self._size]
-        share = (counts / self._runs_per_size[self._size_of_run])[self._run]
+        np.maximum.at(last, rows.size_of_run, np.where(counts > 0, rows.end_of_run, -np.inf))
+        start = (last + self._log_exclusion)[rows.size_of_run][rows.run]
         # Rounding in the logarithms must not drop a point that lies on the cut.
-        late = self._log_e >= start - 1e-12
-        return np.asarray(share * np.where(late, self._right - np.maximum(self._left, start), 0.0))
+        late = rows.log_e >= start - 1e-12
+        np.maximum(rows.left, start, out=start)
+        weight = np.subtract(rows.right, start, out=start)
+        weight *= late
+        weight *= (counts / self._runs_per_size[rows.size_of_run])[rows.run]
+        return weight
 
-    def _noise_units(self, curves: Curves) -> tuple[Floats, float]:
+    def _noise_units(self) -> tuple[Floats, float]:
         """Mid-rank of each return among all that are used, then the rank in units of its noise."""
-        weight = self._weight(np.ones(curves.num_runs, dtype=np.int64))
-        tie = np.unique(curves.returns, return_inverse=True)[1]
-        mass = np.bincount(tie, weights=weight)
-        ranks = ((np.cumsum(mass) - 0.5 * mass) / mass.sum())[tie]
-        units = noise_units(curves.with_returns(ranks), weight > 0)
+        weight = self._weight(np.ones(len(self.rows.size_of_run), dtype=np.int64))
+        ranks = self.rows.mid_ranks(weight)
+        units = noise_units(self.rows, ranks, weight > 0)
         return (ranks, 0.0) if units is None else (units, 1.0)
-
-
-def _cells(log_e: Floats, run: Ints, bin_width: float) -> tuple[Floats, Floats]:
-    """The stretch of log E each point stands for: halfway to its neighbours in the run."""
-    middle = 0.5 * (log_e[1:] + log_e[:-1])
-    same = run[1:] == run[:-1]
-    left, right = log_e.copy(), log_e.copy()
-    left[1:] = np.where(same, middle, log_e[1:])
-    right[:-1] = np.where(same, middle, log_e[:-1])
-    alone = right <= left  # a run of one point
-    left[alone] -= bin_width / 2
-    right[alone] += bin_width / 2
-    return left, right
 
 
 def _smoothed(log_e: Floats, values: Floats, weight: Floats, size: Ints, window: float) -> Floats:
