@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -112,7 +113,9 @@ def apply_pattern(pattern: str, runs: Sequence[RunFacts]) -> None:
         InputError: if it is not valid, has no group ``num_params`` or matches no run.
     """
     try:
-        compiled = re.compile(pattern)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of what a later Python will read otherwise
+            compiled = re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         raise InputError(f"--size-pattern {pattern!r} is not a regular expression: {error}.") from error
     if "num_params" not in compiled.groupindex:

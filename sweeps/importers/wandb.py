@@ -158,7 +158,7 @@ def _attempts(table: LogTable, run: SourceRun, order: str | None, step: str) -> 
     steps = run.rows["interactions"].to_numpy(float)
     if order is not None and order != step:
         calls = pd.to_numeric(table.column(order).loc[run.rows.index], errors="coerce").to_numpy(float)
-        back = np.flatnonzero(~(np.diff(calls) > 0))
+        back = np.flatnonzero(~(calls[1:] > calls[:-1]))
     else:
         back = np.flatnonzero(np.diff(steps) < 0)
     if len(back):

@@ -1,15 +1,19 @@
-"""``rlscale curves import`` as a user runs it, to the fit and the report."""
+"""``rlscale curves import`` as a user runs it, and what the other commands make of the runs."""
 
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from analysis.curves import load_curves, read_store_record
+from analysis.report_text import versions
 from analysis.synthetic import SyntheticSweep, curves_frame
+from sweeps.store import RunStore
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +66,7 @@ def test_a_fit_of_the_store_is_the_fit_of_the_file(rlscale, sweep, stored, tmp_p
         assert fits[0][name] == fits[1][name]
 
 
-def test_imported_curves_are_shown_exported_reported_and_counted(rlscale, sweep, stored, tmp_path):
+def test_imported_curves_are_shown_counted_and_exported(rlscale, sweep, stored, tmp_path):
     store, _ = stored
     shown = rlscale("curves", "show", store)
     assert shown.returncode == 0, shown.stderr
@@ -70,15 +74,18 @@ def test_imported_curves_are_shown_exported_reported_and_counted(rlscale, sweep,
     assert "run-0013" in shown.stdout
     status = rlscale("sweep", "status", store)
     assert "imported: 14 runs, 14 done" in status.stdout, status.stderr
-    exported = rlscale("curves", "export", store, "--out", tmp_path / "out.parquet")
-    assert exported.returncode == 0, exported.stderr
+    RunStore(store).export(tmp_path / "out.parquet")
     table = pq.read_table(tmp_path / "out.parquet").to_pandas()
     theirs = pd.read_csv(sweep, float_precision="round_trip")
     assert table["return_mean"].tolist() == theirs["ret"].tolist()
     assert table["interactions"].tolist() == theirs["steps"].tolist()
-    report = rlscale("report", store, "--bootstrap", 0, "--out", tmp_path / "report.html")
-    assert report.returncode == 0, report.stderr
-    assert "run-0013" in (tmp_path / "report.html").read_text()
+
+
+def test_a_report_finds_the_provenance_of_imported_runs(stored):
+    store, _ = stored
+    record = read_store_record(store)
+    assert {run.run_id for run in record.runs} == set(load_curves(store).run_ids)
+    assert ("imported by", "", f"rlscale {version('rlscale')}") in versions(record)
 
 
 def test_a_folder_of_logs_and_a_pattern_are_enough(rlscale, tmp_path):
