@@ -111,11 +111,11 @@ def _steps(run: SourceRun, steps: pd.Series, scale: float | None, counts: Counte
     frame = pd.DataFrame({"interactions": values}, index=steps.index)
     _require(np.isfinite(values), run, frame, "interactions", "must be a finite number; fill it in")
     _require(values >= 0, run, frame, "interactions", "is negative; correct or remove the row")
+    scaled = values
     if scale is not None:
-        values = values * scale
-        whole = np.rint(values)
-        counts["rounded"] += int((np.abs(whole - values) > 1e-9 * np.maximum(1.0, values)).sum())
-        values = whole
+        with np.errstate(over="ignore"):
+            scaled = values * scale
+        values = np.rint(scaled)
     _require(
         _is_whole(values),
         run,
@@ -123,6 +123,7 @@ def _steps(run: SourceRun, steps: pd.Series, scale: float | None, counts: Counte
         "interactions",
         "is no whole number of environment steps below 2^53; correct it, or round with --steps-scale 1",
     )
+    counts["rounded"] += int((np.abs(values - scaled) > 1e-9 * np.maximum(1.0, values)).sum())
     return values
 
 
