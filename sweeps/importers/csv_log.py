@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +54,13 @@ class LogTable:
         return None
 
 
-def read_log(path: Path, *, skip_lines: int = 0) -> LogTable:
-    """Read a log; a last line without its line break is unfinished and left out.
+def read_log(path: Path, *, skip_lines: int = 0, appended: bool = True) -> LogTable:
+    """Read a log.
+
+    Args:
+        skip_lines: lines before the header.
+        appended: whether a program wrote it row after row, so that a last line without its line
+            break is unfinished and left out.
 
     Raises:
         InputError: if it cannot be read, or a row has another number of cells than the header.
@@ -69,7 +73,7 @@ def read_log(path: Path, *, skip_lines: int = 0) -> LogTable:
         cells = [row for row in _split(body) if row]
     except csv.Error as error:
         raise InputError(f"{path} is not a readable CSV file: {error}.") from error
-    cut = not whole and len(cells) > 1
+    cut = appended and not whole and len(cells) > 1
     if cut:
         cells = cells[:-1]
     header = tuple(cells[0]) if cells else ()
@@ -151,7 +155,7 @@ def curve_rows(table: LogTable, names: Mapping[str, str]) -> tuple[pd.DataFrame,
 
 
 def _split(text: str) -> list[list[str]]:
-    before = csv.field_size_limit(sys.maxsize)  # some logs hold whole lists in a cell
+    before = csv.field_size_limit(2**31 - 1)  # some logs hold whole lists in a cell
     try:
         return list(csv.reader(io.StringIO(text, newline="")))
     finally:

@@ -24,7 +24,7 @@ def find_format(source: Path, asked: str | None) -> tuple[Format, str]:
         raise InputError(f"--format {asked}: choose one of {', '.join(FORMATS)}.")
     if not source.exists():
         raise InputError(f"{source} does not exist; give a file of curves or a folder of runs.")
-    if source.is_dir() and any(source.glob("sweep=*/")):
+    if source.is_dir() and any(source.glob("sweep=*/run=*/")):
         raise InputError(f"{source} is a store already; give it to fit, report or curves export as it is.")
     if asked is not None:
         if source.is_dir() and asked in _FILES_ONLY:

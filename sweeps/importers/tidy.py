@@ -146,5 +146,7 @@ def _read_csv(path: Path, run_column: str) -> pd.DataFrame:
             low_memory=False,
             encoding="utf-8-sig",
         )
-    frame.columns = pd.Index([str(name) for name in header])  # as they stand: doubles are not renamed
+    # As they stand, for pandas renames those that occur twice; an index that was saved has no name.
+    names = [f"column {place}" if pd.isna(name) else str(name) for place, name in enumerate(header, 1)]
+    frame.columns = pd.Index(names)
     return frame

@@ -57,7 +57,7 @@ def read_wandb(path: Path, options: ReadOptions) -> Parsed:
     require_targets(options.columns)
     if options.tag is not None and "return_mean" in options.columns:
         raise InputError("--tag and --columns return_mean=... both name the return; give one of them.")
-    table = read_log(path)
+    table = read_log(path, appended=False)
     if not table.rows:
         raise InputError(f"{path} holds no rows; give an export with curves in it.")
     wide = is_wide(table.header)
@@ -71,11 +71,15 @@ def read_wandb(path: Path, options: ReadOptions) -> Parsed:
             f"Runs have {span} rows: what the W&B site and run.history() export is thinned evenly "
             f"(to 500 rows by default); run.scan_history() gives all."
         )
-    if step in _LOG_CALLS:
-        notes.append(
-            f"Interactions are read from {step}, which counts calls of wandb.log unless the run gave its own "
-            f"step; if environment steps were logged as a metric, use that as x axis."
+    notes.append(
+        f"Interactions are read from {step}"
+        + (
+            ", which counts calls of wandb.log unless the run gave its own step; if environment steps were "
+            "logged as a metric, use that as x axis."
+            if step in _LOG_CALLS
+            else ", which must count environment steps."
         )
+    )
     return Parsed(tuple(runs), tuple(skipped), tuple(notes))
 
 
@@ -121,7 +125,7 @@ def _wide(table: LogTable, options: ReadOptions, step: str) -> tuple[list[Source
         run = column[: -len(ending)]
         rows, _ = curve_rows(table, {"interactions": step, "return_mean": column})
         if len(rows):
-            runs.append(SourceRun(run, table.path, rows, counts={"unfinished": int(table.cut)}))
+            runs.append(SourceRun(run, table.path, rows))
         else:
             skipped.append(Skipped(run, f"nothing in {column}"))
     return runs, skipped
@@ -145,7 +149,7 @@ def _long(table: LogTable, options: ReadOptions, step: str) -> tuple[list[Source
     runs = []
     for run in runs_of(frame.assign(interactions=steps), table.path, repeats="average"):
         kept = _attempts(table, run, order, chosen["interactions"])
-        counts = {"again": int((~kept).sum()), "unfinished": int(table.cut)}
+        counts = {"again": int((~kept).sum())}
         runs.append(
             SourceRun(run.name, run.where, run.rows[kept], facts=run.facts, repeats="average", counts=counts)
         )

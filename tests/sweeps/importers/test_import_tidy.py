@@ -107,6 +107,12 @@ def test_extra_columns_are_ignored_and_named(imported, tidy):
     assert not any("not known" in note for note in imported(tidy(), sweep="other").notes)
 
 
+def test_an_index_that_was_saved_without_a_name_is_just_another_column(imported, tidy):
+    path = tidy()
+    pd.read_csv(path).to_csv(path)
+    assert any("Columns that are not known were ignored: column 1." in note for note in imported(path).notes)
+
+
 def test_a_mapped_column_takes_the_place_of_one_that_has_our_name(imported, tidy, curve):
     result = imported(tidy(smooth=[1, 2, 3, 4, 5, 6]), columns={"return_mean": "smooth"})
     assert curve("a") == ([10, 20, 30], [1.0, 2.0, 3.0])

@@ -53,11 +53,19 @@ def test_thinned_histories_are_warned_of_with_the_rows_that_runs_have(imported, 
     assert "500" in note
 
 
+def test_an_export_may_end_without_a_line_break(imported, curve, export, sizes):
+    path = write(export, ["Step", *three("a")], (10, 1, 1, 1), (20, 2, 2, 2))
+    path.write_bytes(path.read_bytes().rstrip())
+    imported(path, sizes=sizes("a: 100"))
+    assert curve("a") == ([10, 20], [1.0, 2.0])
+
+
 @pytest.mark.parametrize(("step", "warned"), [("Step", True), ("global_step", False), ("frames", False)])
 def test_the_count_of_log_calls_is_warned_of(imported, curve, export, sizes, step, warned):
     result = imported(write(export, [step, *three("a")], (10, 1, 1, 1)), sizes=sizes("a: 100"))
     assert curve("a") == ([10], [1.0])
-    assert any("counts calls of wandb.log" in note for note in result.notes) is warned
+    (note,) = [note for note in result.notes if note.startswith(f"Interactions are read from {step}, ")]
+    assert ("counts calls of wandb.log" in note) is warned
 
 
 def test_the_columns_of_a_custom_axis_are_not_taken_for_metrics(imported, curve, export, sizes):
