@@ -106,7 +106,7 @@ def check_returns(raw: RawCurves) -> None:
     Raises:
         InputError: otherwise.
     """
-    known = np.bincount(raw.run_index[~np.isnan(raw.returns)], minlength=len(raw.run_ids))
+    known = np.bincount(raw.run_index, weights=~np.isnan(raw.returns), minlength=len(raw.run_ids))
     for run in np.flatnonzero(known == 0):
         raise InputError(
             f"{raw.source}, run {raw.run_ids[run]}: no row has a return_mean; "

@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.sorted_rows import SortedRows, grouped
+from analysis.sorted_rows import SortedRows, bin_numbers, group_means
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -76,11 +76,11 @@ def _spread(rows: SortedRows, ranks: Floats, used: Bools) -> tuple[Floats, Float
     compared with a cubic through its neighbouring cells instead, which misses what whole runs
     have in common, but not how noise depends on the return.
     """
-    log_e = rows.log_e[used]
-    cells = np.floor((log_e - log_e.min()) / _CELL + 1e-9).astype(np.int64)
+    start = float(np.min(rows.log_e, where=used, initial=np.inf))
+    cells = bin_numbers(rows.log_e, start, _CELL)
     span = int(cells.max()) + 1
-    keys, inverse = grouped(rows.run[used] * span + cells, len(rows.size_of_run) * span)
-    mean = np.bincount(inverse, weights=ranks[used]) / np.bincount(inverse)
+    cells += (np.arange(len(rows.size_of_run)) * span)[rows.run]
+    keys, mean = group_means(cells, len(rows.size_of_run) * span, ranks, used)
     run, cell = keys // span, keys % span
     groups, inverse = np.unique(rows.size_of_run[run] * span + cell, return_inverse=True)
     seeds = np.bincount(inverse)

@@ -88,6 +88,7 @@ class Preprocessor:
         self._log_n = np.log(curves.sizes)
         self._runs_per_size = np.bincount(self.rows.size_of_run)
         self._log_exclusion = np.log(early_exclusion) if early_exclusion > 0 else -np.inf
+        self._whole = self._weight(np.ones(curves.num_runs, dtype=np.int64))
         self._response, self._resolution = self._noise_units()
 
     def points(self, counts: Ints | None = None, *, smooth: bool = True) -> BinnedPoints:
@@ -95,9 +96,7 @@ class Preprocessor:
 
         Without ``smooth`` the smoothed returns are the plain ones, which saves most of the time.
         """
-        if counts is None:
-            counts = np.ones(len(self.rows.size_of_run), dtype=np.int64)
-        weight = self._weight(counts)
+        weight = self._whole if counts is None else self._weight(counts)
         total = np.bincount(self.rows.bin, weights=weight).astype(float)
         kept = total > 0
 
@@ -133,9 +132,8 @@ class Preprocessor:
 
     def _noise_units(self) -> tuple[Floats, float]:
         """Mid-rank of each return among all that are used, then the rank in units of its noise."""
-        weight = self._weight(np.ones(len(self.rows.size_of_run), dtype=np.int64))
-        ranks = self.rows.mid_ranks(weight)
-        units = noise_units(self.rows, ranks, weight > 0)
+        ranks = self.rows.mid_ranks(self._whole)
+        units = noise_units(self.rows, ranks, self._whole > 0)
         return (ranks, 0.0) if units is None else (units, 1.0)
 
 

@@ -15,6 +15,7 @@ from analysis.curves import Curves
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,12 @@ class SortedRows:
         returns = curves.returns[order]
         new = np.append(True, returns[1:] != returns[:-1])
         run, sorted_log_e = curves.run_index[order], log_e[order]
-        # Counted from the first point, so the unit of E does not matter; 1e-9 forgives rounding.
-        bins = np.floor((sorted_log_e - log_e.min()) / bin_width + 1e-9).astype(np.int64)
-        span = int(bins.max()) + 1
-        bins += (curves.size_index * span)[run]
-        keys, bins = grouped(bins, len(curves.sizes) * span)
+        # Counted from the first point, so the unit of E does not matter.
+        start = float(log_e.min())
+        span = int(bin_numbers(log_e.max(keepdims=True), start, bin_width)[0]) + 1
+        keys = bin_numbers(sorted_log_e, start, bin_width)
+        keys += (curves.size_index * span)[run]
+        distinct, bins = grouped(keys, len(curves.sizes) * span)
         return cls(
             bin_width=bin_width,
             run=run,
@@ -70,7 +72,7 @@ class SortedRows:
             returns=returns,
             ties=None if new.all() else np.flatnonzero(new),
             bin=bins,
-            bin_size=keys // span,
+            bin_size=distinct // span,
             size_of_run=curves.size_index,
             end_of_run=log_e[last],
         )
@@ -89,13 +91,38 @@ class SortedRows:
         return np.repeat(middle, stops - self.ties)
 
 
+def bin_numbers(log_e: Floats, start: float, width: float) -> Ints:
+    """Bin of each value in bins of ``width`` from ``start``, 0 for values below; 1e-9 forgives rounding."""
+    position = log_e - start
+    position /= width
+    position += 1e-9
+    return np.maximum(position, 0, out=position).astype(np.int64)
+
+
 def grouped(keys: Ints, bound: int) -> tuple[Ints, Ints]:
-    """``np.unique(keys, return_inverse=True)`` of whole numbers in 0..bound-1, by counting, not sorting."""
-    if bound > 4 * len(keys) + 1_000_000:  # numbers so sparse that sorting them costs less
-        distinct, inverse = np.unique(keys, return_inverse=True)
-        return distinct, inverse
+    """``np.unique(keys, return_inverse=True)`` of whole numbers below ``bound``, by counting, not sorting."""
+    if _sparse(keys, bound):
+        distinct, index = np.unique(keys, return_inverse=True)
+        return distinct, index
     there = np.bincount(keys, minlength=bound) > 0
     return np.flatnonzero(there), (np.cumsum(there) - 1)[keys]
+
+
+def group_means(keys: Ints, bound: int, values: Floats, used: Bools) -> tuple[Ints, Floats]:
+    """Distinct keys of the rows that are used, whole numbers below ``bound``, and the mean value of each."""
+    if _sparse(keys, bound):
+        distinct, keys = np.unique(keys, return_inverse=True)
+    else:
+        distinct = np.arange(bound)
+    number = np.bincount(keys, weights=used, minlength=len(distinct))
+    total = np.bincount(keys, weights=values * used, minlength=len(distinct))
+    there = number > 0
+    return distinct[there], total[there] / number[there]
+
+
+def _sparse(keys: Ints, bound: int) -> bool:
+    """Whether there are so many possible keys that sorting costs less than counting."""
+    return bound > 4 * len(keys) + 1_000_000
 
 
 def _cells(log_e: Floats, run: Ints, bin_width: float) -> tuple[Floats, Floats]:
