@@ -44,11 +44,15 @@ RAY_PREFIX, RAY_STEPS = "ray/tune/", "ray/tune/num_env_steps_sampled_lifetime"
 
 @dataclass(frozen=True)
 class EventFile:
-    """The scalars of one file: tag to (steps, values), in the order they were written."""
+    """The scalars of one file: tag to (steps, values), in the order they were written.
+
+    ``cut`` tells that the file ends amid an event, which is left out.
+    """
 
     path: Path
     started: float
     scalars: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+    cut: bool = False
 
 
 def is_event_file(name: str) -> bool:
@@ -115,7 +119,7 @@ def read_events(path: Path) -> EventFile:
     except Exception as error:  # readers of foreign bytes raise whatever they come upon
         problem = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path} is not a readable event file: {problem}; remove it.") from error
-    return EventFile(path, started, scalars)
+    return EventFile(path, started, scalars, _ends_amid_a_record(path))
 
 
 def merged(files: Iterable[EventFile], tag: str) -> tuple[pd.DataFrame, int]:
@@ -143,7 +147,7 @@ def _run(name: str, files: list[EventFile], tag: str) -> SourceRun | Skipped:
         points = points.assign(step=counted.loc[points["step"]].to_numpy())
     rows = pd.DataFrame({"interactions": points["step"], "return_mean": points["value"]})
     rows.index = pd.RangeIndex(1, len(rows) + 1)
-    return SourceRun(name, where, rows, counts={"again": again})
+    return SourceRun(name, where, rows, counts={"again": again, "unfinished": sum(f.cut for f in files)})
 
 
 def _choose_tag(
@@ -187,6 +191,16 @@ def _tags(files: Iterable[EventFile]) -> list[str]:
 def _arrays(points: Iterable[tuple[int, float]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     pairs = np.array([(float(step), float(value)) for step, value in points], dtype=float)
     return pairs[:, 0], pairs[:, 1]
+
+
+def _ends_amid_a_record(path: Path) -> bool:
+    """Whether the last record is not whole; each is its length in 8 bytes, 4 of checksum, itself, 4 more."""
+    size, end = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while end + 8 <= size:
+            file.seek(end)
+            end += int.from_bytes(file.read(8), "little") + 16
+    return end != size
 
 
 def _is_scalar(tensor: Any) -> bool:

@@ -161,11 +161,13 @@ def test_rays_iterations_are_told_where_nothing_better_is_known(imported, curve,
     assert any("may count iterations" in note for note in result.notes)
 
 
-def test_a_file_whose_end_is_missing_gives_what_is_whole(imported, curve, logs, sizes):
+@pytest.mark.parametrize("missing", [1, 5, 40])
+def test_a_file_whose_end_is_missing_gives_what_is_whole(imported, curve, logs, sizes, missing):
     path = write_events(logs / "run", [(s, simple(TAG, s)) for s in (1, 2, 3)])
-    path.write_bytes(path.read_bytes()[:-5])
-    imported(logs, sizes=sizes("run: 100"))
+    path.write_bytes(path.read_bytes()[:-missing])
+    result = imported(logs, sizes=sizes("run: 100"))
     assert curve("run") == ([1, 2], [1.0, 2.0])
+    assert any("1 row of 1 run cut off at the end of a file left out" in note for note in result.notes)
 
 
 @pytest.mark.parametrize("content", [b"words", struct.pack("<Q", 2**62) + bytes(20), bytes(100)])
