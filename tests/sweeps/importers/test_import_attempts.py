@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeps.importers.runs import not_done_again
@@ -19,6 +19,7 @@ def story(steps, *, once):
     return [row in standing for row in range(len(steps))]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 12), max_size=20), st.booleans())
 def test_a_later_attempt_undoes_what_it_does_again(steps, once):
     kept = not_done_again(np.array(steps, dtype=float), once=once)

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling.errors import InputError
@@ -58,6 +58,7 @@ def test_episodes_of_parallel_environments_are_put_in_order_of_the_wall_clock(
     assert result.runs[0].columns == {"num_params": 100, "task": "CartPole-v1"}
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(-1000, 1000), st.integers(1, 10**6)), min_size=1, max_size=2000))
 def test_rows_are_the_means_over_equal_intervals_of_steps(episodes):
     """Against a loop that knows only the definition."""

@@ -4,7 +4,7 @@ import json
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling.errors import InputError
@@ -187,6 +187,7 @@ def test_the_files_sizes_are_not_contradicted_silently(imported, tidy, sizes):
         imported(tidy(), sizes=sizes("a: 5"))
 
 
+@settings(deadline=None)
 @given(st.decimals(0, 10**9, places=3), st.sampled_from(["", "k", "K", "m", "M", "b", "B"]))
 def test_counts_are_exact(number, suffix):
     factor = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}[suffix.lower()]

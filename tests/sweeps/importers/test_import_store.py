@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling.errors import InputError
@@ -115,12 +115,14 @@ def test_names_that_the_store_cannot_take_are_told_apart(imported, tidy):
     assert [name.rpartition("-")[0] for name in ids] == ["a-b", "a-b", "etc-passwd"]
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_every_name_gets_an_id_that_the_store_takes_and_the_same_each_time(name):
     run_id = store_id(name)
     assert check_name(run_id, "run_id") == run_id == store_id(name)
 
 
+@settings(deadline=None)
 @given(st.sets(st.text(alphabet="ab/ -.", min_size=1), min_size=2))
 def test_different_names_get_different_ids(names):
     assert len({store_id(name) for name in names}) == len(names)
