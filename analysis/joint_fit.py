@@ -183,6 +183,7 @@ class JointScalingFit:
             loss=mine.minimum.loss,
             intervals=found_intervals,
             intervals_bias_corrected=intervals(laws, mine.law),
+            intervals_total=_with_systematic(found_intervals, exclusions),
             isoflop=isoflop,
             profile=_profile(mine, self.objective),
             systematic=systematic,
@@ -276,6 +277,16 @@ def _systematic(law: PowerLaw, fits: list[ExclusionFit]) -> dict[str, float]:
     log_n = law.m / np.log(10)
     spread["log10_N_opt_ref"] = float(max((abs(np.log10(f.N_opt_ref) - log_n) for f in fits), default=0.0))
     return spread
+
+
+def _with_systematic(found: dict[str, Interval], fits: list[ExclusionFit]) -> dict[str, Interval]:
+    """Each interval stretched to hold what the refits with other shares of early training give."""
+    stretched: dict[str, Interval] = {}
+    for name in ("nu", "alpha_N", "alpha_E", "beta", "N_opt_ref"):
+        if name in found:
+            values = [*found[name], *(getattr(fit, name) for fit in fits)]
+            stretched[name] = (min(values), max(values))
+    return stretched
 
 
 def _log_intrinsic(estimate: PointEstimate) -> Floats:

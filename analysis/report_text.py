@@ -51,6 +51,8 @@ class Answer:
     sizes: str
     returns: str
     systematic: str
+    total: str
+    isoflop: str
     level: str
     beyond: str
 
@@ -82,8 +84,20 @@ def answer(fit: FitResult) -> Answer:
         sizes=" to ".join(count_text(n) for n in fit.range.N),
         returns=" to ".join(f"{r:.3g}" for r in fit.range.return_),
         systematic=f"{fit.systematic['nu']:.2f}",
+        total=interval_fixed(fit.intervals_total.get("nu"), 2) if fit.intervals_total else "",
+        isoflop=_isoflop(fit),
         level=f"{fit.interval_level:.0%}",
         beyond=_beyond(fit, fit.N_opt_ref, fit.compute_ref / fit.N_opt_ref),
+    )
+
+
+def _isoflop(fit: FitResult) -> str:
+    """The check without a law, as the end of a sentence; empty if there is none."""
+    check = fit.isoflop
+    if check is None or check.nu is None:
+        return ""
+    return f"{check.nu:.2f}" + (
+        "" if check.nu_interval is None else " [{:.2f}, {:.2f}]".format(*check.nu_interval)
     )
 
 
@@ -108,11 +122,11 @@ def constants(fit: FitResult) -> list[dict[str, str]]:
             {
                 "symbol": symbol,
                 "meaning": meaning,
-                "estimate": _fixed(getattr(fit, name), digits),
-                "interval": _interval(fit.intervals.get(name), digits),
+                "estimate": fixed(getattr(fit, name), digits),
+                "interval": interval_fixed(fit.intervals.get(name), digits),
                 "systematic": "" if spread is None else f"± {spread:.{digits}f}",
-                "other": _fixed(getattr(fit.other_objective, name), digits),
-                "other_interval": _interval(fit.other_objective.intervals.get(name), digits),
+                "other": fixed(getattr(fit.other_objective, name), digits),
+                "other_interval": interval_fixed(fit.other_objective.intervals.get(name), digits),
             }
         )
     at_ref = fit.intervals.get("N_opt_ref")
@@ -154,9 +168,9 @@ def _forecast_row(fit: FitResult, item: Forecast) -> dict[str, Any]:
     return {
         "compute": scientific(item.compute),
         "N_opt": count_text(item.N_opt),
-        "N_interval": _counts(item.intervals.get("N_opt")),
+        "N_interval": counts(item.intervals.get("N_opt")),
         "E_opt": count_text(item.E_opt),
-        "E_interval": _counts(item.intervals.get("E_opt")),
+        "E_interval": counts(item.intervals.get("E_opt")),
         "return_": "not known" if item.return_ is None else f"{item.return_:.3g}",
         "extrapolated": item.extrapolation > 0,
         "where": where,
@@ -225,13 +239,16 @@ def versions(record: StoreRecord | None) -> list[tuple[str, str, str]]:
     return [(name, here.get(name, ""), ", ".join(sorted(there.get(name, ())))) for name in names]
 
 
-def _fixed(value: float, digits: int) -> str:
+def fixed(value: float, digits: int) -> str:
+    """A number with a proper minus sign."""
     return f"{value:.{digits}f}".replace("-", "−")
 
 
-def _interval(interval: Interval | None, digits: int) -> str:
-    return "unknown" if interval is None else " to ".join(_fixed(end, digits) for end in interval)
+def interval_fixed(interval: Interval | None, digits: int) -> str:
+    """``0.41 to 0.52``, or ``unknown``."""
+    return "unknown" if interval is None else " to ".join(fixed(end, digits) for end in interval)
 
 
-def _counts(interval: Interval | None) -> str:
+def counts(interval: Interval | None) -> str:
+    """``1.2M to 3.4M``, or ``unknown``."""
     return "unknown" if interval is None else " to ".join(map(count_text, interval))

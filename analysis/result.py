@@ -168,7 +168,8 @@ class FitResult(_Model):
     ``alpha_E``, ``beta``, ``nu``, ``log10_N_c``, ``log10_E_c``, ``N_c``, ``E_c`` and
     ``N_opt_ref``, the optimal size at ``compute_ref``, which lies amid the data. ``systematic`` is
     the largest change of an estimate when other shares of early training are dropped.
-    ``intervals_bias_corrected`` are the same, corrected for the median bias of the draws. ``profile`` is
+    ``intervals_bias_corrected`` are the same, corrected for the median bias of the draws;
+    ``intervals_total`` are stretched to hold the refits without more of early training. ``profile`` is
     the objective over nu, ``isoflop`` a check of nu without the law (``analysis.isoflop``).
     ``identified`` is false if a warning says that the data do not determine the exponents; see
     ``analysis.identifiability``. What was not asked for, or the curves do not know, is null:
@@ -215,6 +216,7 @@ class FitResult(_Model):
     metric: MetricStudy | None = None
     interaction_flops: InteractionFlops | None = None
     intervals_bias_corrected: dict[str, Interval] = Field(default_factory=dict)
+    intervals_total: dict[str, Interval] = Field(default_factory=dict)
     isoflop: IsoflopCheck | None = None
     profile: NuProfile | None = None
 

@@ -58,7 +58,8 @@ class SyntheticSweep:
         sizes: N of each size; by default a factor of 2 between neighbours.
         seeds: runs of each size.
         max_interactions: E at which runs end.
-        points: rows of each run, evenly spaced in E.
+        points: rows of each run, evenly spaced in E, or, from ``first_interactions`` on, in log E.
+        first_interactions: E of the first row; None for even spacing.
         shape: return as a function of log I; ``spline`` draws another one each time.
         noise: standard deviation of the noise of one run, as a share of the range of returns.
         correlation: lag-one autocorrelation of the noise (AR(1)).
@@ -72,6 +73,7 @@ class SyntheticSweep:
     seeds: int = 3
     max_interactions: float = 1e8
     points: int = 250
+    first_interactions: float | None = None
     shape: Shape = "linear"
     noise: float = 0.0
     correlation: float = 0.8
@@ -91,7 +93,7 @@ class SyntheticSweep:
         if not 0 <= self.late_start < 1:
             raise InputError(f"late_start must be in [0, 1): got {self.late_start}.")
         n = np.repeat(np.asarray(self.sizes, float), self.seeds)  # (runs,)
-        e = self.max_interactions * np.arange(1, self.points + 1) / self.points  # (points,)
+        e = self._interactions()  # (points,)
         learned = np.maximum(e - self.late_start * self.max_interactions, 0.1 * e[0])
         log_i = self.law.log_intrinsic(n[:, None], learned[None, :])  # (runs, points)
         z = (log_i - log_i.min()) / (log_i.max() - log_i.min())
@@ -108,6 +110,11 @@ class SyntheticSweep:
             table=pd.DataFrame({"num_params": n, "seed": seeds}, index=pd.Index(ids, name="run_id")),
             source="synthetic",
         )
+
+    def _interactions(self) -> Floats:
+        if self.first_interactions is None:
+            return self.max_interactions * np.arange(1, self.points + 1) / self.points
+        return np.geomspace(self.first_interactions, self.max_interactions, self.points)
 
     def _ar1(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
         """Noise of unit standard deviation, AR(1) along each run, stationary from the start."""

@@ -105,11 +105,31 @@ def print_fit(fit: FitResult, console: Console) -> None:
         f"compute {low:.3g} to {high:.3g}.",
         f"Objective {other.objective} for comparison: nu = {other.nu:.4f}, 90% interval "
         f"{interval_text(other.intervals.get('nu'), '.4f')}.",
+        *_checks(fit),
         *(f"Note: {note}" for note in fit.provenance.notes),
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     print_verdict(fit.identified, fit.warnings, console)
+
+
+def _checks(fit: FitResult) -> list[str]:
+    lines = []
+    if fit.isoflop is not None:
+        free = fit.isoflop
+        lines.append(
+            "Parabolas through the sizes at equal compute have too few vertices to check nu."
+            if free.nu is None
+            else f"Parabolas through the sizes at equal compute, no law: nu = {free.nu:.4f}, 90% interval "
+            f"{interval_text(free.nu_interval, '.4f')}."
+        )
+    if "nu" in fit.intervals_bias_corrected:
+        corrected, total = fit.intervals_bias_corrected["nu"], fit.intervals_total["nu"]
+        lines.append(
+            f"90% interval of nu, bias-corrected: {interval_text(corrected, '.4f')}; stretched to hold other "
+            f"shares of early training: {interval_text(total, '.4f')}."
+        )
+    return lines
 
 
 def print_forecast(result: ForecastResult, console: Console) -> None:
