@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.bootstrap import bias_corrected_interval, percentile_interval
 from analysis.extrapolation import at_returns, interval_of, map_of, sample_efficiency
 from analysis.findings import Budget
 from analysis.power_law import PowerLaw
@@ -91,7 +92,7 @@ def _forecast(fit: FitResult, laws: list[PowerLaw], compute: float, env_cost: fl
         compute=compute,
         N_opt=float(law.N_opt(compute)),
         E_opt=float(law.E_opt(compute)),
-        intervals=_optimum_intervals(n_draws, compute),
+        **_optimum_intervals(fit, n_draws, compute),
         extrapolation=decades_outside(compute, *fit.range.C),
         return_=map_of(fit).known_return_of(compute),  # on the frontier I = C
     )
@@ -112,13 +113,22 @@ def _forecast(fit: FitResult, laws: list[PowerLaw], compute: float, env_cost: fl
     )
 
 
-def _optimum_intervals(n_draws: Floats, compute: float) -> dict[str, Interval]:
-    """Intervals of N_opt and E_opt = C/N_opt, whose ends belong together."""
-    found = _intervals(N_opt=n_draws)
-    if not found:
-        return {}
-    low, high = found["N_opt"]
-    return {**found, "E_opt": (compute / high, compute / low)}
+def _optimum_intervals(fit: FitResult, n_draws: Floats, compute: float) -> dict[str, dict[str, Interval]]:
+    """Intervals of N_opt and E_opt = C/N_opt, whose ends belong together, of each kind."""
+    if not len(n_draws):
+        return {"intervals": {}}
+    plain = percentile_interval(n_draws)
+    corrected = bias_corrected_interval(n_draws[:, None], fit.law.N_opt([compute]))[:, 0]
+    refits = [one.N_opt_ref * (compute / fit.compute_ref) ** one.nu for one in fit.exclusion_fits]
+    ends = {
+        "intervals": plain,
+        "intervals_bias_corrected": corrected,
+        "intervals_total": (min(plain[0], *refits), max(plain[1], *refits)) if refits else plain,
+    }
+    return {
+        kind: {"N_opt": (float(low), float(high)), "E_opt": (float(compute / high), float(compute / low))}
+        for kind, (low, high) in ends.items()
+    }
 
 
 def _intervals(**draws: Floats) -> dict[str, Interval]:

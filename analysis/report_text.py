@@ -169,6 +169,7 @@ def _forecast_row(fit: FitResult, item: Forecast) -> dict[str, Any]:
         "compute": scientific(item.compute),
         "N_opt": count_text(item.N_opt),
         "N_interval": counts(item.intervals.get("N_opt")),
+        "N_total": counts(item.intervals_total.get("N_opt")),
         "E_opt": count_text(item.E_opt),
         "E_interval": counts(item.intervals.get("E_opt")),
         "return_": "not known" if item.return_ is None else f"{item.return_:.3g}",

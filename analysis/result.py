@@ -312,6 +312,8 @@ class Forecast(_Model):
         N_opt: compute-optimal size, in the unit of the fit's sizes.
         E_opt: environment steps for it.
         intervals: 90% intervals of ``N_opt`` and ``E_opt``; empty without a bootstrap.
+        intervals_bias_corrected: the same, corrected for the median bias of the draws.
+        intervals_total: the same, stretched to hold the optima of refits without more of early training.
         extrapolation: decades beyond the data's range of compute, 0 inside.
         return_: the return there, null where the map would have to be extrapolated.
         env_cost: environment's cost of one step in units of size, or null.
@@ -332,6 +334,8 @@ class Forecast(_Model):
     E_with_env_cost: float | None = None
     overspend: float | None = None
     budget: Budget | None = None
+    intervals_bias_corrected: dict[str, Interval] = Field(default_factory=dict)
+    intervals_total: dict[str, Interval] = Field(default_factory=dict)
 
 
 class ForecastResult(_Model):

@@ -152,12 +152,16 @@ def print_forecast(result: ForecastResult, console: Console) -> None:
 
 
 def _optima_table(result: ForecastResult, unit: str) -> Table:
-    title = f"Compute-optimal sizes in {unit}, E in steps; below each: 90% interval"
-    table = new_table(title, "compute", "N_opt", "E_opt", "return", "outside data")
+    title = (
+        f"Compute-optimal sizes in {unit}, E in steps; below each: 90% interval; with other cuts: "
+        f"stretched\nto hold the refits that leave out other shares of early training"
+    )
+    table = new_table(title, "compute", "N_opt", "with other cuts", "E_opt", "return", "outside data")
     for item in result.forecasts:
         table.add_row(
             short(item.compute),
             with_interval(item.N_opt, item.intervals.get("N_opt")),
+            interval_text(item.intervals_total.get("N_opt"), ".3g"),
             with_interval(item.E_opt, item.intervals.get("E_opt")),
             "unknown" if item.return_ is None else f"{item.return_:.4g}",
             f"{item.extrapolation:.1f} decades" if item.extrapolation > 0 else "none",

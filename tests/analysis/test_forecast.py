@@ -150,3 +150,15 @@ def test_where_one_size_is_always_best_the_frontier_says_so():
     smaller_is_better = -np.log(curves.run_sizes[curves.run_index]) + 0.1 * np.log(curves.interactions)
     frontier = efficient_frontier(Preprocessor(curves.with_returns(smaller_is_better)).points())
     assert frontier.num_sizes < 8
+
+
+def test_intervals_of_the_optimum_hold_refits_with_other_cuts(fit):
+    compute = 100 * fit.compute_ref
+    found = fit.optimal_size(compute)
+    low, high = found.intervals_total["N_opt"]
+    assert low <= found.intervals["N_opt"][0]
+    assert high >= found.intervals["N_opt"][1]
+    for refit in fit.exclusion_fits:
+        assert low <= refit.N_opt_ref * 100**refit.nu <= high
+    for kind in (found.intervals, found.intervals_bias_corrected, found.intervals_total):
+        assert kind["E_opt"] == pytest.approx([compute / end for end in reversed(kind["N_opt"])])
