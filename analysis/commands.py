@@ -215,6 +215,16 @@ def forecast(
     tables.print_forecast(result, console)
 
 
+def horizons_of(source: str, which: dict[str, Any]) -> dict[float, Any]:
+    """The curves of each horizon, or none where they do not say their horizon or cannot be read."""
+    from analysis.curves import load_by_horizon
+
+    try:
+        return load_by_horizon(source, **which)
+    except InputError:
+        return {}  # whatever is wrong with them, loading them as one tells it
+
+
 @analysis_app.command()
 def report(
     context: typer.Context,
@@ -250,6 +260,7 @@ def report(
     from analysis.joint_fit import usable_cores
     from analysis.report import check_out, print_summary, require_same_curves, write_report
     from analysis.report_backtest import default_section
+    from analysis.report_studies import horizon_section
     from analysis.result import read_fit
     from analysis.studies import with_studies
 
@@ -263,31 +274,39 @@ def report(
         made, size = given.provenance, given.provenance.size
         sweep, task = sweep or made.sweep, task or made.task
         algorithm, horizon = algorithm or made.algorithm, made.horizon if horizon is None else horizon
-    curves = load_curves(
-        source,
-        sweep=sweep,
-        task=task,
-        algorithm=algorithm,
-        horizon=horizon,
-        columns=tables.parse_columns(columns),
-        size=tables.parse_size(size),
-    )
+    which: dict[str, Any] = {
+        "sweep": sweep,
+        "task": task,
+        "algorithm": algorithm,
+        "columns": tables.parse_columns(columns),
+        "size": tables.parse_size(size),
+    }
+    by_horizon = horizons_of(source, which)
+    shown = horizon if horizon is not None or len(by_horizon) < 2 else min(by_horizon)
+    curves = load_curves(source, horizon=shown, **which)
     if given is None:
         result = fit_as_typed(curves, objective, early_exclusion, bootstrap, seed, workers)
     else:
         require_same_curves(curves, given)
         result = given
+    processes = workers or usable_cores()
     result = with_studies(
         curves,
         result,
-        workers=workers or usable_cores(),
+        workers=processes,
         periods=periods,
         size_measures=True,
         metric=metric,
     )
-    section = default_section(curves, result, workers=workers or usable_cores()) if backtest else None
+    section = default_section(curves, result, workers=processes) if backtest else None
+    study = None if shown is None else horizon_section(by_horizon, shown, result, workers=processes)
     paths = write_report(
-        curves, result, out, record=read_store_record(source, curves.selection), backtest=section
+        curves,
+        result,
+        out,
+        record=read_store_record(source, curves.selection),
+        backtest=section,
+        horizon=study,
     )
     write_json(json_path, result.model_dump(mode="json"))
     print_summary(result, paths, console)

@@ -42,8 +42,13 @@ from scaling.errors import InputError
 Floats = NDArray[np.float64]
 
 
-def fit_horizons(by_horizon: Mapping[float, Curves], estimator: JointScalingFit) -> dict[float, FitResult]:
-    """The law at each horizon, ascending in h.
+def fit_horizons(
+    by_horizon: Mapping[float, Curves],
+    estimator: JointScalingFit,
+    *,
+    known: Mapping[float, FitResult] | None = None,
+) -> dict[float, FitResult]:
+    """The law at each horizon, ascending in h; ``known`` holds fits made before, which are not repeated.
 
     Raises:
         InputError: if there are fewer than two horizons, one is below 1, or one cannot be fitted.
@@ -59,6 +64,9 @@ def fit_horizons(by_horizon: Mapping[float, Curves], estimator: JointScalingFit)
     for horizon in sorted(by_horizon):
         if not (np.isfinite(horizon) and horizon >= 1):
             raise InputError(f"A horizon of {horizon:g} makes no sense: horizons are 1 or more steps.")
+        if known and horizon in known:
+            fits[horizon] = known[horizon]
+            continue
         try:
             fits[horizon] = estimator.fit(by_horizon[horizon])
         except InputError as error:

@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -25,6 +25,7 @@ from analysis import report_text
 from analysis.curves import Curves, StoreRecord
 from analysis.report_backtest import BacktestSection, backtest_figures, section_context
 from analysis.report_figures import figures, png_of, svg_of
+from analysis.report_studies import HorizonSection, studies_context, study_figures
 from analysis.result import FitResult
 from scaling.errors import InputError
 
@@ -57,6 +58,7 @@ def write_report(
     *,
     record: StoreRecord | None = None,
     backtest: BacktestSection | None = None,
+    horizon: HorizonSection | None = None,
     max_inline_svg: int = MAX_INLINE_SVG,
 ) -> ReportPaths:
     """Write the report to ``out`` and its figures to the folder ``<stem of out>_figures`` beside it.
@@ -67,6 +69,7 @@ def write_report(
         out: the HTML file; its folder must exist. An earlier report there is replaced.
         record: specs and runs of the store, from ``analysis.curves.read_store_record``.
         backtest: from ``analysis.report_backtest.default_section``; None leaves the section out.
+        horizon: the study of a source with several horizons; None leaves the section out.
         max_inline_svg: characters above which the page shows a figure as PNG.
 
     Raises:
@@ -75,7 +78,8 @@ def write_report(
     require_same_curves(curves, fit)
     paths = _paths(Path(out))
     png, svg, shown = {}, {}, []
-    for number, item in enumerate([*figures(curves, fit), *backtest_figures(backtest)], 1):
+    wanted = [*figures(curves, fit), *backtest_figures(backtest), *study_figures(fit, horizon)]
+    for number, item in enumerate(wanted, 1):
         figure = item.make(curves, fit)
         text = svg_of(figure)
         svg[item.name] = _write(paths.figures / f"{item.name}.svg", text.encode(), folder=True)
@@ -83,7 +87,7 @@ def write_report(
         image = _inline(figure, text, item.name, item.title, max_inline_svg)
         entry = {"number": number, "title": item.title, "caption": item.caption, "image": image}
         shown.append({**entry, "width": round(_REM_PER_INCH * figure.get_figwidth(), 1)})
-    html = render(curves, fit, shown, record, backtest)
+    html = render(curves, fit, shown, record, backtest, horizon)
     _write(paths.html, html.encode())
     return ReportPaths(paths.html, paths.figures, png, svg)
 
@@ -137,6 +141,7 @@ def render(
     shown: list[dict[str, Any]],
     record: StoreRecord | None = None,
     backtest: BacktestSection | None = None,
+    horizon: HorizonSection | None = None,
 ) -> str:
     """The HTML text.
 
@@ -144,11 +149,14 @@ def render(
         shown: ``number``, ``title``, ``caption``, ``image`` (markup) and ``width`` (rem) of each figure.
     """
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(_template),
     )
-    source = resources.files("analysis").joinpath("report.html.j2").read_text(encoding="utf-8")
     specs = {} if record is None else record.specs
-    return environment.from_string(source).render(
+    return environment.get_template("report.html.j2").render(
         fit=fit,
         answer=asdict(report_text.answer(fit)),
         warnings=report_text.warnings(fit),
@@ -157,6 +165,7 @@ def render(
         figures=shown,
         backtests=section_context(backtest),
         backtest_skipped="" if backtest is None else backtest.skipped,
+        studies=studies_context(fit, horizon),
         unit=report_text.size_unit(fit),
         runs=report_text.runs(curves, record),
         versions=report_text.versions(record),
@@ -164,6 +173,10 @@ def render(
         specs={name: json.dumps(spec, indent=2, ensure_ascii=False) for name, spec in specs.items()},
         options={name: json.dumps(value) for name, value in fit.options.items()},
     )
+
+
+def _template(name: str) -> str:
+    return resources.files("analysis").joinpath(name).read_text(encoding="utf-8")
 
 
 def _paths(out: Path) -> ReportPaths:

@@ -12,7 +12,8 @@ from analysis.record import Interval
 from analysis.result import FitResult
 from analysis.tables import UNITS, interval_text, new_table, short, with_interval
 
-_SIZES = {"params": "parameters", "params_total": "with value net", "flops": "forward FLOPs"}
+#: What each measure of size counts.
+SIZE_NAMES = {"params": "parameters", "params_total": "with value net", "flops": "forward FLOPs"}
 
 
 def print_studies(fit: FitResult, console: Console) -> None:
@@ -41,9 +42,9 @@ def _periods_table(fit: FitResult, periods: Sequence[PeriodFit]) -> Table:
 
 def _sizes_table(fit: FitResult, measures: Sequence[SizeMeasureFit]) -> Table:
     table = _refits_table(fit, "Measures of size", "N counts")
-    _add_refit(table, _SIZES[fit.provenance.size], fit)
+    _add_refit(table, SIZE_NAMES[fit.provenance.size], fit)
     for item in measures:
-        _add_refit(table, f"{_SIZES[item.size]}\n÷ {item.per_unit:.3g}", item)
+        _add_refit(table, f"{SIZE_NAMES[item.size]}\n÷ {item.per_unit:.3g}", item)
     return table
 
 

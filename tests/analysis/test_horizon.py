@@ -22,7 +22,7 @@ HORIZONS = (1.0, 8.0, 32.0)
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "scaling.cli", *map(str, arguments)]
     environment = {**os.environ, "COLUMNS": "80"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, check=False)
 
 
 def by_horizon(tmp_path, frame):
