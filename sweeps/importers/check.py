@@ -92,7 +92,10 @@ def check_fact(column: str, value: object, origin: str) -> Any:
     if pa.types.is_string(dtype):
         if isinstance(value, dict | list | tuple):
             raise InputError(f"{origin}: {column} is {value!r}, not a name; correct it.")
-        return str(value)
+        text = str(value)
+        if text != storable(text):
+            raise InputError(f"{origin}: {column} is {text!r}, which is no text; correct it.")
+        return text
     number = _number(value)
     if number is None or not np.isfinite(number):
         raise InputError(f"{origin}: {column} is {_shown(value)}, not a finite number; correct it.")
@@ -103,6 +106,11 @@ def check_fact(column: str, value: object, origin: str) -> Any:
     if not _is_whole(np.array([number]), _LARGEST)[0]:
         raise InputError(f"{origin}: {column} is {_shown(value)}, not a whole number below 2^63; correct it.")
     return int(value) if isinstance(value, int | np.integer) else int(number)
+
+
+def storable(text: str) -> str:
+    """The text with a mark in place of what UTF-8 cannot hold, such as odd bytes in a folder's name."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _steps(run: SourceRun, steps: pd.Series, scale: float | None, counts: Counter[str]) -> Floats:

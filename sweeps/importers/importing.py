@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from scaling.errors import InputError
 from sweeps.importers import rllib, sb3, tensorboard, tidy, wandb
-from sweeps.importers.check import CheckedCurve, check_curve, check_fact
+from sweeps.importers.check import CheckedCurve, check_curve, check_fact, storable
 from sweeps.importers.detect import find_format
 from sweeps.importers.runs import COUNTED, Format, Parsed, ReadOptions, Skipped, listed, one_line, plural
 from sweeps.importers.sizes import RunFacts, apply_file, apply_pattern
@@ -116,6 +116,9 @@ def import_curves(source: str | Path, store: str | Path, options: ImportOptions)
         result = _import(source, store, options)
     except InputError as error:
         raise InputError(one_line(str(error))) from error
+    except OSError as error:
+        where = error.filename or source
+        raise InputError(one_line(f"{where} cannot be reached: {error.strerror}; check the path.")) from error
     return replace(result, notes=tuple(map(one_line, result.notes)))
 
 
@@ -187,7 +190,7 @@ def _run_columns(
             f"{plural(len(unsized), 'run')} without a size: {listed(unsized, 3)}; give num_params with "
             f"--sizes FILE (run name or glob to size), with --size-pattern, or as a column of the source."
         )
-    task = {} if options.task is None else {"task": options.task}
+    task = {} if options.task is None else {"task": check_fact("task", options.task, "--task")}
     return [_hinted(c) | facts.values | task for c, facts in zip(curves, runs, strict=True)], notes
 
 
@@ -210,7 +213,11 @@ def _entry(
         place = table.schema.get_field_index(name)
         table = table.set_column(place, table.field(place), pa.array([value] * table.num_rows, pa.string()))
     seconds = [value for value in table["wall_seconds"].to_pylist() if value is not None]
-    config = {"imported_from": str(source.resolve()), "format": kind, "name": run.name}
+    config = {
+        "imported_from": storable(str(source.resolve())),
+        "format": kind,
+        "name": storable(run.name),
+    }
     record = RunRecord(
         sweep=sweep,
         run_id=run_id,

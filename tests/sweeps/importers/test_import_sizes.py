@@ -107,6 +107,7 @@ REFUSED = {
     "a list": ("'*': [1]", "not a finite number"),
     "an unknown column": ("'*': {params: 5}", "there is no run column 'params'; there are: task, algorithm"),
     "the status": ("'*': {num_params: 5, status: done}", "there is no run column 'status'"),
+    "half a letter": ('"*": {num_params: 5, task: "\\ud800"}', "task is .*, which is no text"),
     "a name that is a list": ("'*': {num_params: 5, task: [a]}", "task is .'a'., not a name"),
     "not a mapping": ("[1, 2]", "must give each run its size"),
     "empty": ("{}", "is empty; give each run a size"),
@@ -146,7 +147,7 @@ def test_a_csv_mapping_that_cannot_be_is_refused(imported, bare, sizes, text, me
         ("s.json", '{"a": 1, "a": 2}', "'a' is there twice"),
         ("s.json", "{", "cannot be read"),
         ("s.json", "[" * 100_000, "cannot be read"),
-        ("s.yaml", "[" * 1500, "cannot be read"),
+        ("s.yaml", "[" * 400, "cannot be read"),
         ("s.txt", "a 1", r"give a file that ends in \.csv, \.yaml"),
     ],
 )

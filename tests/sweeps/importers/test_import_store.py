@@ -1,6 +1,7 @@
 """What importing does to a store: all or nothing, the same again nothing, never a run that was trained."""
 
 import json
+import os
 import resource
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,6 +129,15 @@ def test_different_names_get_different_ids(names):
     assert len({store_id(name) for name in names}) == len(names)
 
 
+def test_a_folder_whose_name_is_no_text_is_a_run_all_the_same(imported, tmp_path, sizes):
+    folder = os.fsencode(tmp_path / "logs") + b"/run-\xff"
+    os.makedirs(folder)
+    with open(folder + b"/progress.csv", "w") as file:
+        file.write("training_iteration,timesteps_total,episode_reward_mean\n1,10,1.5\n")
+    (run,) = imported(tmp_path / "logs", sizes=sizes("'run-*': 5")).runs
+    assert RunStore(tmp_path / "store").read_run("imported", run.run_id).config["name"] == "run-?"
+
+
 def test_two_names_with_one_id_are_refused(imported, tidy):
     names = ["a/b"] * 3 + [store_id("a/b")] * 2 + ["c"]
     with pytest.raises(InputError, match=r"Runs 'a/b' and 'a-b-.*' would be one in the sweep imported"):
@@ -222,6 +232,8 @@ def test_a_folder_is_told_by_the_files_in_it(tmp_path):
 def test_sources_that_are_none_are_refused(imported, tidy, tmp_path):
     with pytest.raises(InputError, match=r"nowhere does not exist"):
         imported(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="x cannot be reached: File name too long"):
+        imported("x" * 5000)
     with pytest.raises(InputError, match="--format npz: choose one of csv, parquet, tensorboard"):
         imported(tidy(), format="npz")
     with pytest.raises(InputError, match="is a folder; --format wandb needs one file"):
