@@ -385,3 +385,26 @@ def backtest(
     )
     write_json(json_path, result.model_dump(mode="json"))
     print_backtest(result, console)
+
+
+@analysis_app.command()
+def suggest(
+    fit_path: Annotated[Path, typer.Argument(metavar="FIT.json", help="Result of: rlscale fit --json.")],
+    budget: Annotated[float, typer.Option(metavar="C", help="Compute to spend: N x E, summed over runs.")],
+    target_compute: Annotated[
+        float | None,
+        typer.Option(
+            metavar="C",
+            help="Compute at which N_opt is wanted; default: ten times the largest measured.",
+        ),
+    ] = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Say which runs to do next, to learn the most about N_opt for the compute."""
+    from analysis.result import read_fit
+    from analysis.suggest import suggest as find_runs
+    from analysis.suggest_tables import print_suggestion
+
+    result = find_runs(read_fit(fit_path), budget, target=target_compute)
+    write_json(json_path, result.model_dump(mode="json"))
+    print_suggestion(result, console)
