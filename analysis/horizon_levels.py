@@ -104,6 +104,8 @@ def level_study(
 def _optimal_crossing(horizon: float, fit: FitResult, level: float) -> Crossing:
     """Interactions of the compute-optimal agent for this return, by the law and the map of the horizon."""
     blank: dict[str, Any] = {"horizon": horizon, "N": None, "seeds_reached": 0, "seeds": 0}
+    if not fit.identified:  # its interval can be narrow and wrong
+        return Crossing(**blank, interactions=None, reason="law not identified", relative_sd=None)
     try:
         (item,) = at_returns(fit, [level])
     except InputError:

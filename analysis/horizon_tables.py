@@ -77,8 +77,8 @@ def missing_text(study: LevelStudy) -> str:
             horizons = ", ".join(f"{cell.horizon:g}" for cell in cells if size == cell.N)
             name = "the optimal agent" if size is None else f"N = {short(size)}"
             listed.append(f"{name} at h = {horizons}")
-        parts.append(f"{reason} by {'; '.join(listed)}")
-    return f"Return {study.level:.4g} {'; '.join(parts)}." if parts else ""
+        parts.append(f"{reason}: {'; '.join(listed)}")
+    return f"Return {study.level:.4g}, left out: {'. '.join(parts)}." if parts else ""
 
 
 def sample_law_sentence(result: HorizonResult) -> str:

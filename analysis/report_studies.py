@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from analysis import plots_horizon, plots_studies
@@ -27,6 +28,14 @@ from scaling.errors import RlscaleError
 
 #: Costs of the environment in units of the optimal size, for the table of what ignoring them costs.
 ENV_COST_RATIOS = (0.1, 1.0, 10.0, 100.0, 1e4)
+_FAILURE, _POWER = "R<sub>max</sub> − R", "∝ I<sup>−q</sup>"
+_FORMULAS = {
+    "return": Markup("R = constant + q ln I"),
+    "log-failure": Markup(f"{_FAILURE} {_POWER}"),
+    "fail-ratio": Markup(f"({_FAILURE})/(R − R<sub>min</sub>) {_POWER}"),
+    "elo": Markup(f"exp(−kR) {_POWER}, k = ln(10)/400"),
+    "trueskill": Markup(f"exp(−kR) {_POWER}"),
+}
 
 
 @dataclass(frozen=True)
@@ -146,8 +155,8 @@ def _env_cost_rows(fit: FitResult) -> list[dict[str, str]]:
                 "cost": count_text(ratio * fit.N_opt_ref),
                 "larger": f"{larger:.3g}",
                 "larger_interval": _brief(ends[0]),
-                "overspend": f"{overspend:.3g}",
-                "overspend_interval": _brief(ends[1]),
+                "overspend": f"{overspend:.2f}",
+                "overspend_interval": _brief(ends[1], ".2f"),
             }
         )
     return rows
@@ -178,7 +187,7 @@ def _metric_rows(fit: FitResult) -> list[dict[str, str]]:
     return [
         {
             "name": line.name,
-            "formula": line.formula,
+            "formula": _FORMULAS[line.name],
             "constants": constants_text(line),
             "chosen": line.chosen,
             "q": f"{line.q:.3g}",
@@ -240,10 +249,14 @@ def _horizon_context(section: HorizonSection | None) -> dict[str, Any] | None:
         "slope_p": "" if slope.p_value is None else f"{slope.p_value:.2g}",
         "left_out": ", ".join(f"{f.horizon:g}" for f in result.fits if f.horizon not in result.law_horizons),
         "levels": [
-            {"level": f"{study.level:.4g}", "lines": _line_rows(study), "sentences": level_sentences(study)}
+            {
+                "level": f"{study.level:.4g}",
+                "lines": _line_rows(study),
+                "sentences": [_typeset(sentence) for sentence in level_sentences(study)],
+            }
             for study in result.levels
         ],
-        "sample_law": sample_law_sentence(result),
+        "sample_law": _typeset(sample_law_sentence(result)),
     }
 
 
@@ -317,6 +330,11 @@ def _two_panels(*draw: Callable[[Any], Any]) -> Callable[[Curves, FitResult], Fi
         return figure
 
     return drawn
+
+
+def _typeset(sentence: str) -> str:
+    """A sentence made for a terminal with Greek letters and proper minus signs."""
+    return sentence.replace("kappa", "κ").replace("nu ", "ν ").replace(" - ", " − ")
 
 
 def _brief(interval: Interval | None, form: str = ".3g") -> str:
