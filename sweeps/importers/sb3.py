@@ -55,17 +55,21 @@ def read_sb3(source: Path, options: ReadOptions) -> Parsed:
         InputError: if a file cannot be used, naming it, the row and the remedy.
     """
     kinds: dict[str, int] = {"monitor": 0, "progress": 0}
+    ratios: dict[str, float] = {}
     asked = options.tag is not None or bool(options.columns)  # only progress.csv has columns to choose
 
     def read(folder: Path, name: str) -> SourceRun | Skipped:
         files = [source] if source.is_file() else files_with(folder, is_log)
-        monitors = [path for path in files if is_monitor(path.name)]
-        others = [path for path in files if not is_monitor(path.name)]
+        monitors = [path for path in files if is_monitor(path.name) or _begins_as_monitor(path)]
+        others = [path for path in files if path not in monitors]
         if monitors and not (asked and others):
             if asked:
                 raise InputError(f"{monitors[0]} has one return; leave out --tag and --columns.")
             kinds["monitor"] += 1
-            return _read_monitors(folder, name, monitors)
+            run = _read_monitors(folder, name, monitors)
+            if others and isinstance(run, SourceRun):
+                ratios[name] = _steps_ratio(run, others[0])
+            return run
         kinds["progress"] += 1
         return _read_progress(others[0], name, options)
 
@@ -75,6 +79,14 @@ def read_sb3(source: Path, options: ReadOptions) -> Parsed:
         notes.append(
             f"{plural(kinds['monitor'], 'run')} read from monitor files: episodes are averaged over "
             f"{INTERVALS} equal intervals of environment steps; steps of unfinished episodes do not count."
+        )
+    odd = {name: ratio for name, ratio in ratios.items() if not 0.6 < ratio < 1.6}
+    if odd:
+        name, ratio = next(iter(odd.items()))
+        notes.append(
+            f"The monitor files of {plural(len(odd), 'run')} count other steps than {PROGRESS}, "
+            f"{ratio:.2g} times as many in {name}: frames that a wrapper skips (--steps-scale "
+            f"makes steps of them), or environments whose file is missing (--tag {NAMES['return_mean'][0]} reads {PROGRESS})."
         )
     if kinds["progress"]:
         notes.append(
@@ -106,6 +118,23 @@ def curve_of_episodes(returns: Floats, lengths: Ints, seconds: Floats) -> pd.Dat
             "wall_seconds": groups["t"].last(),
         }
     ).set_axis(range(1, groups.ngroups + 1))
+
+
+def _steps_ratio(run: SourceRun, progress: Path) -> float:
+    """Steps that the monitor files count for one of progress.csv; 1 if that does not tell."""
+    try:
+        table = read_log(progress)
+        step = table.first_filled(NAMES["interactions"])
+        steps = pd.to_numeric(table.column(step), errors="coerce") if step else pd.Series(dtype=float)
+    except InputError:  # it is not what the curve is read from
+        return 1.0
+    most = steps.max()
+    return float(run.rows["interactions"].iloc[-1] / most) if most > 0 else 1.0
+
+
+def _begins_as_monitor(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"#{"
 
 
 def _read_monitors(folder: Path, name: str, paths: list[Path]) -> SourceRun | Skipped:

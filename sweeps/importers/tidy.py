@@ -78,6 +78,8 @@ def named(frame: pd.DataFrame, options: ReadOptions, source: str) -> tuple[pd.Da
             raise InputError(
                 f"{source} has no column {name!r} to use as {ours}; it has: {listed(frame.columns, 30)}."
             )
+    if len(frame.columns) == 1:
+        raise InputError(f"{source} has one column alone, {frame.columns[0]!r}; separate cells by commas.")
     for ours in NEEDED:
         if ours not in theirs:
             raise InputError(
@@ -147,6 +149,8 @@ def _read_csv(path: Path, run_column: str) -> pd.DataFrame:
             encoding="utf-8-sig",
         )
     # As they stand, for pandas renames those that occur twice; an index that was saved has no name.
-    names = [f"column {place}" if pd.isna(name) else str(name) for place, name in enumerate(header, 1)]
+    names = [
+        f"column {place}" if pd.isna(name) else str(name).strip() for place, name in enumerate(header, 1)
+    ]
     frame.columns = pd.Index(names)
     return frame

@@ -173,6 +173,22 @@ def test_a_monitor_file_is_preferred_unless_a_column_of_progress_is_asked_for(im
         imported(logs / "run" / "monitor.csv", tag="r")
 
 
+@pytest.mark.parametrize(("steps", "told"), [(40, None), (10, "4 times"), (160, "0.25 times"), ("", None)])
+def test_monitors_that_count_other_steps_than_progress_are_told(imported, logs, sizes, steps, told):
+    """The frames that a wrapper skips, or one file of the four that there should be."""
+    write_progress(logs / "run" / "progress.csv", [(1, steps, 22.5)])
+    write_monitor(logs / "run" / "0.monitor.csv", [(1.0, 10, 1), (2.0, 30, 2)])
+    notes = [note for note in imported(logs, sizes=sizes("run: 100")).notes if "other steps" in note]
+    assert len(notes) == (told is not None)
+    assert all(f"{told} as many in run: frames that a wrapper skips" in note for note in notes)
+
+
+def test_a_monitor_file_of_another_name_is_known_by_its_first_line(imported, curve, tmp_path, sizes):
+    path = write_monitor(tmp_path / "run" / "episodes.csv", [(1.0, 10, 1), (2.0, 30, 2)])
+    imported(path, sizes=sizes("run: 100"))
+    assert curve("run") == ([10, 40], [1.0, 2.0])
+
+
 def test_a_step_count_that_starts_again_is_refused_with_its_row(imported, logs):
     write_progress(logs / "run" / "progress.csv", [(1, 512, 1), (2, 1024, 2), (1, 512, 1)])
     with pytest.raises(

@@ -107,6 +107,12 @@ def test_extra_columns_are_ignored_and_named(imported, tidy):
     assert not any("not known" in note for note in imported(tidy(), sweep="other").notes)
 
 
+def test_spaces_around_names_of_columns_do_not_count(imported, curve, tmp_path):
+    (tmp_path / "x.csv").write_text("run_id, num_params , interactions,return_mean\na, 5, 1, 0.5\n")
+    imported(tmp_path / "x.csv")
+    assert curve("a") == ([1], [0.5])
+
+
 def test_an_index_that_was_saved_without_a_name_is_just_another_column(imported, tidy):
     path = tidy()
     pd.read_csv(path).to_csv(path)
@@ -211,6 +217,7 @@ def test_files_that_are_not_tables_are_refused(imported, tmp_path):
     header = "run_id,num_params,interactions,return_mean\n"
     for content, message in [
         ("", "not a readable csv file"),
+        ("run_id;num_params\na;1\n", "has one column alone, 'run_id;num_params'; separate cells by commas"),
         (header, "holds no rows"),
         (header + "a,1,2,3,4\n", "not a readable csv file"),
         (header + "a,1,2,3\nb,1,2,3,4\n", "not a readable csv file"),
