@@ -85,8 +85,9 @@ def read_sb3(source: Path, options: ReadOptions) -> Parsed:
         name, ratio = next(iter(odd.items()))
         notes.append(
             f"The monitor files of {plural(len(odd), 'run')} count other steps than {PROGRESS}, "
-            f"{ratio:.2g} times as many in {name}: frames that a wrapper skips (--steps-scale "
-            f"makes steps of them), or environments whose file is missing (--tag {NAMES['return_mean'][0]} reads {PROGRESS})."
+            f"{ratio:.2g} times as many in {name}: frames that a wrapper skips (--steps-scale makes steps "
+            f"of them), or environments whose file is missing (--tag {NAMES['return_mean'][0]} reads "
+            f"{PROGRESS})."
         )
     if kinds["progress"]:
         notes.append(
