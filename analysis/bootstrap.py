@@ -5,9 +5,11 @@ seeds of a size together. Each replicate goes through the whole of preprocessing
 and averages. Its search starts from the full fit and from a point displaced from it, in steps
 large enough to leave the valley of the full fit.
 
-A bootstrap of n seeds underestimates the variance of their mean by (n - 1)/n, 1/3 for three seeds, so
-draws are moved away from their median by sqrt(n/(n - 1)), n the harmonic mean of the seeds per size
-(or the number of sizes, if those are drawn).
+A bootstrap of n seeds underestimates the variance of their mean by (n - 1)/n, 1/3 for three seeds, and a
+variance that rests on few degrees of freedom calls for Student's quantiles. So draws are moved away from
+their median by sqrt(n/(n - 1)) · t/z, n the harmonic mean of the seeds per size, t and z the 95% quantiles of
+Student's distribution with Σ (seeds - 1) degrees of freedom and of the normal one (n the number of sizes and
+n - 1 degrees, if sizes are drawn).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from analysis.curves import MIN_SIZES, Curves
 from analysis.objectives import law_of, make_objective
@@ -134,9 +137,13 @@ def intervals(laws: list[PowerLaw], centre: PowerLaw | None = None) -> dict[str,
 
 
 def percentile_interval(values: Floats) -> Floats:
-    """Lower and upper end of the central 90% along the first axis, shape ``(2, ...)``."""
+    """Lower and upper end of the central 90% along the first axis, shape ``(2, ...)``.
+
+    Quantiles at i/(n + 1), between which a further draw falls with that very probability, however few
+    there are.
+    """
     tail = (1 - INTERVAL_LEVEL) / 2
-    return np.quantile(values, [tail, 1 - tail], axis=0)
+    return np.quantile(values, [tail, 1 - tail], axis=0, method="weibull")
 
 
 def bias_corrected_interval(values: Floats, estimate: Floats) -> Floats:
@@ -152,7 +159,8 @@ def bias_corrected_interval(values: Floats, estimate: Floats) -> Floats:
     tail = norm.ppf((1 - INTERVAL_LEVEL) / 2)
     levels = norm.cdf(2 * shift + np.multiply.outer([tail, -tail], np.ones_like(shift)))
     flat = values.reshape(count, -1)
-    ends = [np.quantile(flat[:, i], levels.reshape(2, -1)[:, i]) for i in range(flat.shape[1])]
+    levels = levels.reshape(2, -1)
+    ends = [np.quantile(flat[:, i], levels[:, i], method="weibull") for i in range(flat.shape[1])]
     return np.array(ends).T.reshape(2, *values.shape[1:])
 
 
@@ -185,6 +193,11 @@ def _solve(preprocessor: Preprocessor, objective: str, theta: Floats, log_c0: fl
 
 
 def _widening(curves: Curves, scheme: Scheme) -> float:
+    """Factor by which draws are moved away from their median; see the head of this module."""
     seeds = np.bincount(curves.size_index)
-    n = len(seeds) if scheme == "sizes" else 1 / np.mean(1 / seeds)
-    return float(np.sqrt(n / (n - 1)))
+    if scheme == "sizes":
+        n, freedom = float(len(seeds)), float(len(seeds) - 1)
+    else:
+        n, freedom = float(1 / np.mean(1 / seeds)), float(np.sum(seeds - 1))
+    level = (1 + INTERVAL_LEVEL) / 2
+    return float(np.sqrt(n / (n - 1)) * student.ppf(level, freedom) / norm.ppf(level))

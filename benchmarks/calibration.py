@@ -78,7 +78,6 @@ SETTINGS = (
         num_sizes=10,
         options={"shape": "spline", "noise": 0.03, "seeds": 2},
     ),
-    Setting("saturating, 1%", options={"shape": "saturating", "noise": 0.01}),
     Setting(
         "linear, 3%, 4 sizes, 4 seeds",
         num_sizes=4,

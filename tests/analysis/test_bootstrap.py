@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.bootstrap import bootstrap, intervals, resample, scheme_for
+from analysis.bootstrap import bootstrap, intervals, percentile_interval, resample, scheme_for
 from analysis.curves import Curves
 from analysis.joint_fit import JointScalingFit
 from analysis.objectives import theta_of
@@ -75,10 +75,13 @@ def test_more_noise_widens_the_intervals():
     assert widths[1] > 2 * widths[0]
 
 
-@pytest.mark.parametrize(("seeds", "widening"), [(2, 2**0.5), (3, 1.5**0.5)])
+# 95% quantiles of Student's distribution with 8 sizes x (seeds - 1) degrees of freedom, and of the normal one.
+@pytest.mark.parametrize(
+    ("seeds", "widening"), [(2, 2**0.5 * 1.85955 / 1.64485), (3, 1.5**0.5 * 1.74588 / 1.64485)]
+)
 def test_draws_are_widened_for_few_seeds(seeds, widening):
     found, _ = draws(noisy(seeds), replicates=20)
-    assert found.widening == pytest.approx(widening)
+    assert found.widening == pytest.approx(widening, rel=1e-5)
 
 
 def test_no_replicates_means_no_intervals():
@@ -103,3 +106,11 @@ def test_the_place_of_the_optimum_is_far_better_known_than_the_constants():
     place = np.log10(known["N_opt_ref"][1] / known["N_opt_ref"][0])
     constant = known["log10_N_c"][1] - known["log10_N_c"][0]
     assert constant > 5 * place
+
+
+@pytest.mark.parametrize("count", [20, 80, 1000])
+def test_a_further_draw_falls_into_the_percentile_interval_with_its_level(count):
+    rng = np.random.default_rng(0)
+    draws_, further = rng.normal(size=(count, 4000)), rng.normal(size=4000)
+    low, high = percentile_interval(draws_)
+    assert np.mean((low <= further) & (further <= high)) == pytest.approx(0.9, abs=0.015)
