@@ -75,7 +75,7 @@ def test_more_noise_widens_the_intervals():
     assert widths[1] > 2 * widths[0]
 
 
-# 95% quantiles of Student's distribution with 8 sizes x (seeds - 1) degrees of freedom, and of the normal one.
+# 95% quantiles of Student's distribution, 8 sizes x (seeds - 1) degrees of freedom, and of the normal one.
 @pytest.mark.parametrize(
     ("seeds", "widening"), [(2, 2**0.5 * 1.85955 / 1.64485), (3, 1.5**0.5 * 1.74588 / 1.64485)]
 )
