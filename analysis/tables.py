@@ -138,6 +138,11 @@ def print_forecast(result: ForecastResult, console: Console) -> None:
     if result.forecasts:
         console.print(_optima_table(result, unit))
     for item in result.forecasts:
+        if item.intervals_total:
+            low, high = item.intervals_total["N_opt"]
+            text = f"N_opt at {short(item.compute)} with other shares of early training left out: "
+            console.print(f"{text}{low:.3g} to {high:.3g}.", highlight=False, markup=False, soft_wrap=True)
+    for item in result.forecasts:
         if item.budget is not None:
             text = f"{item.budget.value:g} {item.budget.unit} buy C = {short(item.compute)}: "
             console.print(text + item.budget.conversion, highlight=False, markup=False, soft_wrap=True)
@@ -152,16 +157,12 @@ def print_forecast(result: ForecastResult, console: Console) -> None:
 
 
 def _optima_table(result: ForecastResult, unit: str) -> Table:
-    title = (
-        f"Compute-optimal sizes in {unit}, E in steps; below each: 90% interval; with other cuts: "
-        f"stretched\nto hold the refits that leave out other shares of early training"
-    )
-    table = new_table(title, "compute", "N_opt", "with other cuts", "E_opt", "return", "outside data")
+    title = f"Compute-optimal sizes in {unit}, E in steps; below each: 90% interval"
+    table = new_table(title, "compute", "N_opt", "E_opt", "return", "outside data")
     for item in result.forecasts:
         table.add_row(
             short(item.compute),
             with_interval(item.N_opt, item.intervals.get("N_opt")),
-            interval_text(item.intervals_total.get("N_opt"), ".3g"),
             with_interval(item.E_opt, item.intervals.get("E_opt")),
             "unknown" if item.return_ is None else f"{item.return_:.4g}",
             f"{item.extrapolation:.1f} decades" if item.extrapolation > 0 else "none",
