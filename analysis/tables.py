@@ -141,7 +141,7 @@ def print_forecast(result: ForecastResult, console: Console) -> None:
         if item.intervals_total:
             low, high = item.intervals_total["N_opt"]
             text = f"N_opt at {short(item.compute)} with other shares of early training left out: "
-            console.print(f"{text}{low:.3g} to {high:.3g}.", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"{text}{short(low)} to {short(high)}.", highlight=False, markup=False, soft_wrap=True)
     for item in result.forecasts:
         if item.budget is not None:
             text = f"{item.budget.value:g} {item.budget.unit} buy C = {short(item.compute)}: "
