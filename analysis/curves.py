@@ -8,7 +8,6 @@ to be used are chosen (``analysis.curve_selection``), and only their rows are re
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,9 +19,9 @@ from numpy.typing import NDArray
 
 from analysis import curve_checks
 from analysis.curve_checks import RawCurves
-from analysis.curve_columns import CurveColumns, columns_of_file, columns_of_frame, numbers, why_no_number
-from analysis.curve_columns import codes as codes_of
-from analysis.curve_selection import SETTINGS, Selection, select
+from analysis.curve_columns import columns_of_file, columns_of_frame, numbers
+from analysis.curve_selection import Selection, select
+from analysis.curve_tables import TEXT_COLUMNS, OpenedCurves, open_columns
 from analysis.result import SizeColumn
 from scaling.errors import InputError
 from sweeps.schema import RUN_COLUMNS
@@ -39,7 +38,6 @@ SIZE_COLUMNS: dict[str, str] = {
     "flops": "flops_forward",
 }
 MIN_SIZES = 3  # two sizes cannot tell a power of N from any other dependence
-_TEXT = ("run_id", "sweep", "task", "algorithm", "family", "status")
 _KNOWN = ("run_id", "sweep", *RUN_COLUMNS, "interactions", "return_mean")
 _ROUNDING = 1e-12  # of the largest return: less is the rounding of sums
 _MIN_SPREAD = 1e-100  # of returns: slopes against it stay within a double
@@ -212,7 +210,7 @@ def curves_from_frame(
     Raises:
         InputError: as ``load_curves``.
     """
-    opened = _open_columns(columns_of_frame(frame, source), selection, SIZE_COLUMNS[size])
+    opened = open_columns(columns_of_frame(frame, source), selection, SIZE_COLUMNS[size], RUN_COLUMNS)
     return _selected(opened, selection, size)
 
 
@@ -261,22 +259,7 @@ def require_fittable(curves: Curves) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Opened:
-    """A source whose runs are known and whose rows are not read yet.
-
-    Attributes:
-        source: what messages call it.
-        runs: one row a run: ``run_id``, and ``sweep`` and the run columns as far as they are there.
-        read: the rows of the runs of a mask of shape ``(runs,)``.
-    """
-
-    source: str
-    runs: pd.DataFrame
-    read: Callable[[Bools], RawCurves]
-
-
-def _open(source: str, selection: Selection, columns: dict[str, str], size: str) -> _Opened:
+def _open(source: str, selection: Selection, columns: dict[str, str], size: str) -> OpenedCurves:
     if size not in get_args(SizeColumn):
         raise InputError(f"size is {size!r}: choose one of {', '.join(get_args(SizeColumn))}.")
     if _is_store(source):
@@ -286,10 +269,11 @@ def _open(source: str, selection: Selection, columns: dict[str, str], size: str)
     for name in columns:
         if name not in _KNOWN:
             raise InputError(f"{name!r} is no column of curves to rename to: choose of {', '.join(_KNOWN)}.")
-    return _open_columns(columns_of_file(source, columns, _TEXT), selection, SIZE_COLUMNS[size])
+    read = columns_of_file(source, columns, TEXT_COLUMNS)
+    return open_columns(read, selection, SIZE_COLUMNS[size], RUN_COLUMNS)
 
 
-def _selected(opened: _Opened, selection: Selection, size: SizeColumn) -> Curves:
+def _selected(opened: OpenedCurves, selection: Selection, size: SizeColumn) -> Curves:
     """The checked curves of the runs asked for."""
     kept, notes = select(opened.runs, selection, opened.source)
     raw = opened.read(kept)
@@ -333,7 +317,7 @@ def _is_store(source: str) -> bool:
     return "://" in source or os.path.isdir(source)
 
 
-def _open_store(location: str, selection: Selection, size_column: str) -> _Opened:
+def _open_store(location: str, selection: Selection, size_column: str) -> OpenedCurves:
     store = RunStore(location)
     records = list(store.runs(selection.sweep))
     if not records:
@@ -371,115 +355,10 @@ def _open_store(location: str, selection: Selection, size_column: str) -> _Opene
             returns=np.concatenate([r for _, r in tables]),
         )
 
-    return _Opened(location, runs, read)
+    return OpenedCurves(location, runs, read)
 
 
 def _read_rows(store: RunStore, record: RunRecord) -> tuple[Floats, Floats]:
     table = store.read_curve(record.sweep, record.run_id, columns=("interactions", "return_mean"))
     e, r = (table.column(name).to_numpy() for name in ("interactions", "return_mean"))
     return e.astype(np.float64), r.astype(np.float64)
-
-
-# -- files and frames -------------------------------------------------------------
-
-
-def _open_columns(columns: CurveColumns, selection: Selection, size_column: str) -> _Opened:
-    columns.require("run_id", size_column, "interactions", "return_mean", *selection.wanted())
-    run_index, first = _runs_of_rows(columns)
-    known = [name for name in (*RUN_COLUMNS, "sweep", "run_id") if name in columns]
-    runs = pd.DataFrame({name: _value_of_runs(columns, name, run_index, first) for name in known})
-
-    def read(kept: Bools) -> RawCurves:
-        rows = None if kept.all() else np.flatnonzero(kept[run_index])
-        run_of_row = run_index if rows is None else (np.cumsum(kept) - 1)[run_index[rows]]
-        sizes = _number_column(columns, size_column, rows)
-        firsts = np.searchsorted(rows, first[kept]) if rows is not None else first
-        ids = tuple(runs["run_id"][kept])
-        numbered = range(1, len(run_index) + 1) if rows is None else rows + 1
-        for row in np.flatnonzero((sizes != sizes[firsts][run_of_row]) | ~curve_checks.within(sizes)):
-            why = curve_checks.why_not(sizes[row])
-            if curve_checks.within(sizes[row]):
-                why = f"changes within the run, to {sizes[row]:.10g}; a run has one size"
-            raise InputError(
-                f"{columns.source}, run {ids[run_of_row[row]]}, row {numbered[row]}, column {size_column}: "
-                f"the value {why}."
-            )
-        return RawCurves(
-            source=columns.source,
-            size_column=size_column,
-            run_ids=ids,
-            sizes=sizes[firsts],
-            run_index=run_of_row,
-            interactions=_number_column(columns, "interactions", rows),
-            returns=_number_column(columns, "return_mean", rows),
-            numbers=numbered,
-        )
-
-    return _Opened(columns.source, runs, read)
-
-
-def _runs_of_rows(columns: CurveColumns) -> tuple[Ints, Ints]:
-    """(run of each row, first row of each run), runs numbered as they appear; another sweep, another run."""
-    index, _ = codes_of(columns["run_id"])
-    if not len(index):
-        raise InputError(f"{columns.source} holds no rows; give a file or store with curves in it.")
-    empty = np.flatnonzero(index < 0)
-    if len(empty):
-        more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
-        raise InputError(
-            f"{columns.source}, column run_id, row {empty[0] + 1}{more}: the value is empty; "
-            f"name the run of every row."
-        )
-    if "sweep" in columns:
-        sweeps, names = codes_of(columns["sweep"])
-        if len(names) > 1:
-            index = pd.factorize(index * (len(names) + 1) + sweeps)[0]
-    heads = np.append(0, np.flatnonzero(index[1:] != index[:-1]) + 1)
-    first = heads[np.unique(index[heads], return_index=True)[1]]
-    return index, first
-
-
-def _value_of_runs(columns: CurveColumns, name: str, run_index: Ints, first: Ints) -> Any:
-    """The value of each run; of what decides which runs are used it must not change within one."""
-    values = columns[name]
-    if name in (*SETTINGS, "status"):
-        codes, _ = codes_of(values)
-        for row in np.flatnonzero(codes != codes[first][run_index]):
-            raise InputError(
-                f"{columns.source}, column {name}, row {row + 1}: the value changes within the run; "
-                f"give each run one {name}."
-            )
-    values = values.iloc[first]
-    if name not in _TEXT:
-        if getattr(values.dtype, "kind", "O") in "iuf":
-            return values.to_numpy()
-        found, wrong = numbers(values)
-        if name == "horizon":
-            _refuse_text(columns, name, values, wrong, first)
-        if not wrong.any():
-            return found
-    codes, names = codes_of(values)
-    return np.array([*names, None], dtype=object)[codes]
-
-
-def _number_column(columns: CurveColumns, name: str, rows: Ints | None) -> Floats:
-    values = columns[name]
-    if rows is not None:
-        values = values.iloc[rows]
-    found, wrong = numbers(values)
-    _refuse_text(columns, name, values, wrong, rows)
-    return found
-
-
-def _refuse_text(
-    columns: CurveColumns, name: str, values: pd.Series, wrong: Bools, rows: Ints | None
-) -> None:
-    """Refuse values that are no numbers; ``rows`` are their rows, if not all."""
-    for position in np.flatnonzero(wrong):
-        row = position if rows is None else rows[position]
-        more = f" (and {int(wrong.sum()) - 1} more)" if wrong.sum() > 1 else ""
-        value = values.iloc[position]
-        raise InputError(
-            f"{columns.source}, column {name}, row {row + 1}{more}: the value ({str(value)[:50]}) "
-            f"is not a number; {why_no_number(value)}."
-        )
