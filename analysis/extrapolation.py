@@ -28,6 +28,7 @@ def at_returns(fit: FitResult, returns: Sequence[float]) -> list[ReturnForecast]
 
     The map f is drawn with the law: each draw of the bootstrap orders the points of the fit by its own I
     and gets the increasing function through them. So intervals do not count twice what shifts all I together.
+    Returns stay as they were measured, so their own noise enters only through the law.
 
     Args:
         fit: a result of ``JointScalingFit.fit``.

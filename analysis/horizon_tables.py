@@ -10,6 +10,12 @@ from analysis.horizon_result import HorizonResult, LevelStudy, Prediction
 from analysis.tables import UNITS, interval_text, new_table, short, with_interval
 from scaling.errors import InputError
 
+#: What a change of nu with the horizon may come from besides the horizon.
+SLOWER_LEARNING = (
+    "A longer horizon learns more slowly, so equal interactions show an earlier stretch of learning: where "
+    "nu differs between periods of training (rlscale fit --periods), so it does between horizons."
+)
+
 
 def parse_predictions(texts: list[str] | None) -> list[tuple[float, float]]:
     """``N:h`` pairs as numbers.
@@ -37,6 +43,7 @@ def print_horizon(result: HorizonResult, console: Console) -> None:
         f"(90% interval {interval_text(slope.interval, '.3f')}{p_value}).",
         console,
     )
+    _say(SLOWER_LEARNING, console)
     if result.shifts:
         console.print(_shifts_table(result))
     for study in result.levels:

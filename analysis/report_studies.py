@@ -16,7 +16,7 @@ from analysis.extrapolation import at_returns, interval_of, map_of
 from analysis.findings import Refit
 from analysis.horizon import fit_horizons, study_horizons
 from analysis.horizon_result import HorizonResult, LevelStudy
-from analysis.horizon_tables import level_sentences, sample_law_sentence
+from analysis.horizon_tables import SLOWER_LEARNING, level_sentences, sample_law_sentence
 from analysis.plot_style import TWO_PANELS, count_text, new_figure
 from analysis.record import Interval
 from analysis.report_figures import ReportFigure
@@ -256,6 +256,7 @@ def _horizon_context(section: HorizonSection | None) -> dict[str, Any] | None:
             }
             for study in result.levels
         ],
+        "slower": _typeset(SLOWER_LEARNING),
         "sample_law": _typeset(sample_law_sentence(result)),
     }
 
@@ -311,9 +312,9 @@ def _horizon_figures(result: HorizonResult) -> list[ReportFigure]:
             "horizon_optimum",
             "The optimum against the horizon",
             f"Left: optimal size at C = {scientific(result.compute)} over that at the smallest horizon; "
-            "black: what the growth of interactions at fixed sizes predicts. Right: the exponent of each "
-            "horizon with its 90% interval and their weighted slope. Open dots: horizons whose curves do not "
-            "identify the law, left out of slope and prediction.",
+            "black: what the growth of interactions at fixed sizes predicts, its 90% interval shaded. Right: "
+            "the exponent of each horizon with its 90% interval, and their weighted slope. Open dots: "
+            "horizons whose curves do not identify the law, left out of slope and prediction.",
             _two_panels(
                 lambda ax: plots_horizon.optimum_shift(result, ax=ax),
                 lambda ax: plots_horizon.nu_by_horizon(result, ax=ax),
