@@ -31,7 +31,7 @@ def parse_columns(text: str | None) -> dict[str, str]:
     """``num_params=n,interactions=steps`` as a dictionary.
 
     Raises:
-        InputError: if a part is not of the form OURS=THEIRS.
+        InputError: if a part is not of the form OURS=THEIRS, or names a column of ours twice.
     """
     columns: dict[str, str] = {}
     for part in (text or "").split(",") if text else []:
@@ -40,6 +40,8 @@ def parse_columns(text: str | None) -> dict[str, str]:
             raise InputError(
                 f"--columns {text!r}: {part!r} is not of the form OURS=THEIRS, e.g. num_params=n."
             )
+        if ours.strip() in columns:
+            raise InputError(f"--columns {text!r} names {ours.strip()} twice; give each column once.")
         columns[ours.strip()] = theirs.strip()
     return columns
 

@@ -104,6 +104,7 @@ def test_forecast_prints_and_writes_a_row_for_each_compute(fit_json, tmp_path):
         (["fit", "CSV", "--size", "neurons"], "choose params or params_total or flops"),
         (["fit", "CSV", "--objective", "loss"], "choose return or paper"),
         (["fit", "CSV", "--columns", "num_params"], "not of the form OURS=THEIRS"),
+        (["fit", "CSV", "--columns", "num_params=n,num_params=m"], "names num_params twice"),
         (["fit", "CSV", "--early-exclusion", "most"], "is not a share"),
         (["fit", "CSV", "--early-exclusion", "1/0"], "is not a share"),
         (["fit", "CSV", "--bootstrap", "3"], "replicates must be 0, or at least 20"),
