@@ -12,8 +12,8 @@ from scaling.errors import InputError
 
 #: What a change of nu with the horizon may come from besides the horizon.
 SLOWER_LEARNING = (
-    "A longer horizon learns more slowly, so equal interactions show an earlier stretch of learning: where "
-    "nu differs between periods of training (rlscale fit --periods), so it does between horizons."
+    "A longer horizon learns more slowly, so equal interactions show an earlier stretch of learning: if "
+    "nu differs between periods of training (rlscale fit --periods), it differs between horizons too."
 )
 
 
