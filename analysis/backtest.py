@@ -123,7 +123,8 @@ class _Predictor:
         near = min(max(int(_NEAR * len(self.log_i)), 12), len(self.log_i))
         first = np.clip(np.searchsorted(self.log_i, log_i) - near // 2, 0, len(self.log_i) - near)
         chosen = first + self.rng.integers(near, size=drawn.shape)
-        return percentile_interval(drawn + self.residuals[chosen])
+        ends = percentile_interval(drawn + self.residuals[chosen])
+        return np.clip(ends, 0.0, 1.0) if self.centre.map.scale == "failure" else ends
 
 
 def _backtest(

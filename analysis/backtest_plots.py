@@ -16,6 +16,7 @@ from analysis.plot_style import (
     ReturnScale,
     axes_or_new,
     dot_mark,
+    house_style,
     key_above,
     line_mark,
     log_ticks,
@@ -87,10 +88,11 @@ def held_out_optimum(backtest: SplitBacktest, *, size: SizeColumn, ax: Axes | No
 
 def backtest_figure(backtest: SplitBacktest, *, size: SizeColumn, scale: ReturnScale | None = None) -> Figure:
     """Both panels."""
-    figure = new_figure(_WIDE)
-    left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
-    held_out_returns(backtest, size=size, scale=scale, ax=left)
-    held_out_optimum(backtest, size=size, ax=right)
+    with house_style():
+        figure = new_figure(_WIDE)
+        left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
+        held_out_returns(backtest, size=size, scale=scale, ax=left)
+        held_out_optimum(backtest, size=size, ax=right)
     return figure
 
 

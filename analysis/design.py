@@ -34,7 +34,7 @@ _CELL = 0.15
 _KNOTS = 18  # within the measured range of log I
 _KNOTS_BEYOND = 8  # above it; below it nothing is promised
 #: Variance that a size's curve keeps however many seeds it has, in that of one run: no law is exact.
-_MISFIT = 0.05
+_MISFIT = 0.15
 _MISFIT_LENGTH = 1.0  # over which it correlates in log E
 #: Weight of the second differences of h beside the data: it only settles knots without data.
 _SMOOTHNESS = 1e-4

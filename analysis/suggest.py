@@ -31,7 +31,7 @@ _LEAST_GAIN = 1e-3  # in the logarithm of the variance
 _LAWS = 4  # draws about which the gain is averaged, besides the estimate: a design must not hang on one law
 _COSTS = 64.0  # the dearest candidate of a course is this many times the cheapest
 _REACH = np.log(10.0)  # how far beyond the largest measured I a run may go: h is a guess there
-_NEW_SIZES = (1, 2)  # below the sweep's smallest and above its largest
+_NEW_SIZES = (2, 3)  # below the sweep's smallest and above its largest
 
 
 class SuggestedRuns(Record):

@@ -14,6 +14,7 @@ import argparse
 import json
 import time
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -167,18 +168,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "suggest.json")
     given = parser.parse_args()
     trials = []
-    for draw in range(given.draws):
-        for constants in LAWS:
-            for shape in SHAPES_USED:
-                done = trial(constants, shape, draw)
-                trials.append(done)
-                print(
-                    f"{done.alpha_N:4} {done.alpha_E:4} {shape:10} {draw} identified {done.identified!s:5} "
-                    f"widths: before {done.width_before:.2f} repeated {done.width_repeated:.2f} "
-                    f"suggested {done.width_suggested:.2f} (expected {done.width_expected:.2f}), "
-                    f"ratio {done.ratio:.2f}, errors {done.error_repeated:.2f} {done.error_suggested:.2f}",
-                    flush=True,
-                )
+    for draw, constants, shape in product(range(given.draws), LAWS, SHAPES_USED):
+        done = trial(constants, shape, draw)
+        trials.append(done)
+        print(
+            f"{done.alpha_N:4} {done.alpha_E:4} {shape:10} {draw} widths: before {done.width_before:.2f} "
+            f"repeated {done.width_repeated:.2f} suggested {done.width_suggested:.2f} "
+            f"(expected {done.width_expected:.2f}), ratio {done.ratio:.2f}, "
+            f"errors {done.error_repeated:.2f} {done.error_suggested:.2f}",
+            flush=True,
+        )
+        write(trials, given.out)  # each time: what a run that is stopped has found stays
+
+
+def write(trials: list[Trial], out: Path) -> None:
+    """Write the trials so far and their summary."""
     result = {
         "what": "width of the 90% interval of log N_opt at 10x the largest compute, for the same compute",
         "bar": BAR,
@@ -190,9 +194,8 @@ def main() -> None:
         "cpu_seconds": round(time.process_time(), 1),
         "rows": [asdict(t) for t in trials],
     }
-    print(json.dumps({k: v for k, v in result.items() if k != "rows"}, indent=1))
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(result, indent=1) + "\n")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
