@@ -63,8 +63,8 @@ def summary(backtest: SplitBacktest) -> str:
     return f"{text}, which was continued as a line of {how} in log I."
 
 
-def law_rows(laws: list[LawScore]) -> list[tuple[str, str, str, str, str]]:
-    """(law, constants, error of returns, error of best returns, difference and its interval), best first."""
+def law_rows(laws: list[LawScore]) -> list[tuple[str, str, str, str]]:
+    """(law, error of returns, error of best returns, difference and its interval), best first."""
     found = []
     for score in laws:
         difference = ""
@@ -72,12 +72,11 @@ def law_rows(laws: list[LawScore]) -> list[tuple[str, str, str, str, str]]:
             difference = f"{score.difference:+.2g}"
             if score.difference_interval is not None:
                 low, high = score.difference_interval
-                difference += f" ({low:+.2g} to {high:+.2g})"
+                difference += f" ({low:+.1g}, {high:+.1g})"
         frontier = score.frontier_mean_absolute
         found.append(
             (
                 _LABELS[score.name],
-                str(score.num_constants),
                 f"{score.mean_absolute:.3g}",
                 "" if frontier is None else f"{frontier:.3g}",
                 difference,
@@ -127,9 +126,9 @@ def print_backtest(result: BacktestResult, console: Console) -> None:
 
 def _print_laws(laws: list[LawScore], console: Console) -> None:
     table = Table(box=SIMPLE_HEAD)
-    headings = ("law", "fitted", "returns", "best", "difference (90%)")
+    headings = ("law", "returns", "best", "difference (90%)")
     for position, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if position in (1, 2, 3) else "left", no_wrap=True)
+        table.add_column(heading, justify="right" if position in (1, 2) else "left", no_wrap=True)
     for row in law_rows(laws):
         table.add_row(*row)
     console.print(table)
