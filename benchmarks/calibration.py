@@ -38,7 +38,7 @@ class Setting:
     """One design.
 
     Attributes:
-        kind: ``covered``, ``one-sided``, or ``beyond`` what the bars are for.
+        kind: ``covered``; ``one-sided``; ``beyond`` what the bars are for; or a ``remedy`` tried.
         position: where, from the smallest size (0) to the largest (1) in log N, the size lies that is
             optimal at the end of training; sizes above it never reach their optimum.
     """
@@ -48,6 +48,7 @@ class Setting:
     num_sizes: int = 8
     spacing: float = 2.0
     position: float = 0.75
+    early_exclusion: float = 1 / 64
     options: dict[str, Any] = field(default_factory=dict)
 
     def sweep(self, alpha_N: float, alpha_E: float) -> SyntheticSweep:
@@ -90,6 +91,12 @@ SETTINGS = (
         "one-sided: experience binds", "one-sided", position=-0.35, options={"shape": "linear", "noise": 0.03}
     ),
     Setting("one-sided: size binds", "one-sided", position=2.0, options={"shape": "sigmoid", "noise": 0.03}),
+    Setting(
+        "linear, 3%, late start 1%, drops 1/8",
+        "remedy",
+        early_exclusion=1 / 8,
+        options={"shape": "linear", "noise": 0.03, "late_start": 0.01},
+    ),
 )
 
 
@@ -100,7 +107,10 @@ def measure(setting: Setting, index: int) -> dict[str, Any]:
     curves = truth.curves(np.random.default_rng([SETTINGS.index(setting), index]))
     start = time.perf_counter()
     try:
-        fit = JointScalingFit(replicates=REPLICATES, check_replicates=0, seed=index).fit(curves)
+        estimator = JointScalingFit(
+            early_exclusion=setting.early_exclusion, replicates=REPLICATES, check_replicates=0, seed=index
+        )
+        fit = estimator.fit(curves)
     except RlscaleError as error:
         return {**row, "error": str(error)}
     known = dict(nu=truth.law.nu, alpha_N=truth.law.alpha_N, alpha_E=truth.law.alpha_E)
