@@ -27,6 +27,8 @@ Ints = NDArray[np.int64]
 Z = float(norm.ppf(0.5 + INTERVAL_LEVEL / 2))
 #: Where κ is looked for: from no growth with h that could be seen to no inherent term.
 _LOG_KAPPA = (np.log(1e-6), np.log(1e6))
+#: Of the sum of squares: less is rounding.
+_ROUNDING = 1e-24
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,18 @@ def affine_line(x: Floats, interactions: Floats, relative_sd: Floats) -> AffineL
         a_interval=(a - float(reach_a), a + float(reach_a)),
         b_interval=(b - float(reach_b), b + float(reach_b)),
         kappa_interval=_fieller(a, b, covariance),
-        # With two points there is nothing left to explain, up to rounding.
-        r_squared=min(float(fitted.rsquared), 1.0),
+        r_squared=_explained(float(fitted.ssr), interactions, weights),
         quadratic_p=quadratic_p,
     )
+
+
+def _explained(unexplained: float, interactions: Floats, weights: Floats) -> float:
+    """Share of the weighted variance that the line explains; 1 where E is the same at every x."""
+    spread = interactions - np.average(interactions, weights=weights)
+    total = float(np.sum(weights * spread**2))
+    if total <= _ROUNDING * float(np.sum(weights * interactions**2)):
+        return 1.0
+    return float(np.clip(1 - unexplained / total, 0.0, 1.0))  # within, up to rounding
 
 
 def common_kappa(x: Floats, log_e: Floats, sd: Floats, group: Ints) -> CommonKappa:

@@ -52,6 +52,16 @@ def test_two_horizons_give_a_line_and_no_test_of_it():
     assert line.quadratic_p is None
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_interactions_that_are_the_same_at_every_horizon_leave_nothing_to_explain(count):
+    line = affine_line(X[:count], np.full(count, 416_666.7), np.full(count, 0.05))
+    assert line.r_squared == 1.0
+    assert line.kappa == pytest.approx(0.0, abs=1e-12)
+    low, high = line.kappa_interval
+    assert low < 0 < high
+
+
 def test_a_base_that_is_hardly_known_leaves_kappa_unbounded():
     assert affine_line(X[3:], 5.0 * X[3:], np.full(2, 0.3)).kappa_interval is None
 
