@@ -206,6 +206,14 @@ class RunStore:
             InputError: if there are no rows, or ``path`` cannot be written.
         """
         target = Path(path)
+        if target.is_dir():
+            raise InputError(
+                f"{target} is a folder; name the file to write, e.g. {target / 'curves.parquet'}."
+            )
+        if not target.parent.is_dir():
+            raise InputError(
+                f"{target} cannot be written: there is no folder {target.parent}; create it first."
+            )
         temporary = target.with_name(f".{target.name}.tmp-{uuid.uuid4().hex[:8]}")
         rows, waiting = 0, list[pa.Table]()
         try:

@@ -24,7 +24,7 @@ COUNTED = {
     "averaged": "that shared a step with others of their run averaged into one a step",
     "again": "of attempts that a later attempt did again left out: the later ones count",
     "unfinished": "cut off at the end of a file left out",
-    "rounded": "whose scaled step is not whole rounded to the nearest step",
+    "rounded": "whose scaled step is not whole, rounded to the nearest step",
 }
 
 

@@ -55,6 +55,8 @@ def read_frame(path: Path, run_column: str, kind: Literal["csv", "parquet"]) -> 
         else:
             with pq.ParquetFile(path) as file:
                 frame = file.read().to_pandas(ignore_metadata=True)
+    except pd.errors.EmptyDataError as error:
+        raise InputError(f"{path} is empty; give a file with curves in it.") from error
     except Exception as error:  # readers of foreign bytes raise whatever they come upon
         problem = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path} is not a readable {kind} file: {problem}.") from error

@@ -560,6 +560,8 @@ def test_an_export_of_nothing_or_to_nowhere_is_refused(store, claim, rows_of, tm
     segment(claim(store), 0, rows_of(0, 3))
     with pytest.raises(InputError, match="cannot be written"):
         store.export(tmp_path / "no" / "folder" / "out.parquet")
+    with pytest.raises(InputError, match="is a folder; name the file to write"):
+        store.export(tmp_path)
     assert not (tmp_path / "out.parquet").exists()
 
 

@@ -216,7 +216,7 @@ def test_files_that_are_not_tables_are_refused(imported, tmp_path):
     path = tmp_path / "x.csv"
     header = "run_id,num_params,interactions,return_mean\n"
     for content, message in [
-        ("", "not a readable csv file"),
+        ("", "is empty; give a file with curves in it"),
         ("run_id;num_params\na;1\n", "has one column alone, 'run_id;num_params'; separate cells by commas"),
         (header, "holds no rows"),
         (header + "a,1,2,3,4\n", "not a readable csv file"),
