@@ -22,11 +22,11 @@ ObjectiveOption = Annotated[
     str, typer.Option(metavar="return|paper", help="Residuals in return, or in log I as in the paper.")
 ]
 SizeOption = Annotated[
-    str, typer.Option(metavar="params|params_total|flops", help="What counts as the size N.")
+    str, typer.Option(metavar="MEASURE", help="What counts as the size N: params, params_total or flops.")
 ]
 ColumnsOption = Annotated[
     str | None,
-    typer.Option(metavar="OURS=THEIRS,...", help="Columns of a file, e.g. num_params=n,interactions=steps."),
+    typer.Option(metavar="OURS=THEIRS,...", help="Columns of a file with other names, e.g. num_params=n."),
 ]
 EarlyExclusionOption = Annotated[
     str, typer.Option(metavar="SHARE", help="Share of the longest run of each size dropped at its start.")
@@ -35,9 +35,9 @@ TaskOption = Annotated[str | None, typer.Option(metavar="NAME", help="Only runs 
 AlgorithmOption = Annotated[str | None, typer.Option(metavar="NAME", help="Only runs of this algorithm.")]
 HorizonOption = Annotated[float | None, typer.Option(metavar="H", help="Only runs of this horizon.")]
 BootstrapOption = Annotated[
-    int, typer.Option(metavar="DRAWS", help="Bootstrap draws for the intervals; 0 for none.")
+    int, typer.Option(metavar="DRAWS", help="Bootstrap draws for the intervals, 20 or more; 0 for none.")
 ]
-SeedOption = Annotated[int, typer.Option(help="Seed of the bootstrap.", min=0)]
+SeedOption = Annotated[int, typer.Option(metavar="SEED", help="Seed of the bootstrap.", min=0)]
 PeriodsOption = Annotated[
     bool, typer.Option("--periods", help="Also fit the early, middle and late third of training apart.")
 ]
@@ -49,7 +49,10 @@ MetricOption = Annotated[
     ),
 ]
 WorkersOption = Annotated[
-    int, typer.Option(help="Processes for the bootstrap; 0 for one a core. The result is the same.", min=0)
+    int,
+    typer.Option(
+        metavar="COUNT", help="Processes for the bootstrap; 0 for one a core. The result is the same.", min=0
+    ),
 ]
 
 
@@ -128,7 +131,7 @@ def fit_as_typed(
     estimator = JointScalingFit(
         objective=tables.parse_objective(objective),
         early_exclusion=tables.parse_share(early_exclusion),
-        replicates=bootstrap,
+        replicates=tables.check_draws(bootstrap),
         seed=seed,
         workers=workers,
     )
@@ -147,7 +150,7 @@ def forecast(
     fit_path: Annotated[Path, typer.Argument(metavar="FIT.json", help="Result of: rlscale fit --json.")],
     compute: Annotated[
         list[float] | None,
-        typer.Option(help="Size x environment steps to spend; give it once for each forecast."),
+        typer.Option(metavar="C", help="Size x environment steps to spend; repeatable."),
     ] = None,
     flops: Annotated[
         list[float] | None, typer.Option(metavar="F", help="FLOPs of training to spend; repeatable.")
@@ -192,6 +195,8 @@ def forecast(
         raise InputError("--gpu-flops and --utilization belong to --gpu-hours; give the hours too.")
     if flops_per_param_interaction is not None and not (flops or gpu_hours):
         raise InputError("--flops-per-param-interaction belongs to --flops or --gpu-hours; give one of them.")
+    if env_cost is not None and not (compute or flops or gpu_hours):
+        raise InputError("--env-cost belongs to --compute, --flops or --gpu-hours; give one of them.")
     stored = read_fit(fit_path)
     rate = flops_per_param_interaction
     budgets = [flops_budget(stored, value, per_param_interaction=rate) for value in flops or ()]
@@ -341,7 +346,10 @@ def backtest(
     columns: ColumnsOption = None,
     early_exclusion: EarlyExclusionOption = "1/64",
     bootstrap: Annotated[
-        int, typer.Option(metavar="DRAWS", help="Bootstrap draws for prediction intervals; 0 for none.")
+        int,
+        typer.Option(
+            metavar="DRAWS", help="Bootstrap draws for prediction intervals, 20 or more; 0 for none."
+        ),
     ] = 200,
     seed: SeedOption = 0,
     workers: WorkersOption = 0,
@@ -362,7 +370,7 @@ def backtest(
     estimator = JointScalingFit(
         objective=tables.parse_objective(objective),
         early_exclusion=tables.parse_share(early_exclusion),
-        replicates=bootstrap,
+        replicates=tables.check_draws(bootstrap),
         seed=seed,
         workers=workers or usable_cores(),
     )

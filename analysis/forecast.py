@@ -46,7 +46,9 @@ def forecast(
         InputError: if there is nothing to forecast for, or a number cannot be used.
     """
     if not (len(computes) or len(budgets) or len(returns) or reference):
-        raise InputError("No compute to forecast for: give at least one, e.g. --compute 1e12.")
+        raise InputError(
+            "Nothing to forecast for: give a compute, a budget or a return, e.g. --compute 1e12."
+        )
     for compute in computes:
         if not (np.isfinite(compute) and compute > 0):
             raise InputError(f"Compute must be a positive, finite number: got {compute}.")

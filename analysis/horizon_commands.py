@@ -74,7 +74,7 @@ def horizon(
         estimator = JointScalingFit(
             objective=tables.parse_objective(objective),
             early_exclusion=tables.parse_share(early_exclusion),
-            replicates=bootstrap,
+            replicates=tables.check_draws(bootstrap),
             seed=seed,
             workers=workers or usable_cores(),
         )

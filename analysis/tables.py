@@ -17,6 +17,10 @@ from scaling.errors import InputError
 
 #: Unit of each choice of size.
 UNITS = {"params": "parameters", "params_total": "parameters", "flops": "FLOP"}
+#: What ``JointScalingFit`` takes, checked here under the names of the options.
+MAX_EARLY_EXCLUSION = 0.5
+MIN_DRAWS = 20
+_BUDGETS = {"flops": "FLOPs", "gpu-hours": "GPU hours"}
 _MEANINGS = {
     "nu": "N_opt ∝ C^nu",
     "alpha_N": "size",
@@ -50,14 +54,28 @@ def parse_share(text: str) -> float:
     """A share given as ``1/64`` or ``0.02``.
 
     Raises:
-        InputError: if it is neither.
+        InputError: if it is neither, or not a share that can be left out.
     """
     try:
-        return float(Fraction(text))
+        share = float(Fraction(text))
     except (ValueError, ZeroDivisionError) as error:
         raise InputError(
             f"--early-exclusion {text!r} is not a share: give a fraction such as 1/64, or 0.02."
         ) from error
+    if not 0 <= share <= MAX_EARLY_EXCLUSION:
+        raise InputError(f"--early-exclusion must be between 0 and 1/2: got {text}.")
+    return share
+
+
+def check_draws(draws: int) -> int:
+    """A number of bootstrap draws.
+
+    Raises:
+        InputError: if they are too few for an interval.
+    """
+    if draws != 0 and draws < MIN_DRAWS:
+        raise InputError(f"--bootstrap must be 0, or at least {MIN_DRAWS}: got {draws}.")
+    return draws
 
 
 def parse_size(text: str) -> SizeColumn:
@@ -143,10 +161,12 @@ def print_forecast(result: ForecastResult, console: Console) -> None:
         if item.intervals_total:
             low, high = item.intervals_total["N_opt"]
             text = f"N_opt at {short(item.compute)} with other shares of early training left out: "
-            console.print(f"{text}{short(low)} to {short(high)}.", highlight=False, markup=False, soft_wrap=True)
+            console.print(
+                f"{text}{short(low)} to {short(high)}.", highlight=False, markup=False, soft_wrap=True
+            )
     for item in result.forecasts:
         if item.budget is not None:
-            text = f"{item.budget.value:g} {item.budget.unit} buy C = {short(item.compute)}: "
+            text = f"{short(item.budget.value)} {_BUDGETS[item.budget.unit]} buy C = {short(item.compute)}: "
             console.print(text + item.budget.conversion, highlight=False, markup=False, soft_wrap=True)
     env_cost = result.options["env_cost"]
     if env_cost is not None and result.forecasts:

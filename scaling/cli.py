@@ -312,12 +312,13 @@ def curves_import(
         typer.Option(
             "--format",
             metavar="csv|parquet|tensorboard|wandb|sb3|rllib",
-            help="Default: found out, and said.",
+            help="What SRC is; default: found out, and said.",
         ),
     ] = None,
     columns: ColumnsOption = None,
     tag: Annotated[
-        str | None, typer.Option(help="The logged metric that is the return; default: the usual one.")
+        str | None,
+        typer.Option(metavar="NAME", help="The logged metric that is the return; default: the usual one."),
     ] = None,
     sizes: Annotated[
         Path | None,
@@ -327,9 +328,7 @@ def curves_import(
     ] = None,
     size_pattern: Annotated[
         str | None,
-        typer.Option(
-            metavar="REGEX", help="Finds the size in a run's name, e.g. 'n(?P<num_params>[0-9.]+[kMB]?)'."
-        ),
+        typer.Option(metavar="REGEX", help="Finds the size in a run's name, e.g. 'n(?P<num_params>\\d+)'."),
     ] = None,
     steps_scale: Annotated[
         float | None,
@@ -341,14 +340,13 @@ def curves_import(
         str | None,
         typer.Option(metavar="NAME", help="Sweep that gets the runs; default: SRC's own, or imported."),
     ] = None,
-    task: Annotated[str | None, typer.Option(metavar="NAME", help="The task of all runs.")] = None,
+    task: Annotated[str | None, typer.Option(metavar="NAME", help="Task to record for all runs.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace runs that are there already.")] = False,
     json_path: JsonOption = None,
 ) -> None:
     """Bring curves from elsewhere into a store, as finished runs.
 
-    Reads tidy CSV and Parquet files, TensorBoard event files, CSV exports of Weights & Biases, monitor.csv
-    and progress.csv of stable-baselines3, and trial folders of Ray Tune and RLlib.
+    Reads tidy CSV and Parquet files, and logs of TensorBoard, Weights & Biases, stable-baselines3 and Ray.
     """
     from analysis.tables import parse_columns
     from sweeps.importers.importing import ImportOptions, import_curves

@@ -107,26 +107,26 @@ def test_forecast_prints_and_writes_a_row_for_each_compute(fit_json, tmp_path):
         (["fit", "CSV", "--columns", "num_params=n,num_params=m"], "names num_params twice"),
         (["fit", "CSV", "--early-exclusion", "most"], "is not a share"),
         (["fit", "CSV", "--early-exclusion", "1/0"], "is not a share"),
-        (["fit", "CSV", "--bootstrap", "3"], "replicates must be 0, or at least 20"),
+        (["fit", "CSV", "--bootstrap", "3"], "--bootstrap must be 0, or at least 20"),
         (["fit", "CSV", "--sweep", "x"], "lacks the column 'sweep'"),
-        (["fit", "CSV", "--bootstrap", "0", "--json", "/nowhere/fit.json"], "cannot be written"),
+        (["fit", "CSV", "--early-exclusion", "0.6"], "--early-exclusion must be between 0 and 1/2: got 0.6"),
+        (["fit", "CSV", "--bootstrap", "0", "--json", "/nowhere/fit.json"], "there is no folder /nowhere"),
+        (["fit", "CSV", "--bootstrap", "0", "--json", "FOLDER"], "is a folder; name the file to write"),
         (["forecast", "nowhere.json", "--compute", "1e12"], "nowhere.json cannot be read"),
         (["forecast", "CSV", "--compute", "1e12"], "is not JSON"),
         (["forecast", "FIT", "--compute", "-1"], "Compute must be a positive"),
         (["forecast", "FIT", "--compute", "1e12", "--env-cost", "-1"], "cost must be 0 or more"),
+        (["forecast", "FIT", "--return", "0.5", "--env-cost", "9"], "--env-cost belongs to --compute"),
+        (["forecast", "FIT"], "give a compute, a budget or a return"),
     ],
 )
 def test_wrong_input_ends_with_one_sentence_and_status_2(curves_csv, fit_json, arguments, message):
-    named = {"CSV": str(curves_csv), "FIT": str(fit_json)}
+    named = {"CSV": str(curves_csv), "FIT": str(fit_json), "FOLDER": str(curves_csv.parent)}
     done = run(*(named.get(argument, argument) for argument in arguments))
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
-
-
-def test_forecast_without_a_compute_is_refused(fit_json):
-    assert run("forecast", fit_json).returncode == 2
 
 
 def test_analysis_loads_neither_torch_nor_ray():

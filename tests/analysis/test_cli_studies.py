@@ -71,8 +71,8 @@ def test_forecasts_answer_for_budgets_returns_and_a_reference(fit_json, tmp_path
     done = run("forecast", fit_json, *budget, "--return", "0.5", *reference, "--json", out)
     assert done.returncode == 0, done.stderr
     for word in (
-        "1e+16 flops buy",
-        "2 gpu-hours buy",
+        "1e16 FLOPs buy",
+        "2 GPU hours buy",
         "What a return of 0.5 takes",
         "times as sample efficient",
     ):
