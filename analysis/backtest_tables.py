@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -10,15 +12,16 @@ from rich.table import Table
 from analysis.backtest_result import BacktestResult, Errors, LawScore, Split, SplitBacktest
 from analysis.competing_laws import LAWS
 from analysis.plot_style import count_text
+from analysis.tables import short
 
 HEADINGS = ("mean absolute error of", "this fit", "bias", "baseline", "within 90%")
 _LABELS = {kind.name: kind.label for kind in LAWS}
 
 
-def split_name(split: Split) -> str:
-    """What was held out, in words."""
+def split_name(split: Split, number: Callable[[float], str] = short) -> str:
+    """What was held out, in words, with a compute as ``number`` writes it."""
     if split.cutoff is not None:
-        return f"compute above {split.cutoff:.3g}"
+        return f"compute above {number(split.cutoff)}"
     shown = ", ".join(count_text(size) for size in split.sizes)
     return f"the largest size ({shown})" if len(split.sizes) == 1 else f"the largest sizes ({shown})"
 
@@ -37,9 +40,11 @@ def rows(backtest: SplitBacktest) -> list[tuple[str, str, str, str, str]]:
         ]
     full, best = optimum.against_full_fit, optimum.against_best_size
     naive_full, naive_best = optimum.naive_against_full_fit, optimum.naive_against_best_size
-    found.append(("N_opt by all, decades", f"{full:.2g}", "", f"{naive_full:.2g}", _share(optimum.coverage)))
+    found.append(
+        ("N_opt vs fit of all, decades", f"{full:.2g}", "", f"{naive_full:.2g}", _share(optimum.coverage))
+    )
     if best is not None and naive_best is not None:
-        found.append(("N_opt, best size, decades", f"{best:.2g}", "", f"{naive_best:.2g}", ""))
+        found.append(("N_opt vs best size, decades", f"{best:.2g}", "", f"{naive_best:.2g}", ""))
     return found
 
 

@@ -276,6 +276,7 @@ def residuals_by_size(fit: FitResult, *, ax: Axes | None = None) -> Axes:
     past = np.asarray(fit.points.size_limited)
     ax.axhline(0, color=INK, linewidth=0.7)
     groups = ((~past, 1 / 1.06, INK, "o", "before its optimum"), (past, 1.06, ACCENT, "s", "past it"))
+    entries: list[tuple[Line2D | Patch, str]] = []
     for chosen, shift, colour, marker, label in groups:
         for size in fit.provenance.sizes:
             values = residual[chosen & (n == _nearest(n, size))]
@@ -284,13 +285,13 @@ def residuals_by_size(fit: FitResult, *, ax: Axes | None = None) -> Axes:
                 ax.plot([size * shift] * 2, [low, high], color=colour, linewidth=1.0)
                 ax.plot([size * shift], [middle], marker, color=colour, markersize=3.4)
         if chosen.any():
-            ax.plot([], [], marker, color=colour, markersize=3.4, label=label)
+            entries.append((dot_mark(colour, shape=marker), label))
     ax.set_xscale("log")
     log_ticks(ax.xaxis, counts=True)
     ax.set_xlabel(SIZE_LABELS[fit.provenance.size][0])
     ax.set_ylabel("Residual (decades of $I$)")
     ax.set_ylim(*_symmetric_limits(residual))
-    ax.legend(loc="upper left", ncols=2, handletextpad=0.2, columnspacing=1.0)
+    key_above(ax, entries)
     return ax
 
 

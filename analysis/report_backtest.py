@@ -16,6 +16,7 @@ from analysis.curves import Curves
 from analysis.joint_fit import JointScalingFit
 from analysis.record import SizeColumn
 from analysis.report_figures import ReportFigure, return_scale
+from analysis.report_text import scientific, typeset
 from analysis.result import FitResult
 from analysis.splits import default_splits
 from scaling.errors import RlscaleError
@@ -56,7 +57,12 @@ def section_context(section: BacktestSection | None) -> list[dict[str, Any]]:
     if section is None or section.result is None:
         return []
     return [
-        {"title": split_name(b.split), "rows": rows(b), "summary": summary(b), "warnings": b.warnings}
+        {
+            "title": split_name(b.split, scientific),
+            "rows": [[typeset(cell) for cell in row] for row in rows(b)],
+            "summary": typeset(summary(b)),
+            "warnings": [typeset(warning) for warning in b.warnings],
+        }
         for b in section.result.splits
     ]
 
@@ -69,7 +75,7 @@ def backtest_figures(section: BacktestSection | None) -> list[ReportFigure]:
     return [
         ReportFigure(
             f"backtest_{item.split.kind}",
-            f"Backtest: {split_name(item.split)} held out",
+            f"Backtest: {split_name(item.split, scientific)} held out",
             "Left: held-out returns as dots, what the fit without them predicts as lines, with their 90% "
             "prediction intervals. Right: the optimal size by that fit with its interval, by the fit of all "
             "curves (dashed), the trained sizes that were best at held-out computes (dots), and the size "

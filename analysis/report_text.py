@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
+import re
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from analysis.curves import Curves, StoreRecord
 from analysis.forecast import forecast
@@ -22,6 +23,15 @@ FORECAST_DECADES = 3
 _MAX_INSIDE = 4
 _PACKAGES = ("rlscale", "numpy", "scipy", "pandas", "pyarrow", "matplotlib")
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+#: What a terminal shows, and what the report sets in its place.
+_TYPESET = (
+    (r"\bnu\b", "ν"),
+    (r"\bN_opt\b", "<i>N</i><sub>opt</sub>"),
+    (r"\blog I\b", "log <i>I</i>"),
+    (r"\blog\(1 - R\)", "log(1 − <i>R</i>)"),
+    (r"\bline of R\b", "line of <i>R</i>"),
+    (r"(?<![\w.])-(?=\d)", "−"),
+)
 #: Name, symbol, meaning and digits of each constant in the table.
 _CONSTANTS = (
     ("nu", Markup("ν"), Markup("exponent of the optimal size: N<sub>opt</sub> ∝ C<sup>ν</sup>"), 3),
@@ -65,6 +75,14 @@ def scientific(value: float, digits: int = 2) -> str:
     return power if trimmed == "1" else f"{trimmed} × {power}"
 
 
+def typeset(sentence: str) -> Markup:
+    """A sentence written for a terminal, its symbols and minus signs as the report sets them."""
+    text = str(escape(sentence))
+    for pattern, symbol in _TYPESET:
+        text = re.sub(pattern, symbol, text)
+    return Markup(text)
+
+
 def answer(fit: FitResult) -> Answer:
     """What the fit says, in words."""
     low, high = fit.intervals.get("nu", (None, None))
@@ -106,10 +124,11 @@ def size_unit(fit: FitResult) -> str:
     return "FLOPs a forward pass" if fit.provenance.size == "flops" else "parameters"
 
 
-def warnings(fit: FitResult) -> list[tuple[bool, str]]:
+def warnings(fit: FitResult) -> list[tuple[bool, Markup]]:
     """(whether it puts the exponents in doubt, sentence) of each warning."""
     return [
-        (code in NOT_IDENTIFIED, text) for code, text in zip(fit.warning_codes, fit.warnings, strict=True)
+        (code in NOT_IDENTIFIED, typeset(text))
+        for code, text in zip(fit.warning_codes, fit.warnings, strict=True)
     ]
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from analysis.curves import curves_from_frame, load_curves, read_store_record
 from analysis.joint_fit import JointScalingFit
 from analysis.report import render, write_report
-from analysis.report_text import round_computes, scientific
+from analysis.report_text import round_computes, scientific, typeset
 from analysis.synthetic import SyntheticSweep, curves_frame
 from scaling.errors import InputError
 from sweeps.schema import CURVE_SCHEMA
@@ -147,6 +147,13 @@ def test_the_page_needs_nothing_from_elsewhere(written):
     assert "link" not in written["page"].tags
 
 
+def test_sentences_of_the_terminal_are_set_for_the_page():
+    assert typeset("N_opt: nu = -0.1, a line of log(1 - R) in log I") == (
+        "<i>N</i><sub>opt</sub>: ν = −0.1, a line of log(1 − <i>R</i>) in log <i>I</i>"
+    )
+    assert typeset("--cutoff-share 1e-05 of <menu>") == "--cutoff-share 1e-05 of &lt;menu&gt;"
+
+
 def test_references_within_a_figure_lead_to_it(written):
     page = written["page"]
     wanted = {link[1:] for link in page.links if link.startswith("#")}
@@ -163,7 +170,7 @@ def test_the_page_holds_the_numbers_of_the_fit(written):
         assert "{:.3f} to {:.3f}".format(*fit["intervals"][name]) in text
     assert f"Identified: {'yes' if fit['identified'] else 'no'}" in text
     for warning in fit["warnings"]:
-        assert warning in text
+        assert typeset(warning).striptags() in text
     assert '"seed": 1' not in text
     assert "seed = 1" in text
 
