@@ -319,6 +319,7 @@ def report(
 
 @analysis_app.command()
 def backtest(
+    context: typer.Context,
     source: SourceArgument,
     hold_out_sizes: Annotated[
         int | None, typer.Option(metavar="K", help="Hold out all runs of the K largest sizes.")
@@ -335,7 +336,9 @@ def backtest(
     ] = False,
     law_draws: Annotated[
         int,
-        typer.Option(metavar="DRAWS", help="Resampled runs for the differences between laws.", min=0),
+        typer.Option(
+            metavar="DRAWS", help="Resampled runs for the differences of --laws; 0 for none.", min=0
+        ),
     ] = 60,
     sweep: SweepOption = None,
     task: TaskOption = None,
@@ -367,6 +370,8 @@ def backtest(
 
     if compute_cutoff is not None and cutoff_share is not None:
         raise InputError("--compute-cutoff and --cutoff-share both set the cutoff; give one of them.")
+    if not laws and context.get_parameter_source("law_draws").name == "COMMANDLINE":  # type: ignore[union-attr]
+        raise InputError("--law-draws belongs to --laws; give both.")
     estimator = JointScalingFit(
         objective=tables.parse_objective(objective),
         early_exclusion=tables.parse_share(early_exclusion),

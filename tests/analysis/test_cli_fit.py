@@ -112,6 +112,7 @@ def test_forecast_prints_and_writes_a_row_for_each_compute(fit_json, tmp_path):
         (["fit", "CSV", "--early-exclusion", "0.6"], "--early-exclusion must be between 0 and 1/2: got 0.6"),
         (["fit", "CSV", "--bootstrap", "0", "--json", "/nowhere/fit.json"], "there is no folder /nowhere"),
         (["fit", "CSV", "--bootstrap", "0", "--json", "FOLDER"], "is a folder; name the file to write"),
+        (["backtest", "CSV", "--law-draws", "5"], "--law-draws belongs to --laws"),
         (["forecast", "nowhere.json", "--compute", "1e12"], "nowhere.json cannot be read"),
         (["forecast", "CSV", "--compute", "1e12"], "is not JSON"),
         (["forecast", "FIT", "--compute", "-1"], "Compute must be a positive"),
