@@ -64,6 +64,7 @@ def _profile(profile: NuProfile, shown: tuple[float, float], ax: Axes) -> None:
     if near.sum() >= 2 and loss.min() > 0:
         ax.plot(nu[near], loss[near] / loss.min(), color=INK, linewidth=1.0)
     ax.set_ylabel("Loss (line), least = 1")
+    ax.spines["right"].set_visible(True)
 
 
 def _share(value: float) -> str:
