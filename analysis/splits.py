@@ -62,7 +62,7 @@ def hold_out_compute(curves: Curves, cutoff: float) -> Split:
     if left < MIN_SIZES:
         raise InputError(
             f"Only {left} of {len(curves.sizes)} sizes have points below the cutoff {cutoff:.3g}, and a fit "
-            f"needs {MIN_SIZES}; choose a larger cutoff."
+            f"needs {MIN_SIZES}; choose a larger --compute-cutoff, or hold out sizes (--hold-out-sizes 1)."
         )
     return Split(kind="compute", cutoff=float(cutoff))
 
