@@ -4,8 +4,9 @@ Candidates are sizes of the sweep and a little beyond, at lengths a factor of tw
 added greedily, each time the one that lowers the variance of log N_opt(C*) most for its compute, by the
 linear model of ``analysis.design`` about several of the bootstrap's laws. Cheap runs gain most for their
 compute at first and soon nothing more, so the greedy course is taken several times, each with candidates
-of another scale of cost, and the best is kept. Each course is cut where the budget ends and a larger budget
-has every course of a smaller one, so more compute never promises less.
+of another scale of cost, and the best is kept. Where the next step of a course does not fit any more, what is
+left goes to cheaper runs. A larger budget has every course of a smaller one, and further, so more compute
+never promises less.
 
 The bootstrap's interval is scaled by the ratio of the model's standard deviations: before any run it is the
 fit's own. The target is extrapolated to by the law, so the promise holds as far as the law does.
@@ -13,10 +14,12 @@ fit's own. The target is extrapolated to by the law, so the promise holds as far
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.bootstrap import percentile_interval
 from analysis.design import DesignModel, Group, Moments, measured_groups
@@ -30,6 +33,9 @@ _MOST_GROUPS = 40
 _LEAST_GAIN = 1e-3  # in the logarithm of the variance
 _LAWS = 4  # draws about which the gain is averaged, besides the estimate: a design must not hang on one law
 _COSTS = 64.0  # the dearest candidate of a course is this many times the cheapest
+#: Of the compute of a step that does not fit: runs cheaper than that may share what is left.
+_REST_SHARES = (1.0, 0.5, 0.25, 0.125)
+_SCALE_STEP = 3  # doublings from one scale of a course to the next
 _REACH = np.log(10.0)  # how far beyond the largest measured I a run may go: h is a guess there
 _NEW_SIZES = (2, 3)  # below the sweep's smallest and above its largest
 
@@ -152,59 +158,157 @@ def best_plan(
     dearest = max(group.compute for group in candidates)
     # Caps do not depend on the budget, which only decides how many there are.
     caps = cheapest * 2.0 ** np.arange(0, np.ceil(np.log2(dearest / cheapest)) + 1)
-    plans = [Plan([], 1.0)]
-    for cap in caps[caps / 2 < budget]:
-        within = [c for c in candidates if cap / _COSTS <= c.compute <= min(cap, dearest)]
-        if within:
-            plans.append(_course(models, measured, within, budget))
-    return min(plans, key=lambda plan: plan.shrinkage)
+    known = _Models(models)
+    start = _Runs.of(known, measured)
+    scales = [[c for c in candidates if cap / _COSTS <= c.compute <= min(cap, dearest)] for cap in caps]
+    best = start
+    for first in np.flatnonzero(caps / 2 < budget):
+        course = _course(known, start, scales[first::_SCALE_STEP], budget)
+        best = min(best, course, key=lambda runs: runs.level)
+    return Plan(list(best.chosen), float(np.exp(0.5 * (best.level - start.level))))
 
 
-def _course(models: list[DesignModel], measured: list[Group], candidates: list[Group], budget: float) -> Plan:
-    """Add the candidate that gains most for its compute until the budget is spent or nothing gains.
+class _Models:
+    """The models; what groups of one size tell them is kept, for courses try the same ones again."""
 
-    The gain is the mean over the models of the fall of the logarithm of the variance.
+    def __init__(self, models: list[DesignModel]) -> None:
+        self._models = models
+        self._known: dict[tuple[Group, ...], list[Moments]] = {}
+
+    def moments(self, groups: Sequence[Group]) -> list[Moments]:
+        """Of all groups of one size, one for each model."""
+        key = tuple(groups)
+        if key not in self._known:
+            self._known[key] = [model.moments(key) for model in self._models]
+        return self._known[key]
+
+    def log_variances(self, totals: Sequence[Sequence[Moments]]) -> NDArray[np.float64]:
+        """Of sums of moments, for each model those of each option, shape ``(models, options)``."""
+        return np.log([model.variances(own) for model, own in zip(self._models, totals, strict=True)])
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """Runs there are and chosen ones, and what all of them tell.
+
+    Attributes:
+        chosen: groups added to the measured ones.
+        by_size: all groups of each size.
+        moments: of each size, one for each model.
+        total: their sums, one for each model.
+        logs: logarithm of the variance by each model, shape ``(models,)``.
     """
-    state: dict[float, list[Group]] = {group.size: [group] for group in measured}
-    moments: dict[float, list[Moments]] = {size: _moments(models, groups) for size, groups in state.items()}
-    total = [_summed([moments[size][i] for size in moments]) for i in range(len(models))]
-    first = np.log([model.variances([one])[0] for model, one in zip(models, total, strict=True)])
-    now, spent = first, 0.0
-    chosen: list[Group] = []
+
+    chosen: tuple[Group, ...]
+    by_size: dict[float, list[Group]]
+    moments: dict[float, list[Moments]]
+    total: list[Moments]
+    logs: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, models: _Models, measured: list[Group]) -> _Runs:
+        by_size = {group.size: [group] for group in measured}
+        moments = {size: models.moments(groups) for size, groups in by_size.items()}
+        total = [_summed(parts) for parts in zip(*moments.values(), strict=True)]
+        logs = models.log_variances([[one] for one in total])[:, 0]
+        return cls((), by_size, moments, total, logs)
+
+    @property
+    def spent(self) -> float:
+        return sum(group.compute for group in self.chosen)
+
+    @property
+    def level(self) -> float:
+        """Mean over the models of the logarithm of the variance."""
+        return float(self.logs.mean())
+
+    def with_group(self, group: Group, own: list[Moments], logs: NDArray[np.float64]) -> _Runs:
+        """One group more, its size's moments then being ``own``."""
+        old = self.moments.get(group.size)
+        return _Runs(
+            (*self.chosen, group),
+            {**self.by_size, group.size: [*self.by_size.get(group.size, []), group]},
+            {**self.moments, group.size: own},
+            [_replaced(one, old, own, i) for i, one in enumerate(self.total)],
+            logs,
+        )
+
+
+def _course(models: _Models, start: _Runs, scales: list[list[Group]], budget: float) -> _Runs:
+    """The greedy course as far as the budget goes, its rest spent on cheaper runs than the next step.
+
+    Where candidates of one scale of cost gain nothing any more, it goes on with those of the next.
+    More budget never gives less: the course is followed further, or the rest is spent on more; and no rest
+    is kept that gains more than the step it could not pay for.
+    """
+    runs = start
+    for candidates in scales:
+        runs, step = _followed(models, runs, candidates, budget)
+        if step is not None:
+            break
+    else:
+        return runs
+    found = [runs]
+    for share in _REST_SHARES:
+        cheaper = [c for c in candidates if c.compute < share * step.chosen[-1].compute]
+        found.append(_followed(models, runs, cheaper, budget, floor=step.level)[0])
+    return min(found, key=lambda one: one.level)
+
+
+def _followed(
+    models: _Models,
+    runs: _Runs,
+    candidates: list[Group],
+    budget: float,
+    *,
+    floor: float | None = None,
+) -> tuple[_Runs, _Runs | None]:
+    """Add the candidate that gains most for its compute until that one does not fit or nothing gains.
+
+    The gain is the mean over the models of the fall of the logarithm of the variance. With ``floor``, the
+    level below which to stay, one more is then added: of those that fit, the one that gains most. It gains
+    less than the step that does not fit, which is dearer and gains more for its compute.
+
+    Returns:
+        The runs, and the same with the step that did not fit; None if the course ended for want of gain.
+    """
     options: dict[int, tuple[Group, list[Moments]]] = {}
-    while len(chosen) < _MOST_GROUPS:
+    while candidates and len(runs.chosen) < _MOST_GROUPS:
         for index, group in enumerate(candidates):
             if index not in options:
-                step = _next(group, chosen)
-                options[index] = (step, _moments(models, [*state.get(step.size, []), step]))
-        steps = [step for step, _ in options.values()]
+                step = _next(group, runs.chosen)
+                groups = [*runs.by_size.get(step.size, []), step]
+                options[index] = (step, models.moments(groups))
+        pairs = list(options.values())
         totals = [
-            [_replaced(one, moments.get(step.size), new, i) for step, new in options.values()]
-            for i, one in enumerate(total)
+            [_replaced(one, runs.moments.get(step.size), new, i) for step, new in pairs]
+            for i, one in enumerate(runs.total)
         ]
-        found = np.log([model.variances(own) for model, own in zip(models, totals, strict=True)])
-        gain = (now[:, None] - found).mean(axis=0)
-        best = int((gain / np.array([step.compute for step in steps])).argmax())
-        step = steps[best]
-        if gain[best] < _LEAST_GAIN or spent + step.compute > budget:
+        logs = models.log_variances(totals)
+        gain = (runs.logs[:, None] - logs).mean(axis=0)
+        compute = np.array([step.compute for step, _ in pairs])
+        best = int((gain / compute).argmax())
+        if gain[best] < _LEAST_GAIN:
             break
-        spent, now, total = spent + step.compute, found[:, best], [own[best] for own in totals]
-        chosen.append(step)
-        state[step.size] = [*state.get(step.size, []), step]
-        moments[step.size] = _moments(models, state[step.size])
-        options = {i: kept for i, kept in options.items() if kept[0].size != step.size}
-    return Plan(chosen, float(np.exp(0.5 * np.mean(now - first))))
+        onward = runs.with_group(*pairs[best], logs[:, best])
+        if onward.spent > budget or (floor is not None and onward.level < floor):
+            fits = np.flatnonzero((runs.spent + compute <= budget) & (gain > 0))
+            fits = fits[:0] if floor is None else fits[runs.level - gain[fits] >= floor]
+            if len(fits):
+                end = int(fits[gain[fits].argmax()])
+                runs = runs.with_group(*pairs[end], logs[:, end])
+            return runs, onward
+        runs = onward
+        size = runs.chosen[-1].size
+        options = {i: kept for i, kept in options.items() if kept[0].size != size}
+    return runs, None
 
 
-def _moments(models: list[DesignModel], groups: list[Group]) -> list[Moments]:
-    return [model.moments(groups) for model in models]
-
-
-def _summed(parts: list[Moments]) -> Moments:
+def _summed(parts: Sequence[Moments]) -> Moments:
     return np.sum([a for a, _ in parts], axis=0), np.sum([b for _, b in parts], axis=0)
 
 
-def _next(group: Group, chosen: list[Group]) -> Group:
+def _next(group: Group, chosen: Sequence[Group]) -> Group:
     """One more seed of a group that was chosen before; all its first seeds if not."""
     again = any(c.size == group.size and c.length == group.length for c in chosen)
     return Group(group.size, group.length, 1 if again else group.seeds)

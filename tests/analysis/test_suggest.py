@@ -14,7 +14,7 @@ from analysis.design import DesignModel, Group, measured_groups
 from analysis.forecast import forecast
 from analysis.joint_fit import JointScalingFit
 from analysis.result import FitResult
-from analysis.suggest import Suggestion, suggest
+from analysis.suggest import Suggestion, _candidates, best_plan, suggest
 from analysis.suggest_tables import print_suggestion
 from analysis.synthetic import SyntheticSweep
 from scaling.errors import InputError
@@ -66,6 +66,19 @@ def test_more_budget_never_promises_less(fit):
     widths = [width(one.interval_after) for one in found]
     assert widths == sorted(widths, reverse=True)
     assert widths[-1] < 0.8 * widths[0]
+
+
+def test_every_larger_budget_promises_at_least_as_much_and_is_spent(fit, model):
+    """Budgets close to each other, by one law: what is left over must not undo the promise."""
+    measured, (candidates, _) = measured_groups(fit), _candidates(fit, measured_groups(fit))
+    budgets = OWN_COMPUTE * np.geomspace(0.3, 1.0, 6)
+    plans = [best_plan([model], measured, candidates, budget) for budget in budgets]
+    shrinkage = [plan.shrinkage for plan in plans]
+    assert shrinkage == sorted(shrinkage, reverse=True)
+    shares = [sum(g.compute for g in p.groups) / b for p, b in zip(plans, budgets, strict=True)]
+    assert max(shares) <= 1
+    assert min(shares) > 0.85
+    assert np.median(shares) > 0.95
 
 
 def test_more_seeds_of_everything_lower_the_variance_but_not_below_the_misfit(fit, model):
