@@ -127,7 +127,8 @@ def main() -> None:
         rows.append({**row, "runs": runs})
         print(
             f"{row['points']:>8.0f} {row['ours_seconds']:>8.3f} {row['cmaes_seconds']:>9.2f} "
-            f"{row['times_faster']:>6.0f} {row['worse_by']:>9.1e} {row['nu_ours']:>6.3f} {row['nu_cmaes']:>6.3f}"
+            f"{row['times_faster']:>6.0f} {row['worse_by']:>9.1e} "
+            f"{row['nu_ours']:>6.3f} {row['nu_cmaes']:>6.3f}"
         )
     result = {"bars": BARS, "bootstrap": drawn, "rows": rows, "python": platform.python_version()}
     out.parent.mkdir(parents=True, exist_ok=True)
