@@ -263,9 +263,9 @@ def report(
     from analysis import tables
     from analysis.curves import load_curves, read_store_record
     from analysis.joint_fit import usable_cores
-    from analysis.report import check_out, print_summary, require_same_curves, write_report
-    from analysis.report_backtest import default_section
-    from analysis.report_studies import horizon_section
+    from analysis.reports.report import check_out, print_summary, require_same_curves, write_report
+    from analysis.reports.report_backtest import default_section
+    from analysis.reports.report_studies import horizon_section
     from analysis.result import read_fit
     from analysis.studies import with_studies
 
@@ -362,9 +362,10 @@ def backtest(
 
     Without a choice of what to hold out: the largest size, and the top third of the frontier's decades.
     """
-    from analysis import splits, tables
-    from analysis.backtest import backtest as run_backtest
-    from analysis.backtest_tables import print_backtest
+    from analysis import tables
+    from analysis.backtests import splits
+    from analysis.backtests.backtest import backtest as run_backtest
+    from analysis.backtests.backtest_tables import print_backtest
     from analysis.curves import load_curves
     from analysis.joint_fit import JointScalingFit, usable_cores
 

@@ -263,37 +263,37 @@ class FitResult(_Model):
 
     def plot_intrinsic(self, ax: Axes | None = None) -> Axes:
         """Intrinsic performance against interactions, measured and fitted."""
-        from analysis.plots import intrinsic_by_size
+        from analysis.figures.plots import intrinsic_by_size
 
         return intrinsic_by_size(self, ax=ax)
 
     def plot_frontier(self, ax: Axes | None = None) -> Axes:
         """Return against compute, with the efficient frontier."""
-        from analysis.plots import compute_frontier
+        from analysis.figures.plots import compute_frontier
 
         return compute_frontier(self, ax=ax)
 
     def plot_optimal_size(self, ax: Axes | None = None) -> Axes:
         """Compute-optimal size against compute, with its interval."""
-        from analysis.plots import optimal_size
+        from analysis.figures.plots import optimal_size
 
         return optimal_size(self, ax=ax)
 
     def plot_monotone_map(self, ax: Axes | None = None) -> Axes:
         """The map between return and intrinsic performance."""
-        from analysis.plots import monotone_map
+        from analysis.figures.plots import monotone_map
 
         return monotone_map(self, ax=ax)
 
     def plot_residuals(self, ax: Axes | None = None) -> Axes:
         """What the law leaves unexplained, along training."""
-        from analysis.plots import residuals
+        from analysis.figures.plots import residuals
 
         return residuals(self, ax=ax)
 
     def plot_nu(self, ax: Axes | None = None) -> Axes:
         """Bootstrap draws of nu and the profile of the objective."""
-        from analysis.plots_nu import nu_draws
+        from analysis.figures.plots_nu import nu_draws
 
         return nu_draws(self, ax=ax)
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from analysis.plot_style import count_text
+from analysis.figures.plot_style import count_text
 from analysis.record import Interval
 from analysis.suggest import SuggestedRuns, Suggestion
 

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from analysis.commands import ColumnsOption, analysis_app, fit_as_typed
-from analysis.horizon_commands import horizon_app
+from analysis.horizons.horizon_commands import horizon_app
 from scaling.errors import InputError, RlscaleError
 from scaling.terminal import JsonOption, SweepOption, console, write_json
 
@@ -413,7 +413,7 @@ def demo(
     from analysis import tables
     from analysis.curves import load_curves, read_store_record
     from analysis.forecast import forecast as make_forecast
-    from analysis.report import check_out, print_summary, write_report
+    from analysis.reports.report import check_out, print_summary, write_report
 
     try:
         out.mkdir(parents=True, exist_ok=True)

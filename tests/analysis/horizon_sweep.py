@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.affine import horizon_term
+from analysis.horizons.affine import horizon_term
 from analysis.power_law import PowerLaw
 
 KAPPA = 0.1

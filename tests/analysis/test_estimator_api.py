@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
+from analysis.figures.plot_style import new_figure
 from analysis.joint_fit import JointScalingFit
-from analysis.plot_style import new_figure
 from analysis.result import FitResult, read_fit
 from analysis.synthetic import SyntheticSweep
 from scaling.errors import InputError

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.curves import load_curves, read_store_record
-from analysis.report_text import versions
+from analysis.reports.report_text import versions
 from analysis.synthetic import SyntheticSweep, curves_frame
 from sweeps.store import RunStore
 

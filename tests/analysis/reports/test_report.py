@@ -1,0 +1,303 @@
+"""``rlscale report`` as a user runs it: one file that needs no other, with the numbers of the fit."""
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from analysis.curves import curves_from_frame, load_curves, read_store_record
+from analysis.joint_fit import JointScalingFit
+from analysis.reports.report import render, write_report
+from analysis.reports.report_text import round_computes, scientific, typeset
+from analysis.synthetic import SyntheticSweep, curves_frame
+from scaling.errors import InputError
+from sweeps.schema import CURVE_SCHEMA
+from sweeps.store import RunRecord, RunStore
+
+EVIL = "<script>alert('run')</script>"
+NAMES = [
+    "learning_curves",
+    "intrinsic_performance",
+    "compute_frontier",
+    "optimal_size",
+    "monotone_map",
+    "residuals",
+    "nu_uncertainty",
+]
+VOID = {"meta", "br", "img"}
+
+
+class Page(HTMLParser):
+    """Tags opened and closed in order, ids, and the text of the page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.unbalanced: list[str] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.ids += [value for name, value in attrs if name == "id"]
+        self.links += [value for name, value in attrs if name in ("src", "href", "xlink:href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.unbalanced.append(tag)
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.text += data
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "scaling.cli", *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "80"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    sweep = SyntheticSweep(sizes=tuple(4e4 * 2.0 ** np.arange(6)), noise=0.02, points=60)
+    return curves_frame(sweep.curves(np.random.default_rng(0)))
+
+
+@pytest.fixture(scope="module")
+def source(frame, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "curves.csv"
+    frame.assign(run_id=frame["run_id"].replace("run-0003", EVIL)).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def written(source) -> dict:
+    """The report of the CSV by the command line: its paths, its page, and the fit in it."""
+    out, fit_json = source.with_name("report.html"), source.with_name("fit.json")
+    options = ["--bootstrap", 40, "--seed", 1, "--no-backtest", "--json", fit_json]
+    done = run("report", source, "--out", out, *options)
+    assert done.returncode == 0, done.stderr
+    html = out.read_text()
+    return {
+        "out": out,
+        "fit_json": fit_json,
+        "html": html,
+        "page": Page(html),
+        "fit": json.loads(fit_json.read_text()),
+        "stdout": done.stdout,
+    }
+
+
+@pytest.fixture
+def store(frame, tmp_path) -> RunStore:
+    """A store with finished runs, one that failed with a hostile reason, and a hostile spec."""
+    made = RunStore(tmp_path / "store", create=True)
+    for seed, (run_id, rows) in enumerate(frame.groupby("run_id")):
+        columns = {"task": "digits-bandit", "seed": seed, "num_params": int(rows["num_params"].iloc[0])}
+        versions = {"torch": "9.9.9", "host": "secret-host"}
+        config = {"seed": seed}
+        done = RunRecord(
+            sweep="width", run_id=run_id, status="done", config=config, columns=columns, provenance=versions
+        )
+        curve = {"sweep": "width", "run_id": run_id}
+        curve |= {name: rows[name].to_numpy() for name in ("interactions", "return_mean")}
+        table = pd.DataFrame(curve).astype({"interactions": "int64"}).reindex(columns=CURVE_SCHEMA.names)
+        made.add_curve(done, pa.Table.from_pandas(table, CURVE_SCHEMA, preserve_index=False))
+    claim = {"config": {}, "columns": {"num_params": 77, "seed": 9}, "provenance": {}, "host": "h", "pid": 1}
+    made.claim("width", "broken", **claim)
+    record = made.read_run("width", "broken")
+    assert record is not None
+    made.mark(record, "failed", EVIL)
+    made.write_spec("width", {"name": "width", "comment": EVIL, "width": [0.25, 0.5]})
+    return made
+
+
+def test_the_page_is_well_formed_and_its_ids_are_unique(written):
+    page = written["page"]
+    assert page.unbalanced == []
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert page.tags.count("svg") + page.tags.count("img") == len(NAMES)
+
+
+def test_the_page_needs_nothing_from_elsewhere(written):
+    assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", written["html"])
+    assert all(link.startswith("#") or link.startswith("data:image/png") for link in written["page"].links)
+    assert "script" not in written["page"].tags
+    assert "link" not in written["page"].tags
+
+
+def test_sentences_of_the_terminal_are_set_for_the_page():
+    assert typeset("N_opt: nu = -0.1, a line of log(1 - R) in log I") == (
+        "<i>N</i><sub>opt</sub>: ν = −0.1, a line of log(1 − <i>R</i>) in log <i>I</i>"
+    )
+    assert typeset("--cutoff-share 1e-05 of <menu>") == "--cutoff-share 1e-05 of &lt;menu&gt;"
+
+
+def test_references_within_a_figure_lead_to_it(written):
+    page = written["page"]
+    wanted = {link[1:] for link in page.links if link.startswith("#")}
+    wanted |= set(re.findall(r"url\(#([^)]+)\)", written["html"]))
+    assert wanted <= set(page.ids)
+
+
+def test_the_page_holds_the_numbers_of_the_fit(written):
+    text, fit = written["page"].text, written["fit"]
+    low, high = fit["intervals"]["nu"]
+    assert f"{fit['nu']:.2f} [{low:.2f}, {high:.2f}]" in text
+    for name in ("nu", "alpha_N", "alpha_E", "beta"):
+        assert f"{fit[name]:.3f}" in text
+        assert "{:.3f} to {:.3f}".format(*fit["intervals"][name]) in text
+    assert f"Identified: {'yes' if fit['identified'] else 'no'}" in text
+    for warning in fit["warnings"]:
+        assert typeset(warning).striptags() in text
+    assert '"seed": 1' not in text
+    assert "seed = 1" in text
+
+
+def test_every_forecast_beyond_the_data_is_marked(written):
+    rows = re.findall(
+        r"<tr( class=\"extrapolated\")?><td class=\"n\">[^<]*10[⁰¹²³⁴⁵⁶⁷⁸⁹]+</td>.*?</tr>",
+        written["html"],
+        re.S,
+    )
+    assert rows.count(' class="extrapolated"') == 3
+    assert rows.count("") >= 1
+    assert written["page"].text.count("extrapolated, ") == 3
+
+
+def test_names_are_escaped(written):
+    assert EVIL not in written["html"]
+    assert "&lt;script&gt;alert(" in written["html"]
+    assert EVIL in written["page"].text
+
+
+def test_every_figure_lies_beside_the_page_fit_for_print(written):
+    folder = written["out"].with_name("report_figures")
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        f"{name}.{kind}" for name in NAMES for kind in ("png", "svg")
+    )
+    for name in NAMES:
+        with Image.open(folder / f"{name}.png") as image:
+            assert image.width >= 4 * 200
+            assert min(image.info["dpi"]) >= 200
+            grey = np.asarray(image.convert("L"))
+        assert 0.005 < np.mean(grey < 200) < 0.6
+        assert (folder / f"{name}.svg").read_text().lstrip().startswith("<?xml")
+
+
+def test_the_command_says_what_it_found_and_wrote(written):
+    assert "N_opt grows as C^" in written["stdout"]
+    assert str(written["out"]) in written["stdout"]
+
+
+def test_the_same_input_gives_the_same_bytes(source, written, tmp_path):
+    out = tmp_path / "report.html"
+    done = run("report", source, "--out", out, "--fit", written["fit_json"], "--no-backtest")
+    assert done.returncode == 0, done.stderr
+    assert out.read_text() == written["html"]
+    for name in NAMES:
+        for kind in ("svg", "png"):
+            there = written["out"].with_name("report_figures") / f"{name}.{kind}"
+            assert (tmp_path / "report_figures" / f"{name}.{kind}").read_bytes() == there.read_bytes()
+
+
+def test_a_store_gives_spec_versions_and_runs_and_keeps_its_hosts_to_itself(store):
+    curves = load_curves(store.location)
+    fit = JointScalingFit(replicates=0).fit(curves)
+    html = render(curves, fit, [], read_store_record(store.location))
+    text = Page(html).text
+    assert "script" not in Page(html).tags
+    assert EVIL in text
+    assert '"width": [' in text
+    assert "9.9.9" in text
+    assert "broken" in text
+    assert "failed" in text
+    assert "secret-host" not in html
+    assert "1 run was left out" in text
+    assert "There are no intervals" in text
+
+
+def test_a_doubtful_fit_says_so_before_its_numbers():
+    sweep = SyntheticSweep(sizes=(4e4, 8e4, 1.6e5), max_interactions=1e5, noise=0.05, points=40)
+    curves = sweep.curves(np.random.default_rng(0))
+    fit = JointScalingFit(replicates=20).fit(curves)
+    assert not fit.identified
+    text = Page(render(curves, fit, [])).text
+    assert text.index("do not determine") < text.index("The optimal size grows as")
+    assert "Identified: no" in text
+
+
+def test_a_heavy_figure_is_an_image_and_an_old_report_is_replaced_whole(frame, tmp_path):
+    curves = curves_from_frame(frame)
+    fit = JointScalingFit(replicates=0).fit(curves)
+    (tmp_path / "r.html").write_text("old")
+    page = Page(write_report(curves, fit, tmp_path / "r.html", max_inline_svg=1000).html.read_text())
+    assert page.tags.count("img") == len(NAMES)
+    data = page.links[0].removeprefix("data:image/png;base64,")
+    assert base64.b64decode(data).startswith(b"\x89PNG")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.html", "r_figures"]
+    assert not list((tmp_path / "r_figures").glob(".*"))
+
+
+def test_a_fit_of_other_curves_is_refused(frame, tmp_path):
+    fit = JointScalingFit(replicates=0).fit(curves_from_frame(frame))
+    fewer = curves_from_frame(frame[frame["run_id"] != "run-0000"])
+    with pytest.raises(InputError, match="fit again"):
+        write_report(fewer, fit, tmp_path / "r.html")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "/nowhere/report.html"], "/nowhere/report.html cannot be written"),
+        (["--out", "CSV/report.html"], "cannot be written"),
+        (["--out", "FOLDER"], "is a folder"),
+        (["--fit", "nowhere.json"], "nowhere.json cannot be read"),
+        (["--fit", "FIT", "--seed", "2"], "--seed belongs to a new fit"),
+    ],
+)
+def test_wrong_input_ends_with_one_sentence_and_status_2(source, written, tmp_path, arguments, message):
+    named = {"CSV": str(source), "FIT": str(written["fit_json"]), "FOLDER": str(source.parent)}
+    filled = [re.sub("^(CSV|FIT|FOLDER)", lambda m: named[m[0]], argument) for argument in arguments]
+    out = [] if "--out" in arguments else ["--out", tmp_path / "r.html"]
+    done = run("report", source, *filled, *out)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_round_computes_lie_within_the_data_and_up_to_three_decades_beyond(written):
+    fit = JointScalingFit(replicates=0)
+    curves = SyntheticSweep(points=40).curves(np.random.default_rng(0))
+    result = fit.fit(curves)
+    computes = round_computes(result)
+    low, high = result.range.C
+    assert computes == sorted(set(computes))
+    assert sum(c > high for c in computes) == 3
+    assert 1 <= sum(low <= c <= high for c in computes) <= 4
+    assert max(computes) <= 1e3 * high
+
+
+def test_numbers_in_scientific_notation():
+    assert [scientific(x) for x in (1e12, 6.4e12, 2e-3)] == ["10¹²", "6.4 × 10¹²", "2 × 10⁻³"]
