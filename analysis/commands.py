@@ -6,12 +6,15 @@ Each imports what it needs when it runs, so the command line starts quickly.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from scaling.errors import InputError
 from scaling.terminal import JsonOption, SweepOption, console, write_json
+
+if TYPE_CHECKING:
+    from analysis.joint_fit import JointScalingFit
 
 analysis_app = typer.Typer()
 
@@ -107,6 +110,22 @@ def fit(
     print_studies(result, console)
 
 
+def estimator_as_typed(
+    objective: str, early_exclusion: str, bootstrap: int, seed: int, workers: int
+) -> JointScalingFit:
+    """The estimator that the options of a command ask for; 0 workers are one a core."""
+    from analysis import tables
+    from analysis.joint_fit import JointScalingFit, usable_cores
+
+    return JointScalingFit(
+        objective=tables.parse_objective(objective),
+        early_exclusion=tables.parse_share(early_exclusion),
+        replicates=tables.check_draws(bootstrap),
+        seed=seed,
+        workers=workers or usable_cores(),
+    )
+
+
 def fit_as_typed(
     curves: Any,
     objective: str,
@@ -120,25 +139,16 @@ def fit_as_typed(
     metric: str | None = None,
 ) -> Any:
     """Fit with the options as they were typed, and add the studies asked for."""
-    from analysis import tables
-    from analysis.joint_fit import JointScalingFit, usable_cores
     from analysis.natural_metrics import parse_metric
     from analysis.studies import with_studies
 
     if metric is not None:
         parse_metric(metric)  # a wrong one is told before the fit takes its time
-    workers = workers or usable_cores()
-    estimator = JointScalingFit(
-        objective=tables.parse_objective(objective),
-        early_exclusion=tables.parse_share(early_exclusion),
-        replicates=tables.check_draws(bootstrap),
-        seed=seed,
-        workers=workers,
-    )
+    estimator = estimator_as_typed(objective, early_exclusion, bootstrap, seed, workers)
     return with_studies(
         curves,
         estimator.fit(curves),
-        workers=workers,
+        workers=estimator.workers,
         periods=periods,
         size_measures=size_measures,
         metric=metric,
@@ -367,19 +377,12 @@ def backtest(
     from analysis.backtests.backtest import backtest as run_backtest
     from analysis.backtests.backtest_tables import print_backtest
     from analysis.curves import load_curves
-    from analysis.joint_fit import JointScalingFit, usable_cores
 
     if compute_cutoff is not None and cutoff_share is not None:
         raise InputError("--compute-cutoff and --cutoff-share both set the cutoff; give one of them.")
     if not laws and context.get_parameter_source("law_draws").name == "COMMANDLINE":  # type: ignore[union-attr]
         raise InputError("--law-draws belongs to --laws; give both.")
-    estimator = JointScalingFit(
-        objective=tables.parse_objective(objective),
-        early_exclusion=tables.parse_share(early_exclusion),
-        replicates=tables.check_draws(bootstrap),
-        seed=seed,
-        workers=workers or usable_cores(),
-    )
+    estimator = estimator_as_typed(objective, early_exclusion, bootstrap, seed, workers)
     curves = load_curves(
         source,
         sweep=sweep,

@@ -100,6 +100,19 @@ class Curves:
         """The same curves with other returns, shape ``(rows,)``."""
         return Curves(**{**self.__dict__, "returns": np.asarray(returns, float)})
 
+    def with_rows(self, kept: NDArray[np.bool_]) -> Curves:
+        """The curves with only the rows of ``kept``, shape ``(rows,)``, and only runs that have some."""
+        runs = np.unique(self.run_index[kept])
+        return replace(
+            self,
+            run_ids=tuple(self.run_ids[run] for run in runs),
+            run_sizes=self.run_sizes[runs],
+            run_index=np.searchsorted(runs, self.run_index[kept]),
+            interactions=self.interactions[kept],
+            returns=self.returns[kept],
+            table=self.table.iloc[runs],
+        )
+
 
 @dataclass(frozen=True)
 class StoreRecord:

@@ -82,15 +82,7 @@ def within_training(curves: Curves, low: float, high: float) -> Curves:
             f"{curves.source} has rows of {len(sizes)} sizes between {low:.3g} and {high:.3g} of training, "
             f"a fit needs {MIN_SIZES}; record returns more often."
         )
-    return replace(
-        curves,
-        run_ids=tuple(curves.run_ids[run] for run in runs),
-        run_sizes=curves.run_sizes[runs],
-        run_index=np.searchsorted(runs, curves.run_index[kept]),
-        interactions=curves.interactions[kept],
-        returns=curves.returns[kept],
-        table=curves.table.iloc[runs],
-    )
+    return curves.with_rows(kept)
 
 
 def fit_size_measures(curves: Curves, fit: FitResult, estimator: JointScalingFit) -> list[SizeMeasureFit]:

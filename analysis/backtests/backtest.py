@@ -42,7 +42,6 @@ from analysis.backtests.splits import (
     naive_frontier,
     naive_returns,
     score_points,
-    with_rows,
 )
 from analysis.bootstrap import percentile_interval
 from analysis.curves import Curves
@@ -131,8 +130,8 @@ def _backtest(
     curves: Curves, split: Split, estimator: JointScalingFit, law_draws: int, laws: bool
 ) -> SplitBacktest:
     held_out = held_out_rows(curves, split)
-    train = with_rows(curves, ~held_out)
-    test = with_rows(curves, held_out & late_rows(curves, estimator.early_exclusion))
+    train = curves.with_rows(~held_out)
+    test = curves.with_rows(held_out & late_rows(curves, estimator.early_exclusion))
     fit = estimator.fit(train)
     train_points = score_points(train, estimator)
     test_points = Preprocessor(test, early_exclusion=0.0, bin_width=SCORE_BIN).points(smooth=False)

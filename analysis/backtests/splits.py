@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -98,20 +96,6 @@ def held_out_rows(curves: Curves, split: Split) -> Rows:
         return np.isin(size, split.sizes)
     assert split.cutoff is not None  # a split by compute has one
     return np.asarray(size * curves.interactions > split.cutoff)
-
-
-def with_rows(curves: Curves, kept: Rows) -> Curves:
-    """The curves with only these rows, and only runs that have some."""
-    runs = np.unique(curves.run_index[kept])
-    return replace(
-        curves,
-        run_ids=tuple(curves.run_ids[run] for run in runs),
-        run_sizes=curves.run_sizes[runs],
-        run_index=np.searchsorted(runs, curves.run_index[kept]),
-        interactions=curves.interactions[kept],
-        returns=curves.returns[kept],
-        table=curves.table.iloc[runs],
-    )
 
 
 def score_points(curves: Curves, estimator: JointScalingFit) -> BinnedPoints:

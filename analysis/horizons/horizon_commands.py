@@ -16,6 +16,7 @@ from analysis.commands import (
     SizeOption,
     TaskOption,
     WorkersOption,
+    estimator_as_typed,
 )
 from scaling.errors import InputError
 from scaling.terminal import JsonOption, SweepOption, console, write_json
@@ -60,7 +61,6 @@ def horizon(
     from analysis.horizons.horizon import fit_horizons, study_horizons, with_predictions
     from analysis.horizons.horizon_result import read_horizon
     from analysis.horizons.horizon_tables import parse_predictions, print_horizon
-    from analysis.joint_fit import JointScalingFit, usable_cores
 
     wanted = parse_predictions(predict)
     if source.endswith(".json"):
@@ -71,13 +71,7 @@ def horizon(
                 raise InputError(f"--{option} belongs to a new study; leave it out, or give curves.")
         result = with_predictions(read_horizon(source), wanted)
     else:
-        estimator = JointScalingFit(
-            objective=tables.parse_objective(objective),
-            early_exclusion=tables.parse_share(early_exclusion),
-            replicates=tables.check_draws(bootstrap),
-            seed=seed,
-            workers=workers or usable_cores(),
-        )
+        estimator = estimator_as_typed(objective, early_exclusion, bootstrap, seed, workers)
         by_horizon = load_by_horizon(
             source,
             sweep=sweep,

@@ -20,7 +20,6 @@ from analysis.backtests.splits import (
     held_out_rows,
     hold_out_compute,
     hold_out_sizes,
-    with_rows,
 )
 from analysis.curves import Curves
 from analysis.figures.backtest_plots import backtest_figure
@@ -90,7 +89,7 @@ def test_held_out_returns_never_reach_a_prediction(noisy, kind):
 def test_the_two_parts_of_a_split_are_all_rows_and_share_none(noisy):
     for split in default_splits(noisy, POINT):
         rows = held_out_rows(noisy, split)
-        train, test = with_rows(noisy, ~rows), with_rows(noisy, rows)
+        train, test = noisy.with_rows(~rows), noisy.with_rows(rows)
         assert train.num_points + test.num_points == noisy.num_points
         compute = train.run_sizes[train.run_index] * train.interactions
         if split.cutoff is not None:
