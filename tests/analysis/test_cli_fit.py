@@ -1,25 +1,19 @@
 """``rlscale fit`` and ``rlscale forecast`` as a user runs them."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run
 
 from analysis.synthetic import SyntheticSweep, curves_frame
 
 ANALYSIS_MODULES = sorted(
     path.stem for path in (Path(__file__).parents[2] / "analysis").glob("*.py") if path.stem != "__init__"
 )
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "scaling.cli", *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "80"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -1,20 +1,12 @@
 """The further questions of the paper from the command line: studies of a fit, budgets, returns."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from command_line import run
 
 from analysis.synthetic import SyntheticSweep, curves_frame
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "scaling.cli", *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "80"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, check=False)
 
 
 @pytest.fixture(scope="module")

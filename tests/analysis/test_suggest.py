@@ -2,12 +2,11 @@
 
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run
 from rich.console import Console
 
 from analysis.design import DesignModel, Group, measured_groups
@@ -45,10 +44,10 @@ def width(interval: tuple[float, float]) -> float:
 def test_runs_cost_no_more_than_the_budget_and_what_they_say(suggestion):
     assert 0 < suggestion.spent <= suggestion.budget
     assert sum(run.compute for run in suggestion.runs) == pytest.approx(suggestion.spent)
-    for run in suggestion.runs:
-        assert run.compute == pytest.approx(run.N * run.E * run.seeds)
-        assert run.new_size == (not np.isclose(run.N, SWEEP.sizes).any())
-        assert (run.longer_by is None) == run.new_size
+    for planned in suggestion.runs:
+        assert planned.compute == pytest.approx(planned.N * planned.E * planned.seeds)
+        assert planned.new_size == (not np.isclose(planned.N, SWEEP.sizes).any())
+        assert (planned.longer_by is None) == planned.new_size
 
 
 def test_before_is_what_a_forecast_says_and_after_is_narrower_than_repeating(fit, suggestion):
@@ -158,11 +157,6 @@ def test_a_suggestion_survives_json_and_prints_within_80_columns(suggestion):
     text = console.export_text()
     assert "90% interval" in text
     assert "…" not in text
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "scaling.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_the_command_writes_what_it_prints_and_refuses_another_version(fit, tmp_path: Path):

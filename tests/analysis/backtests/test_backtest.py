@@ -2,12 +2,10 @@
 
 import io
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from command_line import run
 from rich.console import Console
 
 from analysis.backtests.backtest import backtest
@@ -204,12 +202,6 @@ def test_laws_are_scored_on_the_same_points_with_differences_from_ours(noisy, re
     shown = found.model_copy(update={"laws": longest})
     print_backtest(result.model_copy(update={"splits": [shown]}), console)
     assert "…" not in console.export_text()
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "scaling.cli", *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "80"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
 
 
 def test_the_command_writes_what_it_prints_and_refuses_what_it_cannot_do(tmp_path, noisy):

@@ -1,12 +1,10 @@
 """The study of the horizon: curves that follow the proposition give back its kappa and its shift."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from command_line import run
 from horizon_sweep import KAPPA, LAST, LAW, growth, horizon_frame
 
 from analysis.curves import load_by_horizon
@@ -17,12 +15,6 @@ from analysis.joint_fit import JointScalingFit
 from scaling.errors import InputError
 
 HORIZONS = (1.0, 8.0, 32.0)
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "scaling.cli", *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "80"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, check=False)
 
 
 def by_horizon(tmp_path, frame):

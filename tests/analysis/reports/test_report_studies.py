@@ -1,11 +1,8 @@
 """The report's sections on the paper's further questions, from the command line and from one fit."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
+from command_line import run
 from horizon_sweep import horizon_frame
 
 from analysis.curves import load_curves
@@ -16,12 +13,6 @@ from analysis.reports.report_studies import horizon_section, studies_context, st
 from analysis.studies import estimator_of, with_studies
 from analysis.synthetic import SyntheticSweep, curves_frame
 from scaling.errors import InputError
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "scaling.cli", *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "80"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, check=False)
 
 
 @pytest.fixture(scope="module")
