@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -37,4 +38,73 @@ class Bandit(Protocol):
 
     def block(self, indices: np.ndarray) -> BanditBlock:
         """Observations and answers of contexts (T + 1, n)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What n environments show after a step.
+
+    observation: (n, height, width, channels) uint8. It belongs to the environment and is
+        overwritten from the next ``act`` on: copy what must last longer.
+    reward: (n,) float64, of the step that led here.
+    first: (n,) bool, whether this observation opens an episode; the reward beside it is then
+        still that of the episode before.
+    """
+
+    observation: np.ndarray
+    reward: np.ndarray
+    first: np.ndarray
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """k completed episodes.
+
+    returns: (k,) float64, undiscounted and as the game gives them.
+    lengths: (k,) int64, in steps.
+    levels: (k,) int64, the number (seed) of the level that was played.
+    completed: (k,) bool, whether the level was solved.
+    """
+
+    returns: np.ndarray
+    lengths: np.ndarray
+    levels: np.ndarray
+    completed: np.ndarray
+
+
+class Environment(Protocol):
+    """``num_envs`` environments side by side that step together and restart by themselves.
+
+    ``observation_shape`` is (channels, height, width), while observations have their channels
+    last. Until the first ``act``, ``observe`` shows the first observations, with ``first`` true
+    everywhere and reward 0.
+    """
+
+    num_envs: int
+    observation_shape: tuple[int, int, int]
+    num_actions: int
+
+    def act(self, actions: np.ndarray) -> None:
+        """Start a step with the actions, int (n,), and return without waiting for its end."""
+        ...
+
+    def observe(self) -> Observed:
+        """Wait for the step's end; may be called any number of times per step."""
+        ...
+
+    def pop_episodes(self) -> Episodes:
+        """The episodes completed since the last call, ordered by step, then by environment."""
+        ...
+
+    def get_state(self) -> dict[str, Any]:
+        """All that the next steps depend on, as plain values that ``torch.load(weights_only=True)`` reads."""
+        ...
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``get_state``'s result, bit for bit, in an environment made in the same way."""
+        ...
+
+    def close(self) -> None:
+        """Free the environments."""
         ...
