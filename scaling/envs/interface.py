@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -71,6 +71,20 @@ class Episodes:
     lengths: np.ndarray
     levels: np.ndarray
     completed: np.ndarray
+
+    def select(self, which: np.ndarray) -> Episodes:
+        """Those at the indices, or where the mask is true."""
+        return Episodes(self.returns[which], self.lengths[which], self.levels[which], self.completed[which])
+
+
+def concatenate_episodes(parts: Sequence[Episodes]) -> Episodes:
+    """The episodes of all parts in one."""
+    return Episodes(
+        np.concatenate([np.zeros(0), *(part.returns for part in parts)]),
+        np.concatenate([np.zeros(0, np.int64), *(part.lengths for part in parts)]),
+        np.concatenate([np.zeros(0, np.int64), *(part.levels for part in parts)]),
+        np.concatenate([np.zeros(0, bool), *(part.completed for part in parts)]),
+    )
 
 
 class Environment(Protocol):

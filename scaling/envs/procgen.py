@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling.envs.interface import Episodes, Observed
+from scaling.envs.interface import Episodes, Observed, concatenate_episodes
 from scaling.envs.procgen_names import ProcgenTask, check_levels
 from scaling.errors import InputError
 
@@ -35,7 +35,9 @@ class ProcgenEnv:
         start_level: the number of the first level.
         seed: decides which levels are drawn, 0 to 2**31 - 1.
         num_threads: threads that step the environments while the caller goes on; 0 steps them
-            in ``act`` itself.
+            in ``act`` itself, which then returns when the step is done. Handing environments
+            over to threads takes processor time: measured on 1 and 2 busy cores, 0 was the
+            fastest for 1 to 64 environments, as long as the caller had nothing else to do.
 
     Raises:
         InputError: if an argument is out of its range or Procgen is not installed.
@@ -100,14 +102,14 @@ class ProcgenEnv:
     def pop_episodes(self) -> Episodes:
         """The episodes completed since the last call, ordered by step, then by environment."""
         self._finish_step()
-        popped = _concatenate(self._completed)
+        popped = concatenate_episodes(self._completed)
         self._completed = []
         return popped
 
     def get_state(self) -> dict[str, Any]:
         """Games, running returns and episodes not yet popped, as ints, floats, bytes, lists and dicts."""
         self._finish_step()
-        waiting = _concatenate(self._completed)
+        waiting = concatenate_episodes(self._completed)
         return {
             **self._identity,
             "games": self._games.get_state(),
@@ -189,10 +191,3 @@ def _episodes(returns: Any, lengths: Any, levels: Any, completed: Any) -> Episod
         np.array(levels, np.int64),
         np.array(completed, bool),
     )
-
-
-def _concatenate(parts: list[Episodes]) -> Episodes:
-    if not parts:
-        return _episodes([], [], [], [])
-    names = ("returns", "lengths", "levels", "completed")
-    return Episodes(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))

@@ -107,7 +107,7 @@ def check_levels(task: ProcgenTask, num_levels: int | None, start_level: int) ->
     if num_levels is None:
         if start_level:
             raise InputError(
-                f"start_level is {start_level} but num_levels is not given, which means all levels from 0 on: "
+                f"start_level is {start_level} but num_levels is not given, which means all levels: "
                 f"give num_levels too, or leave start_level out."
             )
     elif num_levels < 1:
@@ -116,6 +116,6 @@ def check_levels(task: ProcgenTask, num_levels: int | None, start_level: int) ->
         )
     elif start_level + num_levels > LEVEL_LIMIT:
         raise InputError(
-            f"start_level + num_levels is {start_level + num_levels:,}: Procgen's levels end at {LEVEL_LIMIT:,}, "
-            f"use a smaller start_level or num_levels."
+            f"start_level + num_levels is {start_level + num_levels:,}, but Procgen's levels end at "
+            f"{LEVEL_LIMIT:,}: use a smaller start_level or num_levels."
         )
