@@ -10,6 +10,7 @@ import gymnasium
 from scaling.envs.bandit import NUM_DIGITS, DigitBandit, DigitBanditEnv, DigitBanditVectorEnv
 from scaling.envs.digits import DigitImages, load_mnist_train, load_small_digits
 from scaling.envs.interface import Bandit
+from scaling.envs.procgen_names import ProcgenTask, all_tasks
 
 NUM_ACTIONS = NUM_DIGITS
 TASKS = {"mnist-bandit": "rlscale/MnistBandit-v0", "digits-bandit": "rlscale/DigitsBandit-v0"}
@@ -30,10 +31,11 @@ def observation_shape(name: str) -> tuple[int, int, int]:
 
 
 def register_envs() -> None:
-    """Register the tasks with gymnasium: ``rlscale/MnistBandit-v0`` and ``rlscale/DigitsBandit-v0``.
+    """Register the tasks with gymnasium, for ``gymnasium.make`` and ``gymnasium.make_vec``.
 
-    ``gymnasium.make`` and ``gymnasium.make_vec`` then take them, with the keywords
-    ``episode_length`` and, for MNIST, ``mnist_dir``.
+    ``rlscale/MnistBandit-v0`` and ``rlscale/DigitsBandit-v0`` take the keywords ``episode_length``
+    and, for MNIST, ``mnist_dir``; ``rlscale/Procgen-<game>-<mode>-v0``, for every mode that a
+    game has, those of ``ProcgenVectorEnv``.
     """
     for name, env_id in TASKS.items():
         if env_id not in gymnasium.registry:
@@ -43,6 +45,20 @@ def register_envs() -> None:
                 vector_entry_point=f"{__name__}:make_vector_env",
                 kwargs={"task": name},
             )
+    for task in all_tasks():
+        env_id = procgen_id(task)
+        if env_id not in gymnasium.registry:
+            gymnasium.register(
+                env_id,
+                entry_point="scaling.envs.procgen_gymnasium:ProcgenScalarEnv",
+                vector_entry_point="scaling.envs.procgen_gymnasium:ProcgenVectorEnv",
+                kwargs={"task": task.name},
+            )
+
+
+def procgen_id(task: ProcgenTask) -> str:
+    """A Procgen task's name in gymnasium, such as ``rlscale/Procgen-coinrun-easy-v0``."""
+    return f"rlscale/Procgen-{task.game}-{task.mode}-v0"
 
 
 def make_env(task: str, mnist_dir: Path | None = None, **options: Any) -> DigitBanditEnv:
