@@ -59,7 +59,7 @@ def test_short_episodes_are_not_preferred():
 
 
 def test_episodes_under_way_do_not_count():
-    """Amid its episodes, most of which are then long ones, an environment is as fair; counting them gives 1."""
+    """An environment amid its episodes, then mostly long ones, is as fair; counting them gives 1."""
     means = []
     for seed in range(400):
         env = ShortOrLong(16, seed)
