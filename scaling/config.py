@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from scaling.envs.procgen_names import check_levels, is_procgen, parse_task
 from scaling.errors import InputError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -23,12 +25,32 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+#: Depth of each family's default member: hidden dense layers, or residual blocks per stack.
+DEFAULT_DEPTHS = {"mnist-cnn": 1, "impala": 2, "impala-lstm": 2}
+
+
 class ModelConfig(Frozen):
     """A member of a model family."""
 
-    family: Literal["mnist-cnn"] = "mnist-cnn"
+    family: Literal["mnist-cnn", "impala", "impala-lstm"] = "mnist-cnn"
     width: float = Field(1.0, gt=0, description="multiplier of the family's channels and dense units")
-    depth: int = Field(1, ge=1, description="number of hidden dense layers")
+    depth: int = Field(
+        DEFAULT_DEPTHS["mnist-cnn"],
+        ge=1,
+        le=64,
+        description="hidden dense layers (mnist-cnn), residual blocks per stack (impala)",
+    )
+
+    @property
+    def is_recurrent(self) -> bool:
+        return self.family == "impala-lstm"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_depth(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "depth" not in values:
+            return {**values, "depth": DEFAULT_DEPTHS.get(values.get("family", "mnist-cnn"), 1)}
+        return values
 
 
 class BatchGrowth(Frozen):
@@ -43,10 +65,26 @@ class BatchGrowth(Frozen):
     reference: int = Field(100_000, ge=1, description="interactions at which the growth begins")
 
 
-class AgentConfig(Frozen):
-    """PPO and PPO-EWMA (Hilton, Cobbe, Schulman 2021, arXiv 2110.00641)."""
+class PhasicConfig(Frozen):
+    """The auxiliary phase of PPG (Cobbe et al. 2020), defaults as in arXiv 2110.00641."""
 
-    algorithm: Literal["ppo", "ppo-ewma"] = "ppo-ewma"
+    policy_iterations: int = Field(32, ge=0, description="n_pi, iterations a phase; 0 leaves PPO")
+    auxiliary_epochs: int = Field(6, ge=0, description="E_aux, epochs over what a phase stored; 0 leaves PPO")
+    clone_coef: float = Field(1.0, ge=0, description="beta_clone, weight of KL(policy before || policy)")
+    value_coef: float = Field(1.0, ge=0, description="weight of the true value head's loss")
+    sequences: int = Field(16, ge=1, description="rollouts of single environments in a minibatch")
+    learning_rate: float = Field(5e-4, ge=0, description="Adam step size of the auxiliary phase at width 1")
+
+
+class AgentConfig(Frozen):
+    """PPO, PPG and their EWMA variants (Hilton, Cobbe, Schulman 2021, arXiv 2110.00641)."""
+
+    algorithm: Literal["ppo", "ppo-ewma", "ppg", "ppg-ewma"] = "ppo-ewma"
+    architecture: Literal["dual", "shared", "detach"] = Field(
+        "dual",
+        description="policy and value networks apart, one network, or one whose value head is detached",
+    )
+    phasic: PhasicConfig | None = Field(None, description="of ppg and ppg-ewma alone")
     learning_rate: float = Field(5e-4, ge=0, description="Adam step size at width 1")
     adam_betas: tuple[float, float] = (0.9, 0.999)
     adam_eps: float = Field(1e-8, gt=0)
@@ -77,7 +115,43 @@ class AgentConfig(Frozen):
 
     @property
     def uses_ewma(self) -> bool:
-        return self.algorithm == "ppo-ewma"
+        return self.algorithm.endswith("-ewma")
+
+    @property
+    def is_phasic(self) -> bool:
+        return self.algorithm.startswith("ppg")
+
+    @property
+    def auxiliary(self) -> PhasicConfig | None:
+        """The auxiliary phase, None where there is none: plain PPO, or PPG with n_pi or E_aux 0."""
+        phasic = self.phasic
+        return phasic if phasic and phasic.policy_iterations and phasic.auxiliary_epochs else None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_phases(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        algorithm = values.get("algorithm", "")
+        is_phasic = isinstance(algorithm, str) and algorithm.startswith("ppg")
+        if is_phasic and values.get("phasic") is None:
+            return {**values, "phasic": {}}
+        if not is_phasic and values.get("phasic") is not None:
+            raise ValueError("'phasic' belongs to the algorithms ppg and ppg-ewma; leave it out")
+        return values
+
+    @model_validator(mode="after")
+    def _phases_fit(self) -> Self:
+        if self.auxiliary and self.batch_growth.exponent > 0:
+            raise ValueError("batch_growth is for ppo and ppo-ewma: phases need a batch of one size")
+        if self.auxiliary:
+            stored = self.auxiliary.policy_iterations * self.num_envs
+            if stored % self.auxiliary.sequences:
+                raise ValueError(
+                    f"phasic.sequences ({self.auxiliary.sequences}) must divide policy_iterations * num_envs "
+                    f"({stored}), the rollouts that a phase stores"
+                )
+        return self
 
     @model_validator(mode="after")
     def _minibatches_divide(self) -> Self:
@@ -114,10 +188,24 @@ class AgentConfig(Frozen):
         return int(self.num_envs * 2**doublings)
 
 
+class LevelsConfig(Frozen):
+    """Procgen's levels to train on: start_level .. start_level + num_levels - 1."""
+
+    num_levels: int | None = Field(None, description="leave it out for an unlimited number")
+    start_level: int = 0
+
+
+BANDITS = ("mnist-bandit", "digits-bandit")
+
+
 class RunConfig(Frozen):
     """Everything that decides what a run computes; ``run_id`` is its hash."""
 
-    task: Literal["mnist-bandit", "digits-bandit"]
+    task: str = Field(description="mnist-bandit, digits-bandit or procgen-<game>-<mode>")
+    levels: LevelsConfig = LevelsConfig()
+    evaluation_episodes: int = Field(
+        0, ge=0, description="episodes on unseen levels at each checkpoint, beside the training; 0 for none"
+    )
     interactions: int = Field(ge=1, description="length of the run in environment steps")
     seed: int = Field(0, ge=0)
     model: ModelConfig = ModelConfig()
@@ -125,13 +213,84 @@ class RunConfig(Frozen):
     rows_per_decade: int = Field(100, ge=1, description="rows of the curve per factor 10 of interactions")
     checkpoints: int = Field(20, ge=1, description="evenly spaced in interactions, the last at the end")
     threads: int = Field(1, ge=1, description="CPU threads; sums depend on it in their last bits")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the trunks' arithmetic; weights, heads and losses are float32 always"
+    )
+
+    @property
+    def is_bandit(self) -> bool:
+        return self.task in BANDITS
+
+    @field_validator("task")
+    @classmethod
+    def _task_exists(cls, task: str) -> str:
+        if task not in BANDITS and not is_procgen(task):
+            raise ValueError(f"no such task; use {', '.join(BANDITS)} or procgen-<game>-<mode>")
+        with _as_value_error():
+            return task if task in BANDITS else parse_task(task).name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_family(cls, values: Any) -> Any:
+        """A Procgen task without a model gets the family made for it."""
+        if not isinstance(values, dict) or not is_procgen(str(values.get("task", ""))):
+            return values
+        model = values.get("model", {})
+        if isinstance(model, dict) and "family" not in model:
+            return {**values, "model": {**model, "family": "impala"}}
+        return values
+
+    @model_validator(mode="after")
+    def _task_fits(self) -> Self:
+        is_mnist = self.model.family == "mnist-cnn"
+        if self.is_bandit:
+            if not is_mnist:
+                raise ValueError(
+                    f"the family {self.model.family} is for Procgen; {self.task} needs mnist-cnn"
+                )
+            if self.levels != LevelsConfig() or self.evaluation_episodes:
+                raise ValueError("levels and evaluation_episodes are for Procgen; leave them out")
+            return self
+        if is_mnist:
+            raise ValueError(f"the family mnist-cnn is for the bandits; {self.task} needs impala")
+        if self.agent.gamma == 0:
+            raise ValueError("agent.horizon is 1, a discount of 0; Procgen's papers use 1999 (gamma 0.999)")
+        if self.model.is_recurrent and self.agent.minibatches > self.agent.num_envs:
+            raise ValueError(
+                f"a recurrent model is trained on whole rollouts: minibatches ({self.agent.minibatches}) "
+                f"must divide num_envs ({self.agent.num_envs})"
+            )
+        with _as_value_error():
+            check_levels(parse_task(self.task), self.levels.num_levels, self.levels.start_level)
+        return self
 
     @property
     def run_id(self) -> str:
-        """First 16 hex digits of the SHA-256 of the complete config as canonical JSON."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """First 16 hex digits of the SHA-256 of the complete config as canonical JSON.
+
+        Fields of ``LATER_FIELDS`` take part only where they differ from their default, so the
+        runs of a store keep their names when the toolkit learns something new.
+        """
+        values = self.model_dump(mode="json")
+        for path, default in LATER_FIELDS.items():
+            *parents, name = path.split(".")
+            place = values
+            for parent in parents:
+                place = place[parent]
+            if place[name] == default:
+                del place[name]
+        canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
+
+#: Fields that were added after the first runs were stored, and the default that means "as before".
+LATER_FIELDS = {
+    "agent.architecture": "dual",
+    "agent.phasic": None,
+    "levels": {"num_levels": None, "start_level": 0},
+    "evaluation_episodes": 0,
+    "precision": "float32",
+}
 
 #: Short names of the axes that sweeps and curve columns use, and where they live in the config.
 ALIASES = {
@@ -190,6 +349,15 @@ def validated(model: type[Model], values: Mapping[str, Any], *, source: str) -> 
         return model.model_validate(values)
     except ValidationError as error:
         raise InputError(f"{source}: {_first_problem(model, error)}") from error
+
+
+@contextmanager
+def _as_value_error() -> Iterator[None]:
+    """Pydantic gathers ValueErrors; a task's own sentence goes with it."""
+    try:
+        yield
+    except InputError as error:
+        raise ValueError(str(error).rstrip(".")) from error
 
 
 def _first_problem(model: type[BaseModel], error: ValidationError) -> str:

@@ -30,6 +30,8 @@ class CurveRecorder:
         self._length_sum = 0.0
         self._iterations = 0
         self._diagnostic_sums: dict[str, float] = {}
+        self._diagnostic_counts: dict[str, int] = {}
+        self._evaluation: dict[str, float] = {}
 
     def add(self, returns: np.ndarray, lengths: np.ndarray | float, diagnostics: Mapping[str, float]) -> None:
         """Add one iteration: returns (n,) and lengths (n,) of the episodes it completed.
@@ -45,6 +47,11 @@ class CurveRecorder:
             self._iterations += 1
         for name, value in diagnostics.items():
             self._diagnostic_sums[name] = self._diagnostic_sums.get(name, 0.0) + value
+            self._diagnostic_counts[name] = self._diagnostic_counts.get(name, 0) + 1
+
+    def add_evaluation(self, returns: np.ndarray) -> None:
+        """Returns (n,) of episodes played beside the training; the row's latest evaluation counts."""
+        self._evaluation = {"eval_return_mean": float(np.mean(returns)), "eval_episodes": float(returns.size)}
 
     @property
     def is_empty(self) -> bool:
@@ -56,7 +63,7 @@ class CurveRecorder:
         return self._bucket(interactions) > self._bucket(self._row_interactions)
 
     def close_row(self, interactions: int, *, wall_seconds: float, train_flops: float) -> dict[str, Any]:
-        """The row of all that was added since the last one; diagnostics are means over iterations."""
+        """The row of all that was added since the last one; diagnostics are means over the iterations that have them."""
         count = self._episodes
         mean = self._return_sum / count if count else None
         row: dict[str, Any] = {
@@ -70,7 +77,8 @@ class CurveRecorder:
             "wall_seconds": wall_seconds,
             "train_flops": train_flops,
         }
-        row |= {name: total / self._iterations for name, total in self._diagnostic_sums.items()}
+        row |= self._evaluation
+        row |= {name: total / self._diagnostic_counts[name] for name, total in self._diagnostic_sums.items()}
         self._row_interactions = interactions
         self._clear()
         return row

@@ -11,26 +11,33 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 
+from scaling.agents.collect import BanditCollector, Collector, EnvironmentCollector, policy_of
+from scaling.agents.ppg import PPG
 from scaling.agents.ppo import PPO
-from scaling.agents.rollout import collect_bandit
 from scaling.config import RunConfig
 from scaling.curve import CurveRecorder
 from scaling.envs.bandit import DigitBandit
 from scaling.envs.digits import DigitImages, find_mnist
+from scaling.envs.evaluation import evaluate, unseen_levels
 from scaling.envs.interface import Bandit
-from scaling.envs.registry import NUM_ACTIONS, make_task, observation_shape
+from scaling.envs.procgen_names import is_procgen, parse_task
+from scaling.envs.registry import make_task, task_shape
 from scaling.errors import InputError, LeaseLost, NonFiniteLoss
+from scaling.models.actor_critic import ActorCritic
 from scaling.models.families import build_actor_critic, step_size
 from scaling.models.sizing import sizes_of
+
+if TYPE_CHECKING:
+    from scaling.envs.procgen import ProcgenEnv
 
 Row = dict[str, Any]
 
@@ -61,64 +68,72 @@ class Run:
         *,
         device: str = "cpu",
         mnist_dir: Path | None = None,
-        task: Bandit | None = None,
+        bandit: Bandit | None = None,
     ) -> None:
         self.config = config
         self.device = torch.device(device)
         torch.set_num_threads(config.threads)
         keep_freed_memory()
-        self.task = task or make_task(config.task, mnist_dir=mnist_dir)
-        init, contexts, actions, batches = np.random.SeedSequence(config.seed).spawn(4)
+        init, task, actions, batches = np.random.SeedSequence(config.seed).spawn(4)
         generator = torch.Generator().manual_seed(int(init.generate_state(1)[0]))
-        model = build_actor_critic(
-            config.model, self.task.observation_shape, self.task.num_actions, generator
-        )
+        model = build_networks(config, generator)
         self.flops_per_interaction = sizes_of(
-            model, self.task.observation_shape, config.agent
+            model, task_shape(config.task)[0], config.agent
         ).flops_per_interaction
-        self.agent = PPO(
-            config.agent,
-            model.to(self.device),
-            step_size=step_size(config.agent.learning_rate, config.model),
+        self.agent = make_agent(config, model.to(self.device))
+        self._collector = make_collector(
+            config, self.device, task, actions, mnist_dir=mnist_dir, bandit=bandit
         )
-        self.rngs = {
-            name: np.random.default_rng(seed)
-            for name, seed in (("contexts", contexts), ("actions", actions), ("batches", batches))
-        }
-        self.contexts = np.zeros(0, np.int64)
+        self._batches = np.random.default_rng(batches)
         self.recorder = CurveRecorder(config.rows_per_decade)
         self.interactions = 0
         self.wall_seconds = 0.0
+
+    @property
+    def is_between_phases(self) -> bool:
+        """Whether the run can be saved and can end: always, but for PPG, which must not be in a phase."""
+        return not isinstance(self.agent, PPG) or self.agent.is_between_phases
 
     def iterate(self) -> None:
         """One iteration: collect, learn, record.
 
         Raises:
             NonFiniteLoss: if a loss is not a finite number; what was collected is recorded.
+            InputError: if the memory does not suffice.
         """
         started = time.perf_counter()
         agent = self.config.agent
-        envs = agent.num_envs_at(self.interactions)
-        fresh = self.task.draw(self.rngs["contexts"], envs - self.contexts.size)
-        rollout, self.contexts = collect_bandit(
-            self.agent.model,
-            self.task,
-            np.concatenate([self.contexts, fresh]),
-            steps=agent.rollout_steps,
-            context_rng=self.rngs["contexts"],
-            action_rng=self.rngs["actions"],
-            needs_bootstrap=agent.gamma > 0,
-            device=self.device,
-        )
-        # Weights that the last step made infinite: such a policy's actions measure nothing.
-        self._check_finite({"entropy": float(rollout.entropy)})
-        diagnostics = self.agent.learn(rollout, self.rngs["batches"])
+        with _memory_is_asked_for(self.config):
+            rollout, returns, lengths = self._collector.collect(
+                self.agent.model,
+                envs=agent.num_envs_at(self.interactions),
+                steps=agent.rollout_steps,
+                needs_bootstrap=agent.gamma > 0,
+            )
+            # Weights that the last step made infinite: such a policy's actions measure nothing.
+            self._check_finite({"entropy": float(rollout.entropy)})
+            diagnostics = self.agent.learn(rollout, self._batches)
         self.interactions += rollout.reward.size
         diagnostics["batch_size"] = float(rollout.reward.size)
         finite = all(map(math.isfinite, diagnostics.values()))
-        self.recorder.add(rollout.reward.ravel(), 1.0, diagnostics if finite else {})
+        self.recorder.add(returns, lengths, diagnostics if finite else {})
         self.wall_seconds += time.perf_counter() - started
         self._check_finite(diagnostics)
+
+    def evaluate(self) -> None:
+        """Record the policy's mean return on levels that it is not trained on."""
+        config = self.config
+        levels = unseen_levels(config.levels.num_levels, config.levels.start_level)
+        # The same levels at every evaluation, so that its noise does not hide progress.
+        environment = make_procgen(config, seed=config.seed, levels=levels, num_threads=0)
+        rng = np.random.default_rng(self.interactions)
+        try:
+            episodes = evaluate(
+                policy_of(self.agent.model, rng, self.device), environment, config.evaluation_episodes
+            )
+        finally:
+            environment.close()
+        self.recorder.add_evaluation(episodes.returns)
 
     def _check_finite(self, diagnostics: dict[str, float]) -> None:
         for name, value in diagnostics.items():
@@ -137,13 +152,13 @@ class Run:
         )
 
     def save(self) -> bytes:
-        """Everything that the next iteration depends on."""
+        """Everything that the next iteration depends on; between phases only."""
         state = {
             "run_id": self.config.run_id,
             "interactions": self.interactions,
             "wall_seconds": self.wall_seconds,
-            "contexts": torch.from_numpy(self.contexts.copy()),
-            "rngs": json.dumps({name: rng.bit_generator.state for name, rng in self.rngs.items()}),
+            "collector": self._collector.state_dict(),
+            "batches": self._batches.bit_generator.state,
             "recorder": json.dumps(self.recorder.state_dict()),
             "agent": self.agent.state_dict(),
         }
@@ -163,11 +178,12 @@ class Run:
             raise ValueError(f"the checkpoint cannot be read ({error})") from error
         if state["run_id"] != self.config.run_id:
             raise ValueError("the checkpoint belongs to another run")
+        if "collector" not in state:
+            raise ValueError("the checkpoint is of an earlier version")
         self.interactions = state["interactions"]
         self.wall_seconds = state["wall_seconds"]
-        self.contexts = state["contexts"].cpu().numpy()
-        for name, rng_state in json.loads(state["rngs"]).items():
-            self.rngs[name].bit_generator.state = rng_state
+        self._collector.load_state_dict(state["collector"])
+        self._batches.bit_generator.state = state["batches"]
         self.recorder.load_state_dict(json.loads(state["recorder"]))
         self.agent.load_state_dict(state["agent"])
 
@@ -184,7 +200,8 @@ def train(
     """Train to the end, from the newest checkpoint that can be read. Returns the status.
 
     Rows since the last checkpoint are stored together with the next one, so a run killed at
-    any moment loses at most the work since its last checkpoint.
+    any moment loses at most the work since its last checkpoint. PPG's checkpoints, and its end,
+    are at the ends of phases, where nothing is stored for the auxiliary phase.
 
     Args:
         on_progress: told (interactions, wall seconds so far) after each iteration.
@@ -201,19 +218,24 @@ def train(
     try:
         run = Run(config, device=device, mnist_dir=mnist_dir)
         index = _resume(run, writer) + 1
+        due = _next_checkpoint(run.interactions, config)
         on_progress(run.interactions, run.wall_seconds)
-        while run.interactions < config.interactions:
-            due = _next_checkpoint(run.interactions, config)
+        while run.interactions < config.interactions or not run.is_between_phases:
             run.iterate()
-            finished = run.interactions >= config.interactions
+            may_save = run.is_between_phases
+            finished = may_save and run.interactions >= config.interactions
+            is_due = may_save and run.interactions >= due
+            if is_due and config.evaluation_episodes:
+                run.evaluate()
             if finished or run.recorder.is_due(run.interactions):
                 rows.append(run.close_row())
             stopping = not finished and should_stop()
-            if finished or stopping or run.interactions >= due:
+            if finished or is_due or (stopping and may_save):
                 writer.write_segment(
                     index, rows, run.save(), interactions=run.interactions, wall_seconds=run.wall_seconds
                 )
                 index, rows = index + 1, []
+                due = _next_checkpoint(run.interactions, config)
             on_progress(run.interactions, run.wall_seconds)
             if stopping:
                 writer.stop("stopped on request; it goes on from its checkpoint")
@@ -261,20 +283,26 @@ def resolve_device(name: str) -> str:
 
 
 def check_task_data(task: str, mnist_dir: Path | None = None) -> None:
-    """Make sure that a task's data is at hand, downloading it if need be.
+    """Make sure that what a task needs is at hand, downloading data if need be.
 
     Raises:
         InputError: if it cannot be had.
     """
     if task == "mnist-bandit":
         find_mnist(mnist_dir)
+    if is_procgen(task):
+        from scaling.envs.procgen import import_procgen
+
+        import_procgen()
 
 
 def estimate_rate(config: RunConfig, *, iterations: int = 2) -> float:
-    """Interactions per second on this machine, from a few iterations on blank images."""
-    _, height, width = observation_shape(config.task)
-    blank = DigitImages(np.zeros((NUM_ACTIONS, height, width), np.uint8), np.arange(NUM_ACTIONS))
-    run = Run(config, task=DigitBandit(blank))
+    """Interactions per second on this machine, from a few iterations; bandits show blank images."""
+    bandit = None
+    if config.is_bandit:
+        (_, height, width), actions = task_shape(config.task)
+        bandit = DigitBandit(DigitImages(np.zeros((actions, height, width), np.uint8), np.arange(actions)))
+    run = Run(config, bandit=bandit)
     run.iterate()  # the first one allocates
     before, started = run.wall_seconds, run.interactions
     for _ in range(iterations):
@@ -284,8 +312,7 @@ def estimate_rate(config: RunConfig, *, iterations: int = 2) -> float:
 
 def run_columns(config: RunConfig) -> dict[str, Any]:
     """The run columns of the schema, sizes included; loads no data."""
-    shape = observation_shape(config.task)
-    model = build_actor_critic(config.model, shape, NUM_ACTIONS, torch.Generator())
+    model = build_networks(config, torch.Generator())
     return {
         "task": config.task,
         "algorithm": config.agent.algorithm,
@@ -295,8 +322,88 @@ def run_columns(config: RunConfig) -> dict[str, Any]:
         "horizon": config.agent.horizon,
         "seed": config.seed,
         "learning_rate": config.agent.learning_rate,
-        **asdict(sizes_of(model, shape, config.agent)),
+        **asdict(sizes_of(model, task_shape(config.task)[0], config.agent)),
     }
+
+
+def build_networks(config: RunConfig, generator: torch.Generator) -> ActorCritic:
+    """A run's networks, freshly initialised; see ``build_actor_critic``."""
+    shape, num_actions = task_shape(config.task)
+    return build_actor_critic(
+        config.model,
+        shape,
+        num_actions,
+        generator,
+        architecture=config.agent.architecture,
+        has_auxiliary=config.agent.is_phasic,
+        precision=config.precision,
+    )
+
+
+def make_agent(config: RunConfig, model: ActorCritic) -> PPO | PPG:
+    """The learner that the config names, with step sizes that fit the model's size."""
+    agent = config.agent
+    step = step_size(agent.learning_rate, config.model)
+    if agent.auxiliary is None:
+        return PPO(agent, model, step_size=step)
+    auxiliary_step = step_size(agent.auxiliary.learning_rate, config.model)
+    return PPG(agent, model, step_size=step, auxiliary_step_size=auxiliary_step)
+
+
+def make_collector(
+    config: RunConfig,
+    device: torch.device,
+    task_seed: np.random.SeedSequence,
+    action_seed: np.random.SeedSequence,
+    *,
+    mnist_dir: Path | None = None,
+    bandit: Bandit | None = None,
+) -> Collector:
+    """What steps the agent through the config's task.
+
+    On a GPU Procgen's environments are stepped in two groups, each while the policy acts in the
+    other; on CPU the two would only take processor time from each other.
+    """
+    actions = np.random.default_rng(action_seed)
+    if config.is_bandit:
+        task = bandit or make_task(config.task, mnist_dir=mnist_dir)
+        return BanditCollector(task, np.random.default_rng(task_seed), actions, device)
+    overlaps = device.type == "cuda" and config.agent.num_envs % 2 == 0
+    group_size = config.agent.num_envs // (2 if overlaps else 1)
+    levels = config.levels.num_levels, config.levels.start_level
+
+    def make_group(index: int) -> ProcgenEnv:
+        seed = np.random.SeedSequence(task_seed.entropy, spawn_key=(*task_seed.spawn_key, index))
+        return make_procgen(
+            config,
+            seed=int(seed.generate_state(1)[0]) // 2,  # Procgen's seeds have 31 bits
+            levels=levels,
+            num_envs=group_size,
+            num_threads=config.threads if overlaps else 0,
+        )
+
+    return EnvironmentCollector(make_group, group_size, actions, device)
+
+
+def make_procgen(
+    config: RunConfig,
+    *,
+    seed: int,
+    levels: tuple[int | None, int],
+    num_threads: int,
+    num_envs: int | None = None,
+) -> ProcgenEnv:
+    """The config's game on (num_levels, start_level); the import is slow and bandits do without."""
+    from scaling.envs.procgen import ProcgenEnv
+
+    return ProcgenEnv(
+        task=parse_task(config.task),
+        num_envs=num_envs or config.agent.num_envs,
+        num_levels=levels[0],
+        start_level=levels[1],
+        seed=seed,
+        num_threads=num_threads,
+    )
 
 
 def provenance(device: str) -> dict[str, Any]:
@@ -312,6 +419,27 @@ def provenance(device: str) -> dict[str, Any]:
         "host": socket.gethostname(),
         "pid": os.getpid(),
     }
+
+
+@contextlib.contextmanager
+def _memory_is_asked_for(config: RunConfig) -> Iterator[None]:
+    """Say what to change when memory runs out.
+
+    Raises:
+        InputError: if torch could not get memory.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # torch.OutOfMemoryError on CUDA is one; on CPU only the text tells
+        if not isinstance(error, torch.OutOfMemoryError) and "not enough memory" not in str(error):
+            raise
+        smaller = max(1, config.agent.num_envs // 2)
+        raise InputError(
+            f"The memory does not suffice for this run; try agent.num_envs {smaller} (now "
+            f"{config.agent.num_envs})"
+            + (" or fewer agent.phasic.policy_iterations" if config.agent.auxiliary else "")
+            + "; it goes on from its last checkpoint where there is more memory."
+        ) from error
 
 
 def _resume(run: Run, writer: CurveWriter) -> int:

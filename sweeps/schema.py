@@ -52,6 +52,11 @@ DIAGNOSTICS = (
     _field("policy_loss", _F, "", "policy-gradient loss"),
     _field("value_loss", _F, "reward^2", "mean squared error of the value, before its coefficient"),
     _field("explained_variance", _F, "share", "1 - Var(target - value) / Var(target)"),
+    _field("clone_kl", _F, "nat", "KL(policy before the auxiliary phase || policy), mean over its steps"),
+    _field("auxiliary_loss", _F, "reward^2", "half mean squared error of the auxiliary value head"),
+    _field("auxiliary_value_loss", _F, "reward^2", "the same of the true value head in that phase"),
+    _field("eval_return_mean", _F, "reward", "mean return on levels not trained on, at checkpoints"),
+    _field("eval_episodes", _F, "episodes", "episodes of that evaluation"),
     _field("batch_size", _F, "environment steps", "interactions in one iteration"),
     _field("step_size", _F, "", "Adam step size in effect"),
 )

@@ -1,10 +1,11 @@
-"""The losses of PPO with a decoupled proximal policy, as pure functions of log-probabilities."""
+"""The losses of PPO with a decoupled proximal policy and of PPG's auxiliary phase, as pure functions."""
 
 from __future__ import annotations
 
 import math
 
 import torch
+from torch.distributions import Categorical, kl_divergence
 
 Diagnostics = dict[str, torch.Tensor]
 
@@ -56,9 +57,40 @@ def policy_loss(
 def value_loss(value: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, Diagnostics]:
     """mean((v - vtarg)^2): no half, no clipping. Both (batch,)."""
     loss = (value - target).square().mean()
-    with torch.no_grad():
-        variance = target.var(unbiased=False)
-        explained = torch.where(
-            variance > 0, 1 - (target - value).var(unbiased=False) / variance, torch.zeros_like(variance)
-        )
-    return loss, {"value_loss": loss.detach(), "explained_variance": explained}
+    return loss, {"value_loss": loss.detach()}
+
+
+def explained_variance(value: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """1 - Var(vtarg - v) / Var(vtarg), biased variances; 0 where the targets do not vary."""
+    variance = target.var(unbiased=False)
+    share = 1 - (target - value).var(unbiased=False) / variance
+    return torch.where(variance > 0, share, torch.zeros_like(variance))
+
+
+def auxiliary_loss(
+    logits: torch.Tensor,
+    old_logits: torch.Tensor,
+    value: torch.Tensor,
+    auxiliary_value: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    clone_coef: float,
+    value_coef: float,
+) -> tuple[torch.Tensor, Diagnostics]:
+    """The objective of PPG's auxiliary phase (Cobbe et al. 2020, arXiv 2009.04416, section 2).
+
+    clone_coef * mean KL(pi_old || pi) + mean 0.5 (v_aux - vtarg)^2 + value_coef * mean 0.5 (v - vtarg)^2.
+    ``logits`` and ``old_logits`` are (..., num_actions), under the policy now and before the
+    phase, the latter without gradient; all others (...), ``target`` as it was when it was stored.
+    """
+    clone = kl_divergence(
+        Categorical(logits=old_logits, validate_args=False), Categorical(logits=logits, validate_args=False)
+    ).mean()
+    auxiliary = 0.5 * (auxiliary_value - target).square().mean()
+    true = 0.5 * (value - target).square().mean()
+    diagnostics = {
+        "clone_kl": clone.detach(),
+        "auxiliary_loss": auxiliary.detach(),
+        "auxiliary_value_loss": true.detach(),
+    }
+    return clone_coef * clone + auxiliary + value_coef * true, diagnostics

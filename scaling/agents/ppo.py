@@ -7,8 +7,8 @@ proximal policy, an EWMA of the weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,11 +16,14 @@ from torch.distributions import Categorical
 
 from scaling.agents.advantages import AdvantageMoments, gae
 from scaling.agents.ewma import EwmaModel
-from scaling.agents.losses import Diagnostics, policy_loss, value_loss
-from scaling.agents.rollout import Batch, Rollout, minibatches
+from scaling.agents.losses import Diagnostics, explained_variance, policy_loss, value_loss
+from scaling.agents.rollout import Batch, Rollout, Rows, batch_of, minibatches
 from scaling.config import AgentConfig
 from scaling.envs.reward_scale import RewardNormalizer
-from scaling.models.families import ActorCritic
+from scaling.models.actor_critic import ActorCritic
+
+SomeRows = TypeVar("SomeRows", bound=Rows)
+Objective = Callable[[SomeRows], tuple[torch.Tensor, Diagnostics]]
 
 
 class PPO:
@@ -29,7 +32,7 @@ class PPO:
     Args:
         config: the algorithm's options.
         model: the networks, already on ``device``.
-        step_size: Adam's, as scaled for the model's width.
+        step_size: Adam's, as scaled for the model's size.
     """
 
     def __init__(self, config: AgentConfig, model: ActorCritic, *, step_size: float) -> None:
@@ -38,49 +41,20 @@ class PPO:
         self.step_size = step_size
         self.ewma = EwmaModel(model.policy, config.ewma_decay) if config.uses_ewma else None
         self._joint = config.epochs_policy == config.epochs_value
-        parts = [model] if self._joint else [model.value, model.policy]
         self.optimizers = [
-            torch.optim.Adam(
-                part.parameters(), lr=step_size, betas=config.adam_betas, eps=config.adam_eps, fused=True
-            )
-            for part in parts
-        ]
+            adam(config, model, step_size) for _ in range(1 if self._joint else 2)
+        ]  # one for policy and value together, or the value's, then the policy's
         self._moments = AdvantageMoments(config.advantage_decay)
         self._rewards = RewardNormalizer()
+        self._device = next(model.parameters()).device
 
     def learn(self, rollout: Rollout, rng: np.random.Generator) -> dict[str, float]:
-        """One iteration's policy and value epochs; returns the mean diagnostics of its steps."""
-        config = self.config
-        batch = self.batch(rollout)
-        steps: list[Diagnostics] = []
-        if self._joint:
-            for _ in range(config.epochs_policy):
-                for minibatch in minibatches(batch, config.minibatches, rng):
-                    logits, value = self.model(minibatch.observation)
-                    policy_part, policy_diagnostics = self.policy_objective(minibatch, logits)
-                    value_part, value_diagnostics = self.value_objective(minibatch, value)
-                    self._step(self.optimizers[0], policy_part + value_part)
-                    self._update_proximal()
-                    steps.append(policy_diagnostics | value_diagnostics)
-        else:
-            value_optimizer, policy_optimizer = self.optimizers
-            for _ in range(config.epochs_value):
-                for minibatch in minibatches(batch, config.minibatches, rng):
-                    value = self.model.value(minibatch.observation).squeeze(-1)
-                    loss, diagnostics = self.value_objective(minibatch, value)
-                    self._step(value_optimizer, loss)
-                    steps.append(diagnostics)
-            for _ in range(config.epochs_policy):
-                for minibatch in minibatches(batch, config.minibatches, rng):
-                    logits = self.model.policy(minibatch.observation)
-                    loss, diagnostics = self.policy_objective(minibatch, logits)
-                    self._step(policy_optimizer, loss)
-                    self._update_proximal()
-                    steps.append(diagnostics)
-        return _means(steps) | {"entropy": float(rollout.entropy), "step_size": self.step_size}
+        """One iteration; returns the mean diagnostics of its steps."""
+        advantage, value_target = self.estimate(rollout)
+        return self.improve(rollout, advantage, value_target, rng)
 
-    def batch(self, rollout: Rollout) -> Batch:
-        """Rewards normalised if asked for, then advantages and value targets, (steps, envs)."""
+    def estimate(self, rollout: Rollout) -> tuple[torch.Tensor, torch.Tensor]:
+        """Advantages and value targets, both (T, n); rewards and advantages normalised if asked for."""
         config = self.config
         reward = rollout.reward
         if config.normalize_reward:
@@ -91,44 +65,92 @@ class PPO:
         )
         if config.normalize_advantage:
             advantage = self._moments(advantage)
-        return Batch(rollout.observation, rollout.action, rollout.logp, advantage, target)
+        return advantage, target
 
-    def policy_objective(self, minibatch: Batch, logits: torch.Tensor) -> tuple[torch.Tensor, Diagnostics]:
-        """Decoupled objective with KL penalty and entropy bonus, from the current logits."""
+    def improve(
+        self, rollout: Rollout, advantage: torch.Tensor, value_target: torch.Tensor, rng: np.random.Generator
+    ) -> dict[str, float]:
+        """The iteration's policy and value epochs."""
+        config = self.config
+        batch = self.batch(rollout, advantage, value_target)
+        steps: list[Diagnostics] = []
+        if self._joint:
+            for _ in range(config.epochs_policy):
+                for minibatch in minibatches(batch, config.minibatches, rng):
+                    steps.append(self._step(self.optimizers[0], minibatch, self.joint_objective))
+                    self._update_proximal()
+        else:
+            value_optimizer, policy_optimizer = self.optimizers
+            for _ in range(config.epochs_value):
+                for minibatch in minibatches(batch, config.minibatches, rng):
+                    steps.append(self._step(value_optimizer, minibatch, self.value_objective))
+            for _ in range(config.epochs_policy):
+                for minibatch in minibatches(batch, config.minibatches, rng):
+                    steps.append(self._step(policy_optimizer, minibatch, self.policy_objective))
+                    self._update_proximal()
+        return means(steps) | {
+            "entropy": float(rollout.entropy),
+            "explained_variance": float(explained_variance(rollout.value[:-1], value_target)),
+            "step_size": self.step_size,
+        }
+
+    def batch(self, rollout: Rollout, advantage: torch.Tensor, value_target: torch.Tensor) -> Batch:
+        """A rollout as rows to cut minibatches from.
+
+        With more minibatches than environments the rows are cut in time into equal chunks.
+        """
+        chunks = max(1, self.config.minibatches // rollout.reward.shape[1])
+        return batch_of(rollout, advantage, value_target, chunks=chunks)
+
+    def joint_objective(self, rows: Batch) -> tuple[torch.Tensor, Diagnostics]:
+        """Policy and value objectives from one pass through the networks."""
+        logits, value = self.model(rows.inputs)
+        policy_part, policy_diagnostics = self._policy_part(rows, logits)
+        value_part, value_diagnostics = self._value_part(rows, value)
+        return policy_part + value_part, policy_diagnostics | value_diagnostics
+
+    def policy_objective(self, rows: Batch) -> tuple[torch.Tensor, Diagnostics]:
+        """Decoupled objective with KL penalty and entropy bonus."""
+        return self._policy_part(rows, self.model.policy_logits(rows.inputs))
+
+    def value_objective(self, rows: Batch) -> tuple[torch.Tensor, Diagnostics]:
+        """value_coef * mean((v - vtarg)^2)."""
+        return self._value_part(rows, self.model.values(rows.inputs)[0])
+
+    def _policy_part(self, rows: Batch, logits: torch.Tensor) -> tuple[torch.Tensor, Diagnostics]:
         config = self.config
         policy = Categorical(logits=logits, validate_args=False)
         loss, diagnostics = policy_loss(
-            policy.log_prob(minibatch.action),
-            minibatch.logp,
-            self._proximal_logp(minibatch),
-            minibatch.advantage,
+            policy.log_prob(rows.action),
+            rows.logp,
+            self._proximal_logp(rows),
+            rows.advantage,
             clip=config.clip,
             kl_penalty=config.kl_penalty,
             importance_cap=config.importance_cap,
         )
         return loss - config.entropy_coef * policy.entropy().mean(), diagnostics
 
-    def value_objective(self, minibatch: Batch, value: torch.Tensor) -> tuple[torch.Tensor, Diagnostics]:
-        """value_coef * mean((v - vtarg)^2), from the current values."""
-        loss, diagnostics = value_loss(value, minibatch.value_target)
+    def _value_part(self, rows: Batch, value: torch.Tensor) -> tuple[torch.Tensor, Diagnostics]:
+        loss, diagnostics = value_loss(value, rows.value_target)
         return self.config.value_coef * loss, diagnostics
 
-    def _proximal_logp(self, minibatch: Batch) -> torch.Tensor:
+    def _proximal_logp(self, rows: Batch) -> torch.Tensor:
         """The EWMA network's, computed anew at each gradient step; without one, the behaviour's."""
         if self.ewma is None:
-            return minibatch.logp
+            return rows.logp
         with torch.no_grad():
-            logits = self.ewma.network(minibatch.observation)
-            return Categorical(logits=logits, validate_args=False).log_prob(minibatch.action)
+            logits = self.model.policy_logits(rows.inputs, self.ewma.network)
+            return Categorical(logits=logits, validate_args=False).log_prob(rows.action)
 
     def _update_proximal(self) -> None:
         if self.ewma is not None:
             self.ewma.update()
 
-    def _step(self, optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+    def _step(
+        self, optimizer: torch.optim.Optimizer, minibatch: SomeRows, objective: Objective[SomeRows]
+    ) -> Diagnostics:
+        return gradient_step(optimizer, minibatch, objective, chunk=self.model.chunk, device=self._device)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -149,7 +171,40 @@ class PPO:
         self._rewards.load_state_dict(state["rewards"])
 
 
-def _means(steps: list[Diagnostics]) -> dict[str, float]:
+def adam(config: AgentConfig, model: ActorCritic, step_size: float) -> torch.optim.Adam:
+    """Adam over all networks; parameters that a step's loss does not reach stay where they are."""
+    return torch.optim.Adam(
+        model.parameters(), lr=step_size, betas=config.adam_betas, eps=config.adam_eps, fused=True
+    )
+
+
+def gradient_step(
+    optimizer: torch.optim.Optimizer,
+    minibatch: SomeRows,
+    objective: Objective[SomeRows],
+    *,
+    chunk: int | None,
+    device: torch.device,
+) -> Diagnostics:
+    """One step on a minibatch; returns its diagnostics.
+
+    The objective is a mean over transitions, so its gradient is gathered over parts of about
+    ``chunk`` of them, each with its share: memory then holds the activations of one part.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    gathered: Diagnostics = {}
+    for part in minibatch.parts(chunk, device):
+        share = part.num_steps / minibatch.num_steps
+        loss, diagnostics = objective(part)
+        (loss if share == 1.0 else share * loss).backward()
+        for name, value in diagnostics.items():
+            gathered[name] = gathered.get(name, 0.0) + share * value
+    optimizer.step()
+    return gathered
+
+
+def means(steps: list[Diagnostics]) -> dict[str, float]:
+    """Each diagnostic's mean over the steps that have it."""
     names = {name for step in steps for name in step}
     return {
         name: float(torch.stack([step[name] for step in steps if name in step]).mean())

@@ -1,4 +1,4 @@
-"""Acting: one rollout of the agent in its task, and its cutting into minibatches."""
+"""One rollout of the agent in its task, and its cutting into minibatches."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from typing import Self
 
 import numpy as np
 import torch
-from torch.distributions import Categorical
 
-from scaling.envs.interface import Bandit
-from scaling.models.families import ActorCritic
+from scaling.models.actor_critic import Inputs
 
 
 @dataclass(frozen=True)
 class Rollout:
     """T steps of n environments. Time-major; value and first carry one extra step.
 
-    observation: (T, n, channels, height, width) uint8;  action: (T, n) int64
-    logp: (T, n) behaviour log-probability;  value, first: (T + 1, n)
+    observation: (T, n, channels, height, width) uint8, in the host's memory
+    action: (T, n) int64;  logp: (T, n) behaviour log-probability;  value, first: (T + 1, n)
     reward: (T, n) float64, raw;  entropy: mean policy entropy, nat
+    state: (n, num_state), the memory before the first step
     """
 
     observation: torch.Tensor
@@ -30,97 +29,74 @@ class Rollout:
     first: torch.Tensor
     reward: np.ndarray
     entropy: torch.Tensor
-
-
-@torch.no_grad()
-def collect_bandit(
-    model: ActorCritic,
-    bandit: Bandit,
-    contexts: np.ndarray,
-    *,
-    steps: int,
-    context_rng: np.random.Generator,
-    action_rng: np.random.Generator,
-    needs_bootstrap: bool,
-    device: torch.device,
-) -> tuple[Rollout, np.ndarray]:
-    """A whole rollout as one batch, since the next image does not depend on the action.
-
-    ``contexts`` (n,) are the first observations, left by the rollout before; those of the
-    next rollout are returned beside the rollout. Images and actions come from the streams
-    in the order in which stepping one observation at a time would draw them.
-    ``needs_bootstrap`` is false where gamma is 0: the value after the last step is then 0.
-    If the policy's outputs are not finite, neither is the entropy.
-    """
-    envs = contexts.size
-    indices_te = np.concatenate([contexts[None], bandit.draw(context_rng, steps * envs).reshape(steps, envs)])
-    block = bandit.block(indices_te)
-    observation = block.observations.to(device)
-    flat = observation[:-1].flatten(0, 1)
-    logits, values = model(flat)
-    policy = Categorical(logits=logits, validate_args=False)
-    action = sample(policy, action_rng.random(steps * envs))
-    value = torch.zeros(steps + 1, envs, device=device)
-    value[:-1] = values.view(steps, envs)
-    if needs_bootstrap:
-        value[-1] = model.value(observation[-1]).view(envs)
-    action_te = action.view(steps, envs)
-    rollout = Rollout(
-        observation=observation[:-1],
-        action=action_te,
-        logp=policy.log_prob(action).view(steps, envs),
-        value=value,
-        first=torch.zeros(steps + 1, envs, device=device),
-        reward=(action_te.cpu().numpy() == block.answers).astype(np.float64),
-        entropy=policy.entropy().mean(),
-    )
-    return rollout, indices_te[-1]
-
-
-def sample(policy: Categorical, uniform: np.ndarray) -> torch.Tensor:
-    """Actions (batch,) by inverting the distribution function at ``uniform`` (batch,) in [0, 1).
-
-    The random numbers come from numpy, so a stream is the same on every device.
-    """
-    cumulative = policy.probs.cumsum(dim=-1)
-    threshold = torch.as_tensor(uniform, dtype=cumulative.dtype, device=cumulative.device)
-    below = (cumulative <= threshold[:, None]).sum(dim=-1)
-    # Rounding can leave the whole distribution function at or below the threshold.
-    last_possible = (cumulative < cumulative[:, -1:]).sum(dim=-1)
-    return torch.minimum(below, last_possible)
+    state: torch.Tensor
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Transitions for the losses; the leading axis is any selection of (step, environment)."""
+class Rows:
+    """Rows of consecutive steps of single environments: fields (rows, steps, ...), state (rows, num_state)."""
 
     observation: torch.Tensor
+    first: torch.Tensor
+    state: torch.Tensor
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the networks read."""
+        return Inputs(self.observation, self.first, self.state)
+
+    @property
+    def num_steps(self) -> int:
+        """Transitions in all rows together."""
+        return self.first.numel()
+
+    def select(self, index: torch.Tensor | slice) -> Self:
+        """The rows ``index``."""
+        return type(self)(*(getattr(self, f.name)[index] for f in fields(self)))
+
+    def parts(self, chunk: int | None, device: torch.device) -> Iterator[Self]:
+        """The rows a few at a time, about ``chunk`` steps together, on the device."""
+        rows, steps = self.first.shape
+        at_once = rows if chunk is None else max(1, chunk // steps)
+        for start in range(0, rows, at_once):
+            part = self.select(slice(start, start + at_once))
+            yield type(self)(*(getattr(part, f.name).to(device, non_blocking=True) for f in fields(part)))
+
+
+@dataclass(frozen=True)
+class Batch(Rows):
+    """Rows with what the losses of the policy phase need; all further fields (rows, steps)."""
+
     action: torch.Tensor
     logp: torch.Tensor
     advantage: torch.Tensor
     value_target: torch.Tensor
 
-    def select(self, index: torch.Tensor) -> Self:
-        """The transitions of the segments ``index``, flattened to one axis."""
-        return type(self)(*(getattr(self, f.name)[index].flatten(0, 1) for f in fields(self)))
 
-    def cut(self, chunks: int) -> Self:
-        """From (steps, envs, ...) to (envs * chunks, steps / chunks, ...)."""
-        return type(self)(*(_segments(getattr(self, f.name), chunks) for f in fields(self)))
+def batch_of(rollout: Rollout, advantage: torch.Tensor, value_target: torch.Tensor, *, chunks: int) -> Batch:
+    """A rollout as (n * chunks, T / chunks) rows; advantage and value_target are (T, n).
+
+    With several chunks in time the networks must have no memory.
+    """
+    assert chunks == 1 or rollout.state.shape[1] == 0
+    return Batch(
+        observation=_rows(rollout.observation, chunks),
+        first=_rows(rollout.first[:-1], chunks),
+        state=rollout.state.repeat_interleave(chunks, dim=0),
+        action=_rows(rollout.action, chunks),
+        logp=_rows(rollout.logp, chunks),
+        advantage=_rows(advantage, chunks),
+        value_target=_rows(value_target, chunks),
+    )
 
 
 def minibatches(batch: Batch, count: int, rng: np.random.Generator) -> Iterator[Batch]:
-    """``count`` minibatches of whole environment rows, in random order (reference code).
-
-    With more minibatches than environments the rows are first cut in time into equal chunks.
-    """
-    envs = batch.action.shape[1]
-    segments = batch.cut(max(1, count // envs))
-    order = torch.from_numpy(rng.permutation(segments.action.shape[0]))
+    """``count`` minibatches of whole rows, in random order (reference code)."""
+    order = torch.from_numpy(rng.permutation(batch.first.shape[0]))
     for index in order.chunk(count):
-        yield segments.select(index)
+        yield batch.select(index)
 
 
-def _segments(x: torch.Tensor, chunks: int) -> torch.Tensor:
+def _rows(x: torch.Tensor, chunks: int) -> torch.Tensor:
     steps, envs = x.shape[:2]
     return x.transpose(0, 1).reshape(envs * chunks, steps // chunks, *x.shape[2:])

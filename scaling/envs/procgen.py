@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 
 from scaling.envs.interface import Episodes, Observed, concatenate_episodes
-from scaling.envs.procgen_names import ProcgenTask, check_levels
+from scaling.envs.procgen_names import NUM_ACTIONS, OBSERVATION_SHAPE, ProcgenTask, check_levels
 from scaling.errors import InputError
 
-OBSERVATION_SHAPE = (3, 64, 64)
-NUM_ACTIONS = 15
 #: Seeds are 0 .. SEED_LIMIT - 1.
 SEED_LIMIT = 2**31
 

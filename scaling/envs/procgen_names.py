@@ -35,6 +35,8 @@ MODES = {
     "exploration": ("caveflyer", "climber", "coinrun", "heist", "jumper", "leaper", "maze", "ninja"),
 }
 
+OBSERVATION_SHAPE = (3, 64, 64)
+NUM_ACTIONS = 15
 #: Levels are numbered 0 .. LEVEL_LIMIT - 1.
 LEVEL_LIMIT = 2**31 - 1
 

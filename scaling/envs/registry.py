@@ -10,9 +10,10 @@ import gymnasium
 from scaling.envs.bandit import NUM_DIGITS, DigitBandit, DigitBanditEnv, DigitBanditVectorEnv
 from scaling.envs.digits import DigitImages, load_mnist_train, load_small_digits
 from scaling.envs.interface import Bandit
-from scaling.envs.procgen_names import ProcgenTask, all_tasks
+from scaling.envs.procgen_names import NUM_ACTIONS as PROCGEN_ACTIONS
+from scaling.envs.procgen_names import OBSERVATION_SHAPE as PROCGEN_SHAPE
+from scaling.envs.procgen_names import ProcgenTask, all_tasks, is_procgen
 
-NUM_ACTIONS = NUM_DIGITS
 TASKS = {"mnist-bandit": "rlscale/MnistBandit-v0", "digits-bandit": "rlscale/DigitsBandit-v0"}
 
 
@@ -25,9 +26,11 @@ def make_task(name: str, *, mnist_dir: Path | None = None) -> Bandit:
     return DigitBandit(_images(name, mnist_dir))
 
 
-def observation_shape(name: str) -> tuple[int, int, int]:
-    """(channels, height, width) of a task, without loading it."""
-    return {"mnist-bandit": (1, 28, 28), "digits-bandit": (1, 8, 8)}[name]
+def task_shape(name: str) -> tuple[tuple[int, int, int], int]:
+    """(channels, height, width) of a task's observations and its number of actions, without loading it."""
+    if is_procgen(name):
+        return PROCGEN_SHAPE, PROCGEN_ACTIONS
+    return {"mnist-bandit": (1, 28, 28), "digits-bandit": (1, 8, 8)}[name], NUM_DIGITS
 
 
 def register_envs() -> None:

@@ -9,13 +9,15 @@ it, so smaller images give a smaller dense layer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from scaling.errors import InputError
-from scaling.models.init import CONV_SCALE, DENSE_SCALE, HEAD_SCALE, normed
+from scaling.models.init import CONV_SCALE, DENSE_SCALE, normed
+from scaling.models.trunk import Trunk
 
 BASE_CHANNELS = (40, 80)
 BASE_DENSE = 1000
@@ -61,8 +63,8 @@ def max_pool_2x2(x: torch.Tensor) -> torch.Tensor:
     return torch.maximum(top, bottom)
 
 
-class MnistCnn(nn.Module):
-    """(batch, channels, height, width) uint8 -> (batch, num_outputs) float32.
+class MnistCnn(Trunk):
+    """(batch, channels, height, width) uint8 -> features (batch, num_features).
 
     ``depth`` dense layers of equal size follow the convolutions; the paper has one.
     """
@@ -71,7 +73,6 @@ class MnistCnn(nn.Module):
         self,
         shape: MnistCnnShape,
         observation_shape: tuple[int, int, int],
-        num_outputs: int,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -83,7 +84,7 @@ class MnistCnn(nn.Module):
         self.dense = nn.ModuleList(
             normed(nn.Linear(size, shape.dense), DENSE_SCALE, generator) for size in inputs
         )
-        self.head = normed(nn.Linear(shape.dense, num_outputs), HEAD_SCALE, generator)
+        self.num_features = shape.dense
         # Same arithmetic, faster order in memory: 2x at width 1; with few channels it is slower.
         self.few_channels = first < FEW_CHANNELS
         if not self.few_channels:
@@ -100,25 +101,22 @@ class MnistCnn(nn.Module):
         x = x.flatten(1)
         for layer in self.dense:
             x = F.relu(layer(x))
-        return self.head(x)
+        return x
 
+    def features_of_both(self, other: Self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """See ``Trunk``.
 
-def forward_both(
-    one: MnistCnn, other: MnistCnn, observation: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Outputs of two networks of one shape; parameters and arithmetic stay separate.
-
-    A convolution of one or two channels costs as much as one of many, so with few channels
-    the two networks' channels go through the same convolutions, side by side: forward and
-    backward passes were 1.7 times faster at width 0.0125, 1.4 at 0.025 and 1.1 at 0.08.
-    """
-    if not one.few_channels:
-        return one(observation), other(observation)
-    x = observation.to(torch.float32) / 255
-    for layer, padding, groups in (("conv1", 2, 1), ("conv2", 1, 2)):
-        pair = getattr(one, layer), getattr(other, layer)
-        weight = torch.cat([conv.weight for conv in pair])
-        bias = torch.cat([conv.bias for conv in pair])
-        x = F.relu(max_pool_2x2(F.conv2d(x, weight, bias, padding=padding, groups=groups)))
-    x_one, x_other = x.chunk(2, dim=1)
-    return one._dense_layers(x_one), other._dense_layers(x_other)
+        A convolution of one or two channels costs as much as one of many, so with few channels
+        the two networks' channels go through the same convolutions, side by side: forward and
+        backward passes were 1.7 times faster at width 0.0125, 1.4 at 0.025 and 1.1 at 0.08.
+        """
+        if not self.few_channels:
+            return self(observation), other(observation)
+        x = observation.to(torch.float32) / 255
+        for layer, padding, groups in (("conv1", 2, 1), ("conv2", 1, 2)):
+            pair = getattr(self, layer), getattr(other, layer)
+            weight = torch.cat([conv.weight for conv in pair])
+            bias = torch.cat([conv.bias for conv in pair])
+            x = F.relu(max_pool_2x2(F.conv2d(x, weight, bias, padding=padding, groups=groups)))
+        mine, others = x.chunk(2, dim=1)
+        return self._dense_layers(mine), other._dense_layers(others)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from scaling.config import AgentConfig
-from scaling.models.families import ActorCritic
+from scaling.models.actor_critic import ActorCritic, Inputs, Network
 
 
 @dataclass(frozen=True)
@@ -29,20 +29,26 @@ class Sizes:
 def sizes_of(model: ActorCritic, observation_shape: tuple[int, int, int], agent: AgentConfig) -> Sizes:
     """Count parameters and FLOPs.
 
+    ``num_params`` is the network that gives the policy, all its heads included.
     ``flops_per_interaction`` is what the algorithm asks for, each interaction's share: one
-    forward pass of both networks while acting, then for each policy epoch a forward and
-    backward pass of the policy (and a forward pass of its EWMA), for each value epoch a
-    forward and backward pass of the value network.
+    forward pass of the networks while acting; for each policy epoch a forward and backward pass
+    of the policy (and a forward pass of its EWMA), for each value epoch a forward and backward
+    pass of the value network; and in PPG's auxiliary phase a forward pass of the policy, then
+    for each epoch a forward and backward pass of all. A value head on the policy's own network
+    costs nothing more where both are trained together.
     """
-    policy_forward, policy_backward = _flops(model.policy, observation_shape)
-    value_forward, value_backward = _flops(model.value, observation_shape)
+    policy_forward, policy_both = _flops(model.policy, observation_shape)
+    value_forward, value_both = _flops(model.value, observation_shape) if model.value else (0.0, 0.0)
     proximal = policy_forward if agent.uses_ewma else 0.0
+    if model.value or agent.epochs_policy == agent.epochs_value:
+        value_epochs = value_both * agent.epochs_value
+    else:  # one network, trained by value epochs of their own
+        value_epochs = policy_both * agent.epochs_value
     per_interaction = (
-        policy_forward
-        + value_forward
-        + agent.epochs_policy * (policy_forward + policy_backward + proximal)
-        + agent.epochs_value * (value_forward + value_backward)
+        policy_forward + value_forward + agent.epochs_policy * (policy_both + proximal) + value_epochs
     )
+    if agent.auxiliary:
+        per_interaction += policy_forward + agent.auxiliary.auxiliary_epochs * (policy_both + value_both)
     return Sizes(
         num_params=_count(model.policy),
         num_params_total=_count(model),
@@ -55,11 +61,14 @@ def _count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _flops(network: nn.Module, observation_shape: tuple[int, int, int]) -> tuple[float, float]:
-    observation = torch.zeros((1, *observation_shape), dtype=torch.uint8)
+def _flops(network: Network, observation_shape: tuple[int, int, int]) -> tuple[float, float]:
+    """FLOPs of a forward pass, and of a forward and backward pass, on one observation."""
+    observation = torch.zeros((1, 1, *observation_shape), dtype=torch.uint8)
+    inputs = Inputs(observation, torch.zeros(1, 1), torch.zeros(1, network.num_state))
     with FlopCounterMode(display=False) as forward:
-        output = network(observation)
+        output = network(inputs)
     with FlopCounterMode(display=False) as backward:
         output.sum().backward()
     network.zero_grad(set_to_none=True)
-    return float(forward.get_total_flops()), float(backward.get_total_flops())
+    forward_flops = float(forward.get_total_flops())
+    return forward_flops, forward_flops + float(backward.get_total_flops())

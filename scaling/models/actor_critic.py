@@ -1,0 +1,167 @@
+"""Policy and value networks: trunks, an optional LSTM, heads; fed with rows of consecutive steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from scaling.models.init import HEAD_SCALE, normed
+from scaling.models.recurrence import Recurrence
+from scaling.models.trunk import Trunk
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Rows of consecutive steps of single environments.
+
+    observation: (rows, steps, channels, height, width) uint8
+    first: (rows, steps), 1.0 where an episode begins
+    state: (rows, num_state), the memory before the first step; width 0 if there is none
+    """
+
+    observation: torch.Tensor
+    first: torch.Tensor
+    state: torch.Tensor
+
+
+class Network(nn.Module):
+    """One trunk, an LSTM after it if ``recurrent``, and linear heads in float32."""
+
+    def __init__(
+        self,
+        trunk: Trunk,
+        heads: Mapping[str, int],
+        generator: torch.Generator,
+        *,
+        recurrent: bool = False,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.recurrence = Recurrence(trunk.num_features, generator) if recurrent else None
+        self.heads = nn.ModuleDict(
+            {
+                name: normed(nn.Linear(trunk.num_features, size), HEAD_SCALE, generator)
+                for name, size in heads.items()
+            }
+        )
+        self.precision = precision
+
+    @property
+    def num_state(self) -> int:
+        """Numbers in the memory of one environment."""
+        return self.recurrence.num_state if self.recurrence else 0
+
+    def features(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+        """(rows, steps, num_features) float32 and the state after the last step."""
+        observation = inputs.observation
+        with self.arithmetic(observation.device):
+            flat = self.trunk(observation.flatten(0, 1))
+        return self.remember(flat, inputs)
+
+    def remember(self, flat: torch.Tensor, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+        """The trunk's features (rows * steps, num_features), through the LSTM where there is one."""
+        features = flat.float().unflatten(0, inputs.first.shape)
+        if self.recurrence is None:
+            return features, inputs.state
+        return self.recurrence(features, inputs.first, inputs.state)
+
+    def arithmetic(self, device: torch.device) -> torch.autocast:
+        """The context in which the trunk computes in its precision."""
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16)
+
+    def forward(self, inputs: Inputs) -> torch.Tensor:
+        """Outputs of the first head, (rows, steps, size)."""
+        features, _ = self.features(inputs)
+        return next(iter(self.heads.values()))(features)
+
+
+class ActorCritic(nn.Module):
+    """The agent's networks under one of three architectures.
+
+    ``dual``: a policy and a value network that share nothing. ``shared``: one network with both
+    heads. ``detach``: the same, but the value head's gradient stops at the features. PPG's
+    auxiliary value head sits on the policy network and gets no gradient but in its own phase.
+    """
+
+    def __init__(self, policy: Network, value: Network | None, *, detach_value: bool = False) -> None:
+        super().__init__()
+        self.policy = policy
+        self.value = value
+        self._detach_value = detach_value
+
+    @property
+    def num_state(self) -> int:
+        return self.policy.num_state + (self.value.num_state if self.value else 0)
+
+    @property
+    def chunk(self) -> int | None:
+        """Observations that should go through at once; None for any number."""
+        return self.policy.trunk.chunk
+
+    def forward(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (rows, steps, num_actions) and values (rows, steps)."""
+        if self.value is None:
+            features, _ = self.policy.features(inputs)
+            return self.policy.heads["logits"](features), self._own_value(features)
+        policy_features, value_features = self._features_of_both(inputs)
+        return self.policy.heads["logits"](policy_features), self._head(self.value, "value", value_features)
+
+    def act(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+        """One step's logits (rows, num_actions), values (rows,) where they come along, and the new state.
+
+        A value network apart is not needed for acting, so its values are left to ``values``.
+        """
+        features, state = self.policy.features(self._for_policy(inputs))
+        value = self._own_value(features)[:, 0] if self.value is None else None
+        rest = inputs.state[:, self.policy.num_state :]
+        return self.policy.heads["logits"](features)[:, 0], value, torch.cat([state, rest], dim=1)
+
+    def values(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+        """Values (rows, steps) alone and the state after the last step."""
+        if self.value is None:
+            features, state = self.policy.features(inputs)
+            return self._own_value(features), state
+        features, state = self.value.features(self._for_value(inputs))
+        rest = inputs.state[:, : self.policy.num_state]
+        return self._head(self.value, "value", features), torch.cat([rest, state], dim=1)
+
+    def policy_logits(self, inputs: Inputs, network: Network | None = None) -> torch.Tensor:
+        """Logits (rows, steps, num_actions) of the policy, or of an averaged copy of its network."""
+        return (network or self.policy)(self._for_policy(inputs))
+
+    def auxiliary(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What PPG's auxiliary phase trains: logits, true values and auxiliary values."""
+        if self.value is None:
+            features, _ = self.policy.features(inputs)
+            value = self._own_value(features)
+        else:
+            features, value_features = self._features_of_both(inputs)
+            value = self._head(self.value, "value", value_features)
+        return self.policy.heads["logits"](features), value, self._head(self.policy, "auxiliary", features)
+
+    def _features_of_both(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+        assert self.value is not None
+        flat = inputs.observation.flatten(0, 1)
+        with self.policy.arithmetic(flat.device):
+            policy, value = self.policy.trunk.features_of_both(self.value.trunk, flat)
+        return (
+            self.policy.remember(policy, self._for_policy(inputs))[0],
+            self.value.remember(value, self._for_value(inputs))[0],
+        )
+
+    def _own_value(self, features: torch.Tensor) -> torch.Tensor:
+        return self._head(self.policy, "value", features.detach() if self._detach_value else features)
+
+    @staticmethod
+    def _head(network: Network, name: str, features: torch.Tensor) -> torch.Tensor:
+        return network.heads[name](features).squeeze(-1)
+
+    def _for_policy(self, inputs: Inputs) -> Inputs:
+        return Inputs(inputs.observation, inputs.first, inputs.state[:, : self.policy.num_state])
+
+    def _for_value(self, inputs: Inputs) -> Inputs:
+        return Inputs(inputs.observation, inputs.first, inputs.state[:, self.policy.num_state :])
