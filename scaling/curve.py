@@ -63,7 +63,7 @@ class CurveRecorder:
         return self._bucket(interactions) > self._bucket(self._row_interactions)
 
     def close_row(self, interactions: int, *, wall_seconds: float, train_flops: float) -> dict[str, Any]:
-        """The row of all that was added since the last one; diagnostics are means over the iterations that have them."""
+        """The row of all added since the last one; diagnostics are means over iterations that have them."""
         count = self._episodes
         mean = self._return_sum / count if count else None
         row: dict[str, Any] = {

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+
+from scaling.models.actor_critic import Network
 
 
 class EwmaModel:
@@ -21,12 +22,12 @@ class EwmaModel:
     Parameters only; buffers are not averaged. The centre of mass is d/(1-d) gradient steps.
     """
 
-    def __init__(self, source: nn.Module, decay: float) -> None:
+    def __init__(self, source: Network, decay: float) -> None:
         assert 0.0 <= decay < 1.0
         self._source = source
         self._decay = decay
         self.weight = 1.0
-        self.network = copy.deepcopy(source).requires_grad_(False)
+        self.network: Network = copy.deepcopy(source).requires_grad_(False)
 
     def update(self, decay: float | None = None) -> None:
         """Take the source's current weights in, with ``decay`` or the one given at creation."""

@@ -34,7 +34,7 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of consecutive steps of single environments: fields (rows, steps, ...), state (rows, num_state)."""
+    """Rows of consecutive steps of single environments; fields are (rows, steps, ...), see ``Inputs``."""
 
     observation: torch.Tensor
     first: torch.Tensor

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -124,7 +124,8 @@ class ImpalaCnn(Trunk):
         if not self.few_channels:
             return self(observation), other(observation)
         x = self._scaled(observation)
-        for i, (stack, twin) in enumerate(zip(self.stacks, other.stacks, strict=True)):
+        stacks: Any = zip(self.stacks, other.stacks, strict=True)  # torch's lists do not know their types
+        for i, (stack, twin) in enumerate(stacks):
             x = max_pool_3x3(_side_by_side(stack.conv, twin.conv, x, shares_input=i == 0))
             for block, mate in zip(stack.blocks, twin.blocks, strict=True):
                 y = F.relu_(_side_by_side(block.conv1, mate.conv1, F.relu(x)))
@@ -148,6 +149,7 @@ def _side_by_side(
         channels = one.in_channels
         weights = F.pad(one.weight, (0, 0, 0, 0, 0, channels)), F.pad(other.weight, (0, 0, 0, 0, channels, 0))
     weight = torch.cat(weights).contiguous(memory_format=torch.channels_last)
+    assert one.bias is not None and other.bias is not None
     return F.conv2d(x, weight, torch.cat([one.bias, other.bias]), padding=1)
 
 
