@@ -109,8 +109,7 @@ def measure_sb3(width: float, threads: int, seconds: float) -> dict[str, float]:
         def __init__(self, observation_space: gymnasium.spaces.Box) -> None:
             shape = mnist_cnn_shape(width, 1)
             super().__init__(observation_space, features_dim=shape.dense)
-            self.net = MnistCnn(shape, observation_space.shape, 1, torch.Generator().manual_seed(0))
-            self.net.head = torch.nn.Identity()
+            self.net = MnistCnn(shape, observation_space.shape, torch.Generator().manual_seed(0))
 
         def forward(self, observation: torch.Tensor) -> torch.Tensor:
             return self.net(observation)
