@@ -68,7 +68,7 @@ def train(
     from rich.progress import BarColumn, Progress, TextColumn
 
     from scaling.config import load_run_config
-    from scaling.train import check_task_data, provenance, resolve_device, run_columns
+    from scaling.train import check_task_data, provenance, resolve_device, run_columns, warning_of_threads
     from scaling.train import train as train_run
     from sweeps.plan import duration
     from sweeps.store import RunStore
@@ -82,6 +82,7 @@ def train(
     if record is not None and record.status == "done":
         console.print(f"Run {config.run_id} is done already in {store}.", highlight=False)
         return
+    _warn(warning_of_threads([config]))
     writer = opened.claim(
         sweep,
         config.run_id,
@@ -190,9 +191,14 @@ def sweep_run(
     from sweeps.store import RunStore
 
     spec = load_spec(spec_path)
-    expand(spec, source=str(spec_path))  # what is wrong with it is said before torch and ray are loaded
+    # What is wrong with it is said before torch and ray are loaded.
+    configs = expand(spec, source=str(spec_path))
     opened = RunStore(store, create=True)
+    from scaling.train import warning_of_threads
     from sweeps.launch import run_sweep
+
+    if address is None:  # elsewhere there may be more cores
+        _warn(warning_of_threads(configs))
 
     def go(**callbacks: Any) -> Any:
         return run_sweep(
@@ -448,6 +454,11 @@ def main() -> None:
             raise
         _complain(f"This command needs {error.name}; install it with: pip install 'rlscale[all]'")
         sys.exit(2)
+
+
+def _warn(sentence: str | None) -> None:
+    if sentence is not None:
+        _complain(f"warning: {sentence}")
 
 
 def _complain(sentence: str) -> None:

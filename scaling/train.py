@@ -11,7 +11,7 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -23,7 +23,7 @@ import torch
 from scaling.agents.collect import BanditCollector, Collector, EnvironmentCollector, policy_of
 from scaling.agents.ppg import PPG
 from scaling.agents.ppo import PPO
-from scaling.config import RunConfig
+from scaling.config import AgentConfig, RunConfig
 from scaling.curve import CurveRecorder
 from scaling.envs.bandit import DigitBandit
 from scaling.envs.digits import DigitImages, find_mnist
@@ -80,7 +80,8 @@ class Run:
         self.flops_per_interaction = sizes_of(
             model, task_shape(config.task)[0], config.agent
         ).flops_per_interaction
-        self.agent = make_agent(config, model.to(self.device))
+        with _memory_is_asked_for(_smaller_width(config)):
+            self.agent = make_agent(config, model.to(self.device))
         self._collector = make_collector(
             config, self.device, task, actions, mnist_dir=mnist_dir, bandit=bandit
         )
@@ -103,7 +104,7 @@ class Run:
         """
         started = time.perf_counter()
         agent = self.config.agent
-        with _memory_is_asked_for(self.config):
+        with _memory_is_asked_for(_smaller_batch(agent)):
             rollout, returns, lengths = self._collector.collect(
                 self.agent.model,
                 envs=agent.num_envs_at(self.interactions),
@@ -171,21 +172,31 @@ class Run:
 
         Raises:
             ValueError: if they are damaged or belong to another run.
+            InputError: if the memory does not suffice, or a GPU's run goes on without one.
         """
+        with _memory_is_asked_for(_smaller_batch(self.config.agent)):
+            state = self._read(checkpoint)
+            self._collector.load_state_dict(state["collector"])
+            self.agent.load_state_dict(state["agent"])
+        self._batches.bit_generator.state = state["batches"]
+        self.recorder.load_state_dict(json.loads(state["recorder"]))
+        self.interactions = state["interactions"]
+        self.wall_seconds = state["wall_seconds"]
+
+    def _read(self, checkpoint: bytes) -> dict[str, Any]:
         try:
-            state = torch.load(io.BytesIO(checkpoint), map_location=self.device, weights_only=True)
+            state: dict[str, Any] = torch.load(
+                io.BytesIO(checkpoint), map_location=self.device, weights_only=True
+            )
         except Exception as error:  # torch raises whatever its zip reader meets
+            if _is_out_of_memory(error):
+                raise
             raise ValueError(f"the checkpoint cannot be read ({error})") from error
         if state["run_id"] != self.config.run_id:
             raise ValueError("the checkpoint belongs to another run")
         if "collector" not in state:
             raise ValueError("the checkpoint is of an earlier version")
-        self.interactions = state["interactions"]
-        self.wall_seconds = state["wall_seconds"]
-        self._collector.load_state_dict(state["collector"])
-        self._batches.bit_generator.state = state["batches"]
-        self.recorder.load_state_dict(json.loads(state["recorder"]))
-        self.agent.load_state_dict(state["agent"])
+        return state
 
 
 def train(
@@ -282,6 +293,16 @@ def resolve_device(name: str) -> str:
     return "cuda" if name != "cpu" and available else "cpu"
 
 
+def warning_of_threads(configs: Sequence[RunConfig]) -> str | None:
+    """What to tell if a run has more threads than there are cores, which makes it slower; else None."""
+    # Systems without affinity, such as macOS, have all their cores to offer.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = max((config.threads for config in configs), default=0)
+    if threads <= cores:
+        return None
+    return f"threads is {threads}, but there are {cores} cores here: more threads than cores only slow a run."
+
+
 def check_task_data(task: str, mnist_dir: Path | None = None) -> None:
     """Make sure that what a task needs is at hand, downloading data if need be.
 
@@ -327,17 +348,22 @@ def run_columns(config: RunConfig) -> dict[str, Any]:
 
 
 def build_networks(config: RunConfig, generator: torch.Generator) -> ActorCritic:
-    """A run's networks, freshly initialised; see ``build_actor_critic``."""
+    """A run's networks, freshly initialised; see ``build_actor_critic``.
+
+    Raises:
+        InputError: if the width leaves a layer without units, or the memory does not suffice.
+    """
     shape, num_actions = task_shape(config.task)
-    return build_actor_critic(
-        config.model,
-        shape,
-        num_actions,
-        generator,
-        architecture=config.agent.architecture,
-        has_auxiliary=config.agent.is_phasic,
-        precision=config.precision,
-    )
+    with _memory_is_asked_for(_smaller_width(config)):
+        return build_actor_critic(
+            config.model,
+            shape,
+            num_actions,
+            generator,
+            architecture=config.agent.architecture,
+            has_auxiliary=config.agent.is_phasic,
+            precision=config.precision,
+        )
 
 
 def make_agent(config: RunConfig, model: ActorCritic) -> PPO | PPG:
@@ -421,25 +447,40 @@ def provenance(device: str) -> dict[str, Any]:
     }
 
 
+#: How the exceptions say it that torch raises, on CPU and on a GPU, when it gets no memory.
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+
+
 @contextlib.contextmanager
-def _memory_is_asked_for(config: RunConfig) -> Iterator[None]:
+def _memory_is_asked_for(remedy: str) -> Iterator[None]:
     """Say what to change when memory runs out.
 
     Raises:
-        InputError: if torch could not get memory.
+        InputError: if torch or numpy could not get memory.
     """
     try:
         yield
-    except RuntimeError as error:  # torch.OutOfMemoryError on CUDA is one; on CPU only the text tells
-        if not isinstance(error, torch.OutOfMemoryError) and "not enough memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
             raise
-        smaller = max(1, config.agent.num_envs // 2)
-        raise InputError(
-            f"The memory does not suffice for this run; try agent.num_envs {smaller} (now "
-            f"{config.agent.num_envs})"
-            + (" or fewer agent.phasic.policy_iterations" if config.agent.auxiliary else "")
-            + "; it goes on from its last checkpoint where there is more memory."
-        ) from error
+        raise InputError(f"The memory does not suffice for this run; {remedy}.") from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)
+
+
+def _smaller_batch(agent: AgentConfig) -> str:
+    if agent.num_envs > 1:
+        smaller = f"agent.num_envs {agent.num_envs // 2} (now {agent.num_envs})"
+    else:
+        smaller = f"agent.rollout_steps {max(1, agent.rollout_steps // 2)} (now {agent.rollout_steps})"
+    phases = " or fewer agent.phasic.policy_iterations" if agent.auxiliary else ""
+    return f"try {smaller}{phases}; it goes on from its last checkpoint where there is more memory"
+
+
+def _smaller_width(config: RunConfig) -> str:
+    return f"try a smaller model.width (now {config.model.width:g})"
 
 
 def _resume(run: Run, writer: CurveWriter) -> int:

@@ -12,6 +12,7 @@ from torch.distributions import Categorical
 from scaling.agents.rollout import Rollout
 from scaling.envs.evaluation import Act
 from scaling.envs.interface import Bandit, Environment
+from scaling.errors import InputError
 from scaling.models.actor_critic import ActorCritic, Inputs
 
 
@@ -149,9 +150,21 @@ class EnvironmentCollector:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._groups = [self._make_group(i) for i in range(len(state["groups"]))]
-        for group, saved in zip(self._groups, state["groups"], strict=True):
-            group.set_state(saved)
+        """Go on from ``state_dict``'s result.
+
+        Raises:
+            InputError: if its groups are of another size, as those of a GPU are.
+        """
+        saved = state["groups"]
+        size = len(state["state"]) // len(saved) if saved else self._group_size
+        if size != self._group_size:
+            raise InputError(
+                f"The checkpoint steps its environments in groups of {size}, this device in groups of "
+                f"{self._group_size}: go on with the --device that the run began on."
+            )
+        self._groups = [self._make_group(i) for i in range(len(saved))]
+        for group, group_state in zip(self._groups, saved, strict=True):
+            group.set_state(group_state)
         self._state = state["state"]
         self._rng.bit_generator.state = state["rng"]
 
