@@ -10,21 +10,31 @@ from torch.nn import functional as F
 
 from scaling.config import ModelConfig
 from scaling.errors import InputError
+from scaling.models.actor_critic import Inputs, Network
 from scaling.models.families import build_actor_critic, step_size
 from scaling.models.init import normed
-from scaling.models.mnist_cnn import MnistCnn, forward_both, max_pool_2x2, mnist_cnn_shape
+from scaling.models.mnist_cnn import MnistCnn, max_pool_2x2, mnist_cnn_shape
 
 
 def network(width=0.2, depth=1, shape=(1, 28, 28), outputs=10, seed=0):
-    return MnistCnn(mnist_cnn_shape(width, depth), shape, outputs, torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    trunk = MnistCnn(mnist_cnn_shape(width, depth), shape, generator)
+    return Network(trunk, {"logits": outputs}, generator)
+
+
+def output(net, observation):
+    """(batch, outputs) of single observations (batch, channels, height, width)."""
+    none = torch.zeros(observation.shape[0], 1)
+    return net(Inputs(observation[:, None], none, none[:, :0]))[:, 0]
 
 
 @pytest.mark.parametrize("width", [0.025, 0.2, 1.0])
 @pytest.mark.parametrize("depth", [1, 3])
 def test_each_units_weights_have_exactly_the_norm_of_their_layer(width, depth):
     net = network(width, depth)
-    scales = [(net.conv1, 1.0), (net.conv2, 1.0), *((layer, 1.4) for layer in net.dense), (net.head, 0.1)]
-    for layer, scale in scales:
+    trunk = net.trunk
+    scales = [(trunk.conv1, 1.0), (trunk.conv2, 1.0), *((layer, 1.4) for layer in trunk.dense)]
+    for layer, scale in [*scales, (net.heads["logits"], 0.1)]:
         norms = layer.weight.detach().double().flatten(1).square().sum(1).sqrt()
         np.testing.assert_allclose(norms.numpy(), scale, rtol=1e-6)
         assert layer.bias.abs().max() == 0.0
@@ -40,9 +50,30 @@ def test_one_seed_gives_one_network_and_policy_and_value_differ():
         build_actor_critic(ModelConfig(width=0.1), (1, 8, 8), 10, torch.Generator().manual_seed(seed))
         for seed in (1, 1, 2)
     )
-    assert torch.equal(one.policy.dense[0].weight, same.policy.dense[0].weight)
-    assert not torch.equal(one.policy.dense[0].weight, other.policy.dense[0].weight)
-    assert not torch.equal(one.policy.dense[0].weight, one.value.dense[0].weight)
+    assert torch.equal(one.policy.trunk.dense[0].weight, same.policy.trunk.dense[0].weight)
+    assert not torch.equal(one.policy.trunk.dense[0].weight, other.policy.trunk.dense[0].weight)
+    assert not torch.equal(one.policy.trunk.dense[0].weight, one.value.trunk.dense[0].weight)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_weights_are_drawn_layer_by_layer_the_policys_then_the_values(depth):
+    """Stored runs start again from their seed: the order of the draws is part of what a run is."""
+    model = build_actor_critic(
+        ModelConfig(width=0.1, depth=depth), (1, 8, 8), 10, torch.Generator().manual_seed(7)
+    )
+    generator = torch.Generator().manual_seed(7)
+    for net, outputs in ((model.policy, 10), (model.value, 1)):
+        dense = [nn.Linear(8 * 2 * 2, 100), *(nn.Linear(100, 100) for _ in range(depth - 1))]
+        layers = [
+            (nn.Conv2d(1, 4, 5), 1.0),
+            (nn.Conv2d(4, 8, 3), 1.0),
+            *((layer, 1.4) for layer in dense),
+            (nn.Linear(100, outputs), 0.1),
+        ]
+        expected = [normed(layer, scale, generator).weight for layer, scale in layers]
+        weights = [weight for name, weight in net.named_parameters() if name.endswith("weight")]
+        for one, other in zip(weights, expected, strict=True):
+            assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize(
@@ -65,22 +96,26 @@ def test_width_without_a_channel_is_an_input_error_with_the_least_width():
 def test_networks_fit_images_of_any_size(shape, depth):
     net = network(0.1, depth, shape)
     observation = torch.randint(0, 256, (3, *shape), dtype=torch.uint8)
-    assert net(observation).shape == (3, 10)
-    assert net(observation).dtype == torch.float32
+    assert net.trunk(observation).shape == (3, net.trunk.num_features) == (3, 100)
+    assert output(net, observation).shape == (3, 10)
+    assert output(net, observation).dtype == torch.float32
 
 
 def test_forward_is_conv_relu_pool_conv_relu_pool_dense_relu_head():
     net = network(0.2, 2)
     observation = torch.randint(0, 256, (4, 1, 28, 28), dtype=torch.uint8)
     x = observation.double() / 255
-    for conv in (net.conv1, net.conv2):
+    for conv in (net.trunk.conv1, net.trunk.conv2):
         padding = conv.weight.shape[-1] // 2
         x = F.max_pool2d(F.relu(F.conv2d(x, conv.weight.double(), conv.bias.double(), padding=padding)), 2)
     x = x.flatten(1)
-    for layer in net.dense:
+    for layer in net.trunk.dense:
         x = F.relu(x @ layer.weight.double().T + layer.bias.double())
-    expected = x @ net.head.weight.double().T + net.head.bias.double()
-    np.testing.assert_allclose(net(observation).detach().numpy(), expected.detach().numpy(), atol=1e-5)
+    head = net.heads["logits"]
+    expected = x @ head.weight.double().T + head.bias.double()
+    np.testing.assert_allclose(
+        output(net, observation).detach().numpy(), expected.detach().numpy(), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("size", [(28, 28), (14, 14), (7, 9), (8, 5), (2, 2)])
@@ -97,20 +132,20 @@ def test_outputs_are_the_same_with_and_without_gradients():
     net = network(0.2)
     observation = torch.randint(0, 256, (16, 1, 28, 28), dtype=torch.uint8)
     with torch.no_grad():
-        without = net(observation)
-    np.testing.assert_allclose(net(observation).detach().numpy(), without.numpy(), atol=1e-6)
+        without = output(net, observation)
+    np.testing.assert_allclose(output(net, observation).detach().numpy(), without.numpy(), atol=1e-6)
 
 
 def test_memory_layout_changes_neither_the_function_nor_its_gradient():
     net = network(0.2)
-    assert net.conv2.weight.is_contiguous(memory_format=torch.channels_last)
+    assert net.trunk.conv2.weight.is_contiguous(memory_format=torch.channels_last)
     plain = network(0.2).to(memory_format=torch.contiguous_format)
-    assert not plain.conv2.weight.is_contiguous(memory_format=torch.channels_last)
+    assert not plain.trunk.conv2.weight.is_contiguous(memory_format=torch.channels_last)
     observation = torch.randint(0, 256, (16, 1, 28, 28), dtype=torch.uint8)
-    outputs = [each(observation) for each in (net, plain)]
+    outputs = [output(each, observation) for each in (net, plain)]
     np.testing.assert_allclose(outputs[0].detach().numpy(), outputs[1].detach().numpy(), atol=1e-5)
-    for output in outputs:
-        output.square().sum().backward()
+    for each in outputs:
+        each.square().sum().backward()
     for a, b in zip(net.parameters(), plain.parameters(), strict=True):
         np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-3, atol=1e-4)
 
@@ -123,17 +158,19 @@ def test_step_size_falls_as_one_over_the_root_of_the_width(width):
 @pytest.mark.parametrize("width", [0.0125, 0.025, 0.08, 0.1, 0.25])
 def test_two_networks_side_by_side_compute_what_each_computes_alone(width):
     generator = torch.Generator().manual_seed(3)
-    shape = mnist_cnn_shape(width, 2)
-    policy, value = (MnistCnn(shape, (1, 28, 28), outputs, generator) for outputs in (10, 1))
+    model = build_actor_critic(ModelConfig(width=width, depth=2), (1, 28, 28), 10, generator)
     observation = torch.randint(0, 256, (37, 1, 28, 28), generator=generator, dtype=torch.uint8)
     weights = torch.randn(37, 10, generator=generator)
+    policy, value = model.policy, model.value
 
     def outputs_and_gradients(logits, values):
-        parameters = [*policy.parameters(), *value.parameters()]
-        gradients = torch.autograd.grad((logits * weights).sum() + values.square().sum(), parameters)
+        gradients = torch.autograd.grad(
+            (logits * weights).sum() + values.square().sum(), list(model.parameters())
+        )
         return [logits, values, *gradients]
 
-    together = outputs_and_gradients(*forward_both(policy, value, observation))
-    apart = outputs_and_gradients(policy(observation), value(observation))
+    features = policy.trunk.features_of_both(value.trunk, observation)
+    together = outputs_and_gradients(policy.heads["logits"](features[0]), value.heads["value"](features[1]))
+    apart = outputs_and_gradients(output(policy, observation), output(value, observation))
     for one, other in zip(together, apart, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
