@@ -16,7 +16,7 @@ from rich.console import Console
 from analysis.commands import ColumnsOption, analysis_app, fit_as_typed
 from analysis.horizons.horizon_commands import horizon_app
 from scaling.errors import InputError, RlscaleError
-from scaling.terminal import JsonOption, SweepOption, console, write_json
+from scaling.terminal import JsonOption, OutOption, SweepOption, console, write_json, write_yaml
 
 app = typer.Typer(
     name="rlscale",
@@ -27,8 +27,10 @@ app = typer.Typer(
 )
 sweep_app = typer.Typer(help="Plan, run and watch many runs.", no_args_is_help=True)
 curves_app = typer.Typer(help="Import, look at and export curves.", no_args_is_help=True)
+config_app = typer.Typer(help="Derive one run's config from another.", no_args_is_help=True)
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(curves_app, name="curves")
+app.add_typer(config_app, name="config")
 app.add_typer(analysis_app)  # fit, forecast, report, ...
 app.add_typer(horizon_app)  # horizon
 
@@ -402,6 +404,28 @@ def curves_export(
 
     rows = RunStore(store).export(out, sweep)
     console.print(f"Wrote {rows:,} rows to {out}.", markup=False, highlight=False, soft_wrap=True)
+
+
+@config_app.command("rescale")
+def config_rescale(
+    config_path: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The run's config.")],
+    by: Annotated[int, typer.Option(metavar="C", help="Divide the batch, agent.num_envs, by this.")],
+    betas: Annotated[bool, typer.Option("--betas", help="Also raise Adam's betas to 1/C.")] = False,
+    out: OutOption = None,
+) -> None:
+    """Rewrite a config for a smaller batch by the rules of batch-size invariance.
+
+    Moves the Adam step, the EWMA, the advantages' moments and PPG's phases, so that the run learns as
+    much from an interaction as before (arXiv 2110.00641, section 3).
+    """
+    from scaling.agents.batch_size import rescaled
+    from scaling.config import load_run_config, run_config
+
+    config = load_run_config(config_path)
+    agent = rescaled(config.agent, by, rescale_betas=betas)
+    values = config.model_copy(update={"agent": agent}).model_dump(mode="json")
+    run_config(values, source=f"{config_path} rescaled by {by}")  # a model with memory may not fit any more
+    write_yaml(out, values)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What every command shares: the console, the option that writes JSON, and how it is written."""
+"""What every command shares: the console, the options that write files, and how they are written."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 from rich.console import Console
 
 from scaling.errors import InputError
@@ -26,6 +27,10 @@ JsonOption = Annotated[
     Path | None,
     typer.Option("--json", metavar="FILE", help="Also write the result as JSON to FILE.", callback=_writable),
 ]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write to FILE instead of the terminal.", callback=_writable),
+]
 SweepOption = Annotated[
     str | None, typer.Option("--sweep", metavar="NAME", help="Only this sweep of the store.")
 ]
@@ -41,9 +46,27 @@ def write_json(path: Path | None, value: dict[str, Any]) -> None:
     """
     if path is None:
         return
+    _write(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def write_yaml(path: Path | None, value: dict[str, Any], *, heading: str = "") -> None:
+    """Write ``value`` as YAML, under ``heading`` as a comment; to the terminal if ``path`` is None.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    text = yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
+    comment = "".join(f"# {line}\n" for line in heading.splitlines())
+    if path is None:
+        typer.echo(comment + text, nl=False)
+    else:
+        _write(path, comment + text)
+
+
+def _write(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
+        temporary.write_text(text)
         temporary.replace(path)
     except OSError as error:
         with suppress(OSError):
