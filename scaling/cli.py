@@ -34,6 +34,12 @@ app.add_typer(config_app, name="config")
 app.add_typer(analysis_app)  # fit, forecast, report, ...
 app.add_typer(horizon_app)  # horizon
 
+SpecArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SPEC", help="The sweep's spec, a YAML file, or a preset (rlscale sweep presets)."
+    ),
+]
 StoreOption = Annotated[
     str, typer.Option("--store", metavar="STORE", help="Directory or URI of the run store.")
 ]
@@ -128,9 +134,34 @@ def train(
     console.print(f"Run {config.run_id} is {ending}.", highlight=False)
 
 
+@sweep_app.command("presets")
+def sweep_presets() -> None:
+    """List the paper's experiments, which plan, run and show take by name."""
+    from rich.table import Table
+
+    from sweeps.presets import SUMMARIES
+
+    table = Table.grid(padding=(0, 2))
+    for name, summary in SUMMARIES.items():
+        table.add_row(name, summary)
+    console.print(table)
+
+
+@sweep_app.command("show")
+def sweep_show(
+    name: Annotated[str, typer.Argument(metavar="PRESET", help="A name of: rlscale sweep presets.")],
+    out: OutOption = None,
+) -> None:
+    """Write a preset's spec as YAML, to edit and run."""
+    from sweeps.presets import SUMMARIES, preset_values
+
+    values = preset_values(name)
+    write_yaml(out, values, heading=SUMMARIES[name])
+
+
 @sweep_app.command("plan")
 def sweep_plan(
-    spec_path: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The sweep's spec.")],
+    spec_name: SpecArgument,
     estimate: Annotated[
         bool, typer.Option(help="Time a few iterations of each size on this machine.")
     ] = True,
@@ -139,10 +170,11 @@ def sweep_plan(
     """Say what a sweep would do; nothing starts."""
     from sweeps.display import plan_table, short
     from sweeps.plan import duration, plan_sizes
-    from sweeps.spec import expand, load_spec
+    from sweeps.presets import find_spec
+    from sweeps.spec import expand
 
-    spec = load_spec(spec_path)
-    configs = expand(spec, source=str(spec_path))
+    spec = find_spec(spec_name)
+    configs = expand(spec, source=spec_name)
     from scaling.train import estimate_rate, run_columns
 
     seconds_of = (lambda config: config.interactions / estimate_rate(config)) if estimate else None
@@ -182,19 +214,20 @@ def sweep_plan(
 
 @sweep_app.command("run")
 def sweep_run(
-    spec_path: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The sweep's spec.")],
+    spec_name: SpecArgument,
     store: StoreOption,
     address: AddressOption = None,
     device: SweepDeviceOption = "auto",
     mnist_dir: MnistOption = None,
 ) -> None:
     """Run a sweep; run again, it does only what is missing."""
-    from sweeps.spec import expand, load_spec
+    from sweeps.presets import find_spec
+    from sweeps.spec import expand
     from sweeps.store import RunStore
 
-    spec = load_spec(spec_path)
+    spec = find_spec(spec_name)
     # What is wrong with it is said before torch and ray are loaded.
-    configs = expand(spec, source=str(spec_path))
+    configs = expand(spec, source=spec_name)
     opened = RunStore(store, create=True)
     from scaling.train import warning_of_threads
     from sweeps.launch import run_sweep
@@ -206,7 +239,7 @@ def sweep_run(
         return run_sweep(
             spec,
             opened,
-            source=str(spec_path),
+            source=spec_name,
             address=address,
             device=device,
             mnist_dir=mnist_dir,
@@ -452,7 +485,7 @@ def demo(
     check_out(out / "report.html")
     store = str(out / "store")
     with as_file(files("sweeps") / "demo.yaml") as spec_path:
-        sweep_run(spec_path, store)
+        sweep_run(str(spec_path), store)
     curves = load_curves(store)
     result = fit_as_typed(curves, "return", "1/64", bootstrap=1000, seed=0, workers=0)
     write_json(out / "fit.json", result.model_dump(mode="json"))
