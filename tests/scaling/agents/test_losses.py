@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from scaling.agents.losses import policy_loss, value_loss
+from scaling.agents.losses import explained_variance, policy_loss, value_loss
 
 OPTIONS = {"clip": 0.2, "kl_penalty": 0.0, "importance_cap": 100.0}
 
@@ -156,11 +156,16 @@ def test_value_loss_is_the_plain_mean_square():
     loss.backward()
     assert loss.item() == pytest.approx(sum((v - t) ** 2 for v, t in zip(value, target, strict=True)) / 50)
     np.testing.assert_allclose(parameter.grad.numpy(), 2 * (value - target) / 50, rtol=1e-12)
-    assert diagnostics["explained_variance"].item() == pytest.approx(
-        1 - np.var(target - value) / np.var(target)
-    )
+    assert diagnostics["value_loss"].item() == loss.item()
+
+
+def test_explained_variance_is_one_less_the_share_that_is_left():
+    rng = np.random.default_rng(0)
+    value, target = rng.normal(size=(2, 7, 5))
+    explained = explained_variance(torch.tensor(value), torch.tensor(target)).item()
+    assert explained == pytest.approx(1 - np.var(target - value) / np.var(target), rel=1e-12)
+    assert explained_variance(torch.tensor(target + 3.0), torch.tensor(target)).item() == pytest.approx(1.0)
 
 
 def test_constant_targets_explain_no_variance_and_are_finite():
-    _, diagnostics = value_loss(torch.tensor([0.1, 0.4]), torch.tensor([1.0, 1.0]))
-    assert diagnostics["explained_variance"].item() == 0.0
+    assert explained_variance(torch.tensor([0.1, 0.4]), torch.tensor([1.0, 1.0])).item() == 0.0

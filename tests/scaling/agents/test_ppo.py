@@ -5,47 +5,12 @@ import copy
 import numpy as np
 import pytest
 import torch
-
-from scaling.agents.ppo import PPO
-from scaling.agents.rollout import collect_bandit, minibatches
-from scaling.config import AgentConfig, ModelConfig
-from scaling.envs.bandit import DigitBandit
-from scaling.models.families import build_actor_critic
-
-CPU = torch.device("cpu")
-MODEL = ModelConfig(width=0.1)
-
-
-def make(digits, step_size=1e-3, **options):
-    """A learner and a rollout of its policy."""
-    config = AgentConfig(**{"rollout_steps": 32, "num_envs": 4, "minibatches": 4, **options})
-    model = build_actor_critic(MODEL, (1, 8, 8), 10, torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        model.policy.head.weight.mul_(20)
-    rollout, _ = collect_bandit(
-        model,
-        DigitBandit(digits),
-        np.arange(config.num_envs),
-        steps=config.rollout_steps,
-        context_rng=np.random.default_rng(2),
-        action_rng=np.random.default_rng(3),
-        needs_bootstrap=config.gamma > 0,
-        device=CPU,
-    )
-    return PPO(config, model, step_size=step_size), rollout
-
-
-def weights(module):
-    return [p.detach().clone() for p in module.parameters()]
-
-
-def all_equal(a, b):
-    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+from learners import adam_steps, all_equal, all_rows, make_ppo, weights
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "ppo-ewma"])
 def test_step_size_zero_gives_ratio_one_and_no_kl_or_clipping(random_digits, algorithm):
-    agent, rollout = make(
+    agent, rollout = make_ppo(
         random_digits, step_size=0.0, algorithm=algorithm, epochs_policy=3, epochs_value=3, entropy_coef=0.0
     )
     before = weights(agent.model)
@@ -55,6 +20,11 @@ def test_step_size_zero_gives_ratio_one_and_no_kl_or_clipping(random_digits, alg
     assert diagnostics["importance_fraction"] == 0.0
     assert diagnostics["policy_loss"] == pytest.approx(0.0, abs=1e-5)  # -mean(1 * normalised advantage)
     assert all_equal(before, weights(agent.model))
+
+
+def logits_of(network, observation):
+    """Trunk and head by hand; observations (batch, ...)."""
+    return network.heads["logits"](network.trunk(observation))
 
 
 def vanilla_gradient(model, rollout, gamma):
@@ -67,7 +37,7 @@ def vanilla_gradient(model, rollout, gamma):
             advantage[t] += gamma ** (k - t) * reward[k]
         advantage[t] += gamma ** (steps - t) * value[steps] - value[t]
     policy = copy.deepcopy(model.policy)
-    logits = policy(rollout.observation.flatten(0, 1))
+    logits = logits_of(policy, rollout.observation.flatten(0, 1))
     with torch.no_grad():
         score = torch.eye(10)[rollout.action.flatten()] - torch.exp(
             logits - logits.logsumexp(-1, keepdim=True)
@@ -79,7 +49,7 @@ def vanilla_gradient(model, rollout, gamma):
 
 @pytest.mark.parametrize("horizon", [1, 8])
 def test_first_gradient_of_ppo_is_the_vanilla_policy_gradient(random_digits, horizon):
-    agent, rollout = make(
+    agent, rollout = make_ppo(
         random_digits,
         algorithm="ppo",
         minibatches=1,
@@ -88,8 +58,7 @@ def test_first_gradient_of_ppo_is_the_vanilla_policy_gradient(random_digits, hor
         normalize_advantage=False,
     )
     expected = vanilla_gradient(agent.model, rollout, 1 - 2 / (horizon + 1))
-    [minibatch] = minibatches(agent.batch(rollout), 1, np.random.default_rng(0))
-    loss, _ = agent.policy_objective(minibatch, agent.model.policy(minibatch.observation))
+    loss, _ = agent.policy_objective(all_rows(agent, rollout))
     loss.backward()
     for parameter, gradient in zip(agent.model.policy.parameters(), expected, strict=True):
         scale = gradient.abs().max().item()
@@ -98,7 +67,7 @@ def test_first_gradient_of_ppo_is_the_vanilla_policy_gradient(random_digits, hor
 
 def test_first_adam_step_follows_the_vanilla_gradient_at_the_step_size(random_digits):
     """Bias-corrected Adam's first step is -step g / (|g| + eps)."""
-    agent, rollout = make(
+    agent, rollout = make_ppo(
         random_digits, algorithm="ppo", minibatches=1, entropy_coef=0.0, normalize_advantage=False
     )
     gradients = vanilla_gradient(agent.model, rollout, 0.0)
@@ -111,35 +80,38 @@ def test_first_adam_step_follows_the_vanilla_gradient_at_the_step_size(random_di
 
 
 def test_entropy_bonus_is_the_mean_entropy_times_its_coefficient(random_digits):
-    plain, rollout = make(random_digits, algorithm="ppo", minibatches=1, entropy_coef=0.0)
-    bonus, _ = make(random_digits, algorithm="ppo", minibatches=1, entropy_coef=0.3)
+    plain, rollout = make_ppo(random_digits, algorithm="ppo", minibatches=1, entropy_coef=0.0)
+    bonus, _ = make_ppo(random_digits, algorithm="ppo", minibatches=1, entropy_coef=0.3)
     losses = []
     for agent in (plain, bonus):
-        [minibatch] = minibatches(agent.batch(rollout), 1, np.random.default_rng(0))
-        losses.append(agent.policy_objective(minibatch, agent.model.policy(minibatch.observation))[0].item())
+        losses.append(agent.policy_objective(all_rows(agent, rollout))[0].item())
     with torch.no_grad():
-        p = plain.model.policy(rollout.observation.flatten(0, 1)).softmax(-1).numpy().astype(np.float64)
+        p = (
+            logits_of(plain.model.policy, rollout.observation.flatten(0, 1))
+            .softmax(-1)
+            .numpy()
+            .astype(np.float64)
+        )
     entropy = -(p * np.log(p)).sum(-1).mean()
     assert losses[0] - losses[1] == pytest.approx(0.3 * entropy, rel=1e-4)
     assert rollout.entropy.item() == pytest.approx(entropy, rel=1e-5)
 
 
 def test_value_objective_is_its_coefficient_times_the_mean_square(random_digits):
-    agent, rollout = make(random_digits, minibatches=1, value_coef=0.25)
-    [minibatch] = minibatches(agent.batch(rollout), 1, np.random.default_rng(0))
-    loss, _ = agent.value_objective(minibatch, agent.model.value(minibatch.observation).squeeze(-1))
+    agent, rollout = make_ppo(random_digits, minibatches=1, value_coef=0.25)
+    loss, _ = agent.value_objective(all_rows(agent, rollout))
     value = rollout.value[:-1].numpy()
     assert loss.item() == pytest.approx(0.25 * np.square(value - rollout.reward).mean(), rel=1e-5)
 
 
 def test_ewma_decay_zero_makes_the_proximal_policy_the_current_network(random_digits):
-    agent, rollout = make(random_digits, ewma_decay=0.0)
+    agent, rollout = make_ppo(random_digits, ewma_decay=0.0)
     agent.learn(rollout, np.random.default_rng(0))
     assert all_equal(weights(agent.ewma.network), weights(agent.model.policy))
 
 
 def test_the_proximal_policy_is_an_average_of_the_policy_alone(random_digits):
-    agent, rollout = make(random_digits, ewma_decay=0.9)
+    agent, rollout = make_ppo(random_digits, ewma_decay=0.9)
     agent.learn(rollout, np.random.default_rng(0))
     assert [p.shape for p in agent.ewma.network.parameters()] == [
         p.shape for p in agent.model.policy.parameters()
@@ -149,44 +121,39 @@ def test_the_proximal_policy_is_an_average_of_the_policy_alone(random_digits):
 
 def test_the_proximal_log_probability_is_the_ewma_networks(random_digits):
     """After a few steps the objective with a KL penalty is that of the averaged network."""
-    agent, rollout = make(random_digits, ewma_decay=0.9, clip=0.0, kl_penalty=1.0, entropy_coef=0.0)
+    agent, rollout = make_ppo(random_digits, ewma_decay=0.9, clip=0.0, kl_penalty=1.0, entropy_coef=0.0)
     agent.learn(rollout, np.random.default_rng(0))
-    [minibatch] = minibatches(agent.batch(rollout), 1, np.random.default_rng(0))
-    _, diagnostics = agent.policy_objective(minibatch, agent.model.policy(minibatch.observation))
+    _, diagnostics = agent.policy_objective(all_rows(agent, rollout))
     flat, action = rollout.observation.transpose(0, 1).flatten(0, 1), rollout.action.T.flatten()
     with torch.no_grad():
         new, old = (
-            net(flat).log_softmax(-1).gather(1, action[:, None])[:, 0]
+            logits_of(net, flat).log_softmax(-1).gather(1, action[:, None])[:, 0]
             for net in (agent.model.policy, agent.ewma.network)
         )
     assert diagnostics["approx_kl"].item() == pytest.approx(0.5 * ((new - old) ** 2).mean().item(), rel=1e-3)
 
 
 def test_ppo_keeps_no_ewma(random_digits):
-    agent, _ = make(random_digits, algorithm="ppo")
+    agent, _ = make_ppo(random_digits, algorithm="ppo")
     assert agent.ewma is None
 
 
 def test_policy_and_value_share_no_parameters_and_no_gradient(random_digits):
-    agent, rollout = make(random_digits, minibatches=1)
+    agent, rollout = make_ppo(random_digits, minibatches=1)
     storages = [{p.data_ptr() for p in part.parameters()} for part in (agent.model.policy, agent.model.value)]
     assert not storages[0] & storages[1]
-    [minibatch] = minibatches(agent.batch(rollout), 1, np.random.default_rng(0))
-    agent.policy_objective(minibatch, agent.model.policy(minibatch.observation))[0].backward()
+    rows = all_rows(agent, rollout)
+    agent.policy_objective(rows)[0].backward()
     assert all(p.grad is None for p in agent.model.value.parameters())
     assert all(p.grad is not None for p in agent.model.policy.parameters())
     agent.model.zero_grad(set_to_none=True)
-    agent.value_objective(minibatch, agent.model.value(minibatch.observation).squeeze(-1))[0].backward()
+    agent.value_objective(rows)[0].backward()
     assert all(p.grad is None for p in agent.model.policy.parameters())
-
-
-def adam_steps(optimizer):
-    return {int(state["step"]) for state in optimizer.state_dict()["state"].values()}
 
 
 @pytest.mark.parametrize(("policy", "value"), [(1, 1), (3, 3), (1, 3), (2, 1)])
 def test_each_network_takes_its_epochs_times_the_minibatches_steps(random_digits, policy, value):
-    agent, rollout = make(random_digits, epochs_policy=policy, epochs_value=value, ewma_decay=0.5)
+    agent, rollout = make_ppo(random_digits, epochs_policy=policy, epochs_value=value, ewma_decay=0.5)
     agent.learn(rollout, np.random.default_rng(0))
     if policy == value:
         [joint] = agent.optimizers
@@ -201,8 +168,8 @@ def test_each_network_takes_its_epochs_times_the_minibatches_steps(random_digits
 
 def test_extra_value_epochs_leave_the_policy_as_it_would_be_alone(random_digits):
     """Value epochs come first, with their own Adam; only the minibatch order is drawn in between."""
-    agent, rollout = make(random_digits, epochs_policy=1, epochs_value=2, minibatches=1)
-    alone, _ = make(random_digits, epochs_policy=1, epochs_value=2, minibatches=1, value_coef=0.0)
+    agent, rollout = make_ppo(random_digits, epochs_policy=1, epochs_value=2, minibatches=1)
+    alone, _ = make_ppo(random_digits, epochs_policy=1, epochs_value=2, minibatches=1, value_coef=0.0)
     for learner in (agent, alone):
         learner.learn(rollout, np.random.default_rng(0))
     assert all_equal(weights(agent.model.policy), weights(alone.model.policy))
@@ -211,9 +178,9 @@ def test_extra_value_epochs_leave_the_policy_as_it_would_be_alone(random_digits)
 
 def test_a_restored_learner_goes_on_as_if_never_stopped(random_digits):
     options = {"normalize_reward": True, "horizon": 8, "advantage_decay": 0.6}
-    agent, rollout = make(random_digits, **options)
+    agent, rollout = make_ppo(random_digits, **options)
     agent.learn(rollout, np.random.default_rng(0))
-    restored, _ = make(random_digits, **options)
+    restored, _ = make_ppo(random_digits, **options)
     restored.load_state_dict(copy.deepcopy(agent.state_dict()))
     for learner in (agent, restored):
         learner.learn(rollout, np.random.default_rng(1))
@@ -222,12 +189,13 @@ def test_a_restored_learner_goes_on_as_if_never_stopped(random_digits):
 
 
 def test_one_iteration_makes_rewarded_actions_more_likely(random_digits):
-    agent, rollout = make(random_digits, entropy_coef=0.0)
+    agent, rollout = make_ppo(random_digits, entropy_coef=0.0)
     agent.learn(rollout, np.random.default_rng(0))
     flat, action = rollout.observation.flatten(0, 1), rollout.action.flatten()
     with torch.no_grad():
         change = (
-            agent.model.policy(flat).log_softmax(-1).gather(1, action[:, None])[:, 0] - rollout.logp.flatten()
+            logits_of(agent.model.policy, flat).log_softmax(-1).gather(1, action[:, None])[:, 0]
+            - rollout.logp.flatten()
         )
     right = torch.as_tensor(rollout.reward.flatten() > 0)
     assert right.any()
