@@ -149,7 +149,8 @@ def _side_by_side(
         channels = one.in_channels
         weights = F.pad(one.weight, (0, 0, 0, 0, 0, channels)), F.pad(other.weight, (0, 0, 0, 0, channels, 0))
     weight = torch.cat(weights).contiguous(memory_format=torch.channels_last)
-    assert one.bias is not None and other.bias is not None
+    assert one.bias is not None
+    assert other.bias is not None
     return F.conv2d(x, weight, torch.cat([one.bias, other.bias]), padding=1)
 
 

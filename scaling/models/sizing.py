@@ -35,18 +35,16 @@ def sizes_of(model: ActorCritic, observation_shape: tuple[int, int, int], agent:
     of the policy (and a forward pass of its EWMA), for each value epoch a forward and backward
     pass of the value network; and in PPG's auxiliary phase a forward pass of the policy, then
     for each epoch a forward and backward pass of all. A value head on the policy's own network
-    costs nothing more where both are trained together.
+    costs nothing more where both are trained together; a detached one has no backward pass.
     """
     policy_forward, policy_both = _flops(model.policy, observation_shape)
     value_forward, value_both = _flops(model.value, observation_shape) if model.value else (0.0, 0.0)
     proximal = policy_forward if agent.uses_ewma else 0.0
-    if model.value or agent.epochs_policy == agent.epochs_value:
-        value_epochs = value_both * agent.epochs_value
-    else:  # one network, trained by value epochs of their own
-        value_epochs = policy_both * agent.epochs_value
-    per_interaction = (
-        policy_forward + value_forward + agent.epochs_policy * (policy_both + proximal) + value_epochs
-    )
+    value_epoch = value_both
+    if model.value is None and agent.epochs_policy != agent.epochs_value:  # it has epochs of its own
+        value_epoch = policy_forward if agent.architecture == "detach" else policy_both
+    per_interaction = policy_forward + value_forward
+    per_interaction += agent.epochs_policy * (policy_both + proximal) + agent.epochs_value * value_epoch
     if agent.auxiliary:
         per_interaction += policy_forward + agent.auxiliary.auxiliary_epochs * (policy_both + value_both)
     return Sizes(
@@ -64,7 +62,9 @@ def _count(module: nn.Module) -> int:
 def _flops(network: Network, observation_shape: tuple[int, int, int]) -> tuple[float, float]:
     """FLOPs of a forward pass, and of a forward and backward pass, on one observation."""
     observation = torch.zeros((1, 1, *observation_shape), dtype=torch.uint8)
-    inputs = Inputs(observation, torch.zeros(1, 1), torch.zeros(1, network.num_state))
+    # In training the gradient goes back in time through the memory.
+    memory = torch.zeros(1, network.num_state, requires_grad=True)
+    inputs = Inputs(observation, torch.zeros(1, 1), memory)
     with FlopCounterMode(display=False) as forward:
         output = network(inputs)
     with FlopCounterMode(display=False) as backward:

@@ -24,6 +24,25 @@ def sizes(width=1.0, depth=1, task="mnist-bandit", **agent):
     return SimpleNamespace(**{name: columns[name] for name in names})
 
 
+def procgen_sizes(width, **agent):
+    return run_columns(
+        RunConfig(
+            task="procgen-starpilot-hard",
+            interactions=1,
+            model={"width": width, "depth": 1},
+            agent={"horizon": 1999, **agent},
+        )
+    )
+
+
+def impala_macs_by_hand(width, outputs):
+    """(all multiply-adds of a forward pass at depth 1, those of the first convolution)."""
+    c1, c2, c3, dense = (math.floor(base * width + 0.5) for base in (16, 32, 32, 256))
+    first = 64**2 * 9 * 3 * c1
+    stacks = 32**2 * 9 * (2 * c1**2 + c1 * c2) + 16**2 * 9 * (2 * c2**2 + c2 * c3) + 8**2 * 9 * 2 * c3**2
+    return first + stacks + c3 * 8 * 8 * dense + dense * outputs, first
+
+
 def units(width):
     return [math.floor(base * width + 0.5) for base in (40, 80, 1000)]
 
@@ -83,3 +102,38 @@ def test_training_flops_count_acting_then_each_epochs_passes(algorithm, epochs_p
     macs = policy + value + epochs_policy * policy_step + epochs_value * value_step
     measured = sizes(0.5, algorithm=algorithm, epochs_policy=epochs_policy, epochs_value=epochs_value)
     assert measured.flops_per_interaction == 2 * macs
+
+
+PHASES = {"policy_iterations": 4, "auxiliary_epochs": 6, "sequences": 4}
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "ppg-ewma"])
+@pytest.mark.parametrize(
+    ("architecture", "epochs_policy", "epochs_value"),
+    [("dual", 1, 1), ("dual", 2, 3), ("shared", 3, 3), ("shared", 2, 1), ("detach", 2, 2), ("detach", 1, 3)],
+)
+def test_training_flops_follow_the_architecture_and_the_phases(
+    algorithm, architecture, epochs_policy, epochs_value
+):
+    """One network serves both where its heads are trained together; no gradient leaves a detached head."""
+    policy, first = impala_macs_by_hand(0.25, 15)
+    value = impala_macs_by_hand(0.25, 1)[0] if architecture == "dual" else 0
+    policy_step = 3 * policy - first
+    value_step = 3 * value - first if value else 0
+    own_epochs = {"shared": policy_step, "detach": policy}.get(architecture, value_step)
+    is_joint = value or epochs_policy == epochs_value
+    macs = policy + value + epochs_policy * policy_step
+    macs += epochs_value * (value_step if is_joint else own_epochs)
+    if algorithm == "ppg-ewma":
+        # The proximal policy's passes; the policy's outputs before the phase; 6 epochs of everything.
+        macs += epochs_policy * policy + policy + 6 * (policy_step + value_step)
+    measured = procgen_sizes(
+        0.25,
+        algorithm=algorithm,
+        architecture=architecture,
+        epochs_policy=epochs_policy,
+        epochs_value=epochs_value,
+        **({"phasic": PHASES} if algorithm == "ppg-ewma" else {}),
+    )
+    assert measured["flops_forward"] == 2 * policy
+    assert measured["flops_per_interaction"] == 2 * macs
