@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -49,7 +49,8 @@ class ModelConfig(Frozen):
     @classmethod
     def _default_depth(cls, values: Any) -> Any:
         if isinstance(values, dict) and "depth" not in values:
-            return {**values, "depth": DEFAULT_DEPTHS.get(values.get("family", "mnist-cnn"), 1)}
+            family = str(values.get("family", "mnist-cnn"))
+            return {**values, "depth": DEFAULT_DEPTHS.get(family, 1)}
         return values
 
 
@@ -225,7 +226,10 @@ class RunConfig(Frozen):
     @classmethod
     def _task_exists(cls, task: str) -> str:
         if task not in BANDITS and not is_procgen(task):
-            raise ValueError(f"no such task; use {', '.join(BANDITS)} or procgen-<game>-<mode>")
+            raise ValueError(
+                f"no such task; use {', '.join(BANDITS)} or procgen-<game>-<mode>, "
+                f"such as procgen-coinrun-easy"
+            )
         with _as_value_error():
             return task if task in BANDITS else parse_task(task).name
 
@@ -246,21 +250,23 @@ class RunConfig(Frozen):
         if self.is_bandit:
             if not is_mnist:
                 raise ValueError(
-                    f"the family {self.model.family} is for Procgen; {self.task} needs mnist-cnn"
+                    f"model.family {self.model.family} is for Procgen; {self.task} needs mnist-cnn"
                 )
             if self.levels != LevelsConfig() or self.evaluation_episodes:
                 raise ValueError("levels and evaluation_episodes are for Procgen; leave them out")
             return self
         if is_mnist:
-            raise ValueError(f"the family mnist-cnn is for the bandits; {self.task} needs impala")
+            raise ValueError(
+                f"model.family mnist-cnn is for the bandits; {self.task} needs impala or impala-lstm"
+            )
         if self.agent.gamma == 0:
             raise ValueError("agent.horizon is 1, a discount of 0; Procgen's papers use 1999 (gamma 0.999)")
         if self.model.is_recurrent and self.agent.minibatches > self.agent.num_envs:
             raise ValueError(
-                f"a recurrent model is trained on whole rollouts: minibatches ({self.agent.minibatches}) "
-                f"must divide num_envs ({self.agent.num_envs})"
+                f"model.family {self.model.family} is trained on whole rollouts: agent.minibatches "
+                f"({self.agent.minibatches}) must divide agent.num_envs ({self.agent.num_envs})"
             )
-        with _as_value_error():
+        with _as_value_error("'levels': "):
             check_levels(parse_task(self.task), self.levels.num_levels, self.levels.start_level)
         return self
 
@@ -352,34 +358,41 @@ def validated(model: type[Model], values: Mapping[str, Any], *, source: str) -> 
 
 
 @contextmanager
-def _as_value_error() -> Iterator[None]:
-    """Pydantic gathers ValueErrors; a task's own sentence goes with it."""
+def _as_value_error(field: str = "") -> Iterator[None]:
+    """Pydantic gathers ValueErrors; a task's own sentence goes with it, after the field it is about."""
     try:
         yield
     except InputError as error:
-        raise ValueError(str(error).rstrip(".")) from error
+        raise ValueError(field + str(error).rstrip(".")) from error
 
 
 def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
     first, *others = error.errors()
     location = [str(part) for part in first["loc"]]
-    field = ".".join(location) or "the whole config"
+    field = ".".join(location)
     if first["type"] == "extra_forbidden":
         known = ", ".join(_fields_at(model, location[:-1]))
         problem = f"unknown key {field!r}; known here: {known}."
     elif first["type"] == "missing":
         problem = f"{field!r} is missing; add it."
+    elif first["type"] == "model_type":
+        known = ", ".join(_fields_at(model, location))
+        problem = f"{field!r} must hold fields (known there: {known}), not {first['input']!r}."
     else:
         message = first["msg"].removeprefix("Value error, ")
+        if message == first["msg"]:  # pydantic's own sentence
+            message = message[0].lower() + message[1:]
         given = "" if isinstance(first["input"], dict) else f" (given: {first['input']!r})"
-        problem = f"{field!r}: {message[0].lower()}{message[1:]}{given}."
+        problem = (f"{field!r}: " if location else "") + f"{message}{given}."
     return problem + (f" ({len(others)} more like this.)" if others else "")
 
 
 def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
     for part in location:
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        choices = get_args(annotation) or (annotation,)  # a model, or a model | None
+        models = [each for each in choices if isinstance(each, type) and issubclass(each, BaseModel)]
+        if not models:
             return ["nothing"]
-        model = annotation
+        model = models[0]
     return list(model.model_fields)
