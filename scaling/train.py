@@ -25,8 +25,7 @@ from scaling.agents.ppg import PPG
 from scaling.agents.ppo import PPO
 from scaling.config import AgentConfig, RunConfig
 from scaling.curve import CurveRecorder
-from scaling.envs.bandit import DigitBandit
-from scaling.envs.digits import DigitImages, find_mnist
+from scaling.envs.digits import find_mnist
 from scaling.envs.evaluation import evaluate, unseen_levels
 from scaling.envs.interface import Bandit
 from scaling.envs.procgen_names import is_procgen, parse_task
@@ -71,6 +70,8 @@ class Run:
         bandit: Bandit | None = None,
     ) -> None:
         self.config = config
+        if config.evaluation_episodes:  # asked for now, not at the first checkpoint
+            unseen_levels(config.levels.num_levels, config.levels.start_level)
         self.device = torch.device(device)
         torch.set_num_threads(config.threads)
         keep_freed_memory()
@@ -95,8 +96,11 @@ class Run:
         """Whether the run can be saved and can end: always, but for PPG, which must not be in a phase."""
         return not isinstance(self.agent, PPG) or self.agent.is_between_phases
 
-    def iterate(self) -> None:
+    def iterate(self, *, envs: int | None = None) -> None:
         """One iteration: collect, learn, record.
+
+        Args:
+            envs: environments of it, ``num_envs`` times a power of 2; by default what the config says.
 
         Raises:
             NonFiniteLoss: if a loss is not a finite number; what was collected is recorded.
@@ -107,7 +111,7 @@ class Run:
         with _memory_is_asked_for(_smaller_batch(agent)):
             rollout, returns, lengths = self._collector.collect(
                 self.agent.model,
-                envs=agent.num_envs_at(self.interactions),
+                envs=envs or agent.num_envs_at(self.interactions),
                 steps=agent.rollout_steps,
                 needs_bootstrap=agent.gamma > 0,
             )
@@ -126,7 +130,8 @@ class Run:
         config = self.config
         levels = unseen_levels(config.levels.num_levels, config.levels.start_level)
         # The same levels at every evaluation, so that its noise does not hide progress.
-        environment = make_procgen(config, seed=config.seed, levels=levels, num_threads=0)
+        seed = config.seed % 2**31  # Procgen's seeds have 31 bits
+        environment = make_procgen(config, seed=seed, levels=levels, num_threads=0)
         rng = np.random.default_rng(self.interactions)
         try:
             episodes = evaluate(
@@ -315,20 +320,6 @@ def check_task_data(task: str, mnist_dir: Path | None = None) -> None:
         from scaling.envs.procgen import import_procgen
 
         import_procgen()
-
-
-def estimate_rate(config: RunConfig, *, iterations: int = 2) -> float:
-    """Interactions per second on this machine, from a few iterations; bandits show blank images."""
-    bandit = None
-    if config.is_bandit:
-        (_, height, width), actions = task_shape(config.task)
-        bandit = DigitBandit(DigitImages(np.zeros((actions, height, width), np.uint8), np.arange(actions)))
-    run = Run(config, bandit=bandit)
-    run.iterate()  # the first one allocates
-    before, started = run.wall_seconds, run.interactions
-    for _ in range(iterations):
-        run.iterate()
-    return (run.interactions - started) / (run.wall_seconds - before)
 
 
 def run_columns(config: RunConfig) -> dict[str, Any]:
