@@ -163,7 +163,7 @@ def sweep_show(
 def sweep_plan(
     spec_name: SpecArgument,
     estimate: Annotated[
-        bool, typer.Option(help="Time a few iterations of each size on this machine.")
+        bool, typer.Option(help="Time each size on this machine for a few seconds.")
     ] = True,
     json_path: JsonOption = None,
 ) -> None:
@@ -175,7 +175,8 @@ def sweep_plan(
 
     spec = find_spec(spec_name)
     configs = expand(spec, source=spec_name)
-    from scaling.train import estimate_rate, run_columns
+    from scaling.estimate import estimate_rate
+    from scaling.train import run_columns
 
     seconds_of = (lambda config: config.interactions / estimate_rate(config)) if estimate else None
     sizes = plan_sizes(configs, run_columns, seconds_of)
