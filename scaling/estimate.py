@@ -22,16 +22,17 @@ from scaling.train import build_networks, keep_freed_memory, make_agent, make_co
 
 Timed = TypeVar("Timed")
 
-#: Most FLOPs of an iteration that is timed: about a second of one core.
-SLICE_FLOPS = 3e10
+#: The most of an iteration that is timed: FLOPs, which bound wide networks, and interactions.
+SLICE_FLOPS = 2e10
+SLICE_INTERACTIONS = 1024
 _REPEATS = 2
 
 
 def estimate_rate(config: RunConfig) -> float:
     """Interactions per second of a run on this machine's CPU.
 
-    An iteration is timed after one to warm up; of one beyond ``SLICE_FLOPS`` a slice with as many of
-    its environments as fit, then of its steps, in one minibatch. The seconds of an interaction are
+    An iteration is timed after one to warm up; of one beyond ``SLICE_FLOPS`` or ``SLICE_INTERACTIONS`` a
+    slice with as many of its environments as fit, then of its steps, in one minibatch. The seconds of an interaction are
 
         acting + learning * (1 + auxiliary FLOPs / policy-phase FLOPs) + gradient steps
 
@@ -46,7 +47,7 @@ def estimate_rate(config: RunConfig) -> float:
     acting = _slice_of(config)
     learning = _slice_of(config, steps_first=True) if config.model.is_recurrent else acting
     acting_seconds = _best_of(lambda: _timed(acting.collect)[1]) / acting.count
-    learning_seconds = _best_of(lambda: _seconds_of_learning(learning))
+    learning_seconds = _seconds_of_learning(learning)
     step_seconds = _best_of(lambda: _seconds_of_steps(learning.learner))
     passes = max(0.0, learning_seconds - learning.agent.minibatches * step_seconds) / learning.count
     return 1 / (
@@ -91,7 +92,7 @@ def _slice_of(config: RunConfig, *, steps_first: bool = False) -> _Slice:
     config = config.model_copy(update={"agent": agent})
     model = build_networks(config, torch.Generator())
     flops = sizes_of(model, task_shape(config.task)[0], agent).flops_per_interaction
-    count = max(1, int(SLICE_FLOPS / flops))
+    count = max(1, int(min(SLICE_INTERACTIONS, SLICE_FLOPS / flops)))
     if count < _batch(config):
         envs = min(agent.num_envs, max(1, count // agent.rollout_steps) if steps_first else count)
         steps = min(agent.rollout_steps, count // envs)
@@ -119,7 +120,7 @@ def _batch(config: RunConfig) -> int:
 
 def _seconds_of_learning(part: _Slice) -> float:
     rollout = part.collect()
-    return _timed(lambda: part.learner.learn(rollout, np.random.default_rng(0)))[1]
+    return _best_of(lambda: _timed(lambda: part.learner.learn(rollout, np.random.default_rng(0)))[1])
 
 
 def _seconds_of_steps(learner: PPO) -> float:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scaling.config import ALIASES
-from sweeps.plan import PlannedSize, RunStatus, counts, duration, sweep_status
+from sweeps.plan import PlannedSize, RunStatus, counts, duration, gigabytes, sweep_status
 from sweeps.store import RunRecord, RunStore
 
 _REFRESH_SECONDS = 2.0
@@ -24,9 +24,9 @@ _SHORT_NAMES = {path: name for name, path in ALIASES.items()}
 
 
 def plan_table(sizes: Sequence[PlannedSize]) -> Table:
-    """One line a size: what sets it apart, its runs, parameters, length, FLOPs and estimated time."""
+    """One line a size: what sets it apart, its runs, parameters, length, FLOPs, memory and estimated time."""
     configs = [size.config.model_dump(mode="json") for size in sizes]
-    table = _table("N", "runs", "interactions", "FLOP", "time", apart=_apart(configs))
+    table = _table("N", "runs", "interactions", "FLOP", "memory", "time", apart=_apart(configs))
     for size, values in zip(sizes, _values(configs), strict=True):
         table.add_row(
             *values,
@@ -34,6 +34,7 @@ def plan_table(sizes: Sequence[PlannedSize]) -> Table:
             str(size.num_runs),
             short(size.config.interactions),
             f"{size.flops:.1e}",
+            gigabytes(size.memory.total) if size.memory else "?",
             duration(size.seconds),
         )
     return table

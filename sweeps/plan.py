@@ -6,18 +6,22 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaling.config import RunConfig
 from sweeps.spec import expand, parse_spec
 from sweeps.store import RunRecord, RunStore, Status
+
+if TYPE_CHECKING:
+    from scaling.memory import MemoryNeed
 
 
 @dataclass(frozen=True)
 class PlannedSize:
     """Runs of a sweep that share model and length.
 
-    ``seconds`` is the estimated time of one of them on one slot, None if it was not timed.
+    ``seconds`` is the estimated time of one of them on one slot, None if it was not timed;
+    ``memory`` what one of them needs, None if it was not counted.
     """
 
     config: RunConfig
@@ -25,12 +29,14 @@ class PlannedSize:
     num_runs: int
     flops: float
     seconds: float | None
+    memory: MemoryNeed | None
 
 
 def plan_sizes(
     configs: Sequence[RunConfig],
     columns_of: Callable[[RunConfig], dict[str, Any]],
     seconds_of: Callable[[RunConfig], float] | None = None,
+    memory_of: Callable[[RunConfig], MemoryNeed] | None = None,
 ) -> list[PlannedSize]:
     """Runs grouped by everything but the seed, with their cost."""
     groups: dict[str, list[RunConfig]] = {}
@@ -47,6 +53,7 @@ def plan_sizes(
                 num_runs=len(members),
                 flops=columns["flops_per_interaction"] * first.interactions,
                 seconds=seconds_of(first) if seconds_of else None,
+                memory=memory_of(first) if memory_of else None,
             )
         )
     return planned
@@ -129,6 +136,28 @@ def to_do(
         elif record.status == "failed":
             failed.append(record)
     return missing, failed
+
+
+def memory_note(sizes: Sequence[PlannedSize], machine: int) -> str:
+    """What the largest run needs, and whether ``machine`` bytes suffice; empty if nothing was counted."""
+    needs = [size.memory for size in sizes if size.memory]
+    if not needs:
+        return ""
+    most = max(needs, key=lambda need: need.total)
+    told = f"Memory: up to {gigabytes(most.total)} a run, {gigabytes(most.observations)} of it observations"
+    if most.total <= machine:
+        return f"{told}; this machine has {gigabytes(machine)}."
+    largest = next(size.config.agent for size in sizes if size.memory is most)
+    phases = " or agent.phasic.policy_iterations" if largest.auxiliary else ""
+    return (
+        f"{told}: more than the {gigabytes(machine)} of this machine. Run it on a larger one, or choose a "
+        f"smaller agent.num_envs (now {largest.num_envs}){phases}."
+    )
+
+
+def gigabytes(number: float) -> str:
+    """Bytes in GB, three digits: 27.2 GB, 0.0451 GB."""
+    return f"{number / 1e9:.3g} GB"
 
 
 def duration(seconds: float | None) -> str:

@@ -5,8 +5,9 @@ import math
 import pytest
 from rich.console import Console
 
+from scaling.memory import MemoryNeed
 from sweeps.display import curves_table, plan_table, short, status_json, status_notes, status_table
-from sweeps.plan import counts, duration, plan_sizes, sweep_status, to_do
+from sweeps.plan import counts, duration, memory_note, plan_sizes, sweep_status, to_do
 from sweeps.spec import expand, parse_spec
 
 BASE = {"task": "digits-bandit", "interactions": 1000}
@@ -180,6 +181,7 @@ def test_tables_fit_a_terminal_of_80_columns_and_cut_nothing(store, begin):
         configs,
         lambda config: {"flops_per_interaction": 1.5e9, "num_params": 63_171_420},
         lambda config: 123_456.0,
+        lambda config: MemoryNeed(*[123_456_789_012] * 7),
     )
     statuses = sweep_status(store, "s")
     tables = [
@@ -216,3 +218,18 @@ def test_reasons_are_told_below_the_table_in_full_and_never_read_as_markup(store
     assert f"{failed.run_id[:8]} failed: [red]odd[/red] [link=file:///etc/passwd]reason[/link] " in notes[0]
     assert "x" * 100 in notes[0]
     assert notes[1].rstrip() == f"{stopped.run_id[:8]} stopped: asked to"
+
+
+def test_the_memory_note_says_what_a_run_needs_and_when_the_machine_has_less():
+    need = MemoryNeed(25_000_000_000, 1, 2, 3, 4, 5, 2_000_000_000)
+    sizes = plan_sizes(
+        expand(spec({"width": [0.05, 0.1]})),
+        lambda config: {"flops_per_interaction": 1.0, "num_params": 7},
+        memory_of=lambda config: need if config.model.width == 0.1 else MemoryNeed(*[1] * 7),
+    )
+    enough, short_of = memory_note(sizes, 64 * 10**9), memory_note(sizes, 16 * 10**9)
+    assert "up to 27 GB a run, 25 GB of it observations; this machine has 64 GB" in enough
+    assert "more than the 16 GB of this machine" in short_of
+    assert "agent.num_envs (now 1)" in short_of
+    assert "policy_iterations" not in short_of
+    assert "27 GB" in text(plan_table(sizes))
