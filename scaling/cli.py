@@ -162,24 +162,25 @@ def sweep_show(
 @sweep_app.command("plan")
 def sweep_plan(
     spec_name: SpecArgument,
-    estimate: Annotated[
-        bool, typer.Option(help="Time each size on this machine for a few seconds.")
-    ] = True,
+    estimate: Annotated[bool, typer.Option(help="Time each size on this machine for a few seconds.")] = True,
     json_path: JsonOption = None,
 ) -> None:
-    """Say what a sweep would do; nothing starts."""
+    """Say what a sweep would do: its runs, FLOPs, memory and hours; nothing starts."""
+    from dataclasses import asdict
+
     from sweeps.display import plan_table, short
-    from sweeps.plan import duration, plan_sizes
+    from sweeps.plan import duration, memory_note, plan_sizes
     from sweeps.presets import find_spec
     from sweeps.spec import expand
 
     spec = find_spec(spec_name)
     configs = expand(spec, source=spec_name)
     from scaling.estimate import estimate_rate
+    from scaling.memory import machine_memory, memory_need
     from scaling.train import run_columns
 
     seconds_of = (lambda config: config.interactions / estimate_rate(config)) if estimate else None
-    sizes = plan_sizes(configs, run_columns, seconds_of)
+    sizes = plan_sizes(configs, run_columns, seconds_of, memory_need)
     total_runs = sum(size.num_runs for size in sizes)
     interactions = sum(size.num_runs * size.config.interactions for size in sizes)
     flops = sum(size.num_runs * size.flops for size in sizes)
@@ -191,6 +192,7 @@ def sweep_plan(
         highlight=False,
         soft_wrap=True,
     )
+    console.print(memory_note(sizes, machine_memory()), highlight=False, soft_wrap=True)
     write_json(
         json_path,
         {
@@ -206,6 +208,7 @@ def sweep_plan(
                     "runs": size.num_runs,
                     "flops": size.flops,
                     "seconds": size.seconds,
+                    "memory": asdict(size.memory) | {"total": size.memory.total} if size.memory else None,
                 }
                 for size in sizes
             ],
@@ -460,6 +463,61 @@ def config_rescale(
     values = config.model_copy(update={"agent": agent}).model_dump(mode="json")
     run_config(values, source=f"{config_path} rescaled by {by}")  # a model with memory may not fit any more
     write_yaml(out, values)
+
+
+@app.command("batch-search")
+def batch_search(
+    config_path: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The run's config.")],
+    fork_interactions: Annotated[int, typer.Option(metavar="N", help="Length of a fork.")],
+    interactions: Annotated[
+        int | None, typer.Option(metavar="TOTAL", help="Where the search ends; default: the config's length.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(metavar="K", help="Runs of each fork.")] = 3,
+    standard_errors: Annotated[
+        float, typer.Option(metavar="Z", help="By how many the doubled batch must be better.")
+    ] = 2.0,
+    device: DeviceOption = "auto",
+    mnist_dir: MnistOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Find how the batch should grow: fork B against 2B, keep the better, fit a power law."""
+    from dataclasses import asdict
+
+    from scaling.batch_search import Fork, search_batch_size
+    from scaling.config import load_run_config
+    from scaling.train import check_task_data, resolve_device
+
+    config = load_run_config(config_path)
+    check_task_data(config.task, mnist_dir)
+
+    def say(fork: Fork) -> None:
+        kept = "2B" if fork.doubled else "B"
+        console.print(
+            f"E {fork.interactions:>12,}  B {fork.num_envs * config.agent.rollout_steps:>9,}  return "
+            f"{fork.small:.4f}, with 2B {fork.large:.4f} ({fork.large - fork.small:+.4f} +- "
+            f"{fork.standard_error:.4f})  keeps {kept}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    schedule = search_batch_size(
+        config,
+        interactions=interactions or config.interactions,
+        fork_interactions=fork_interactions,
+        seeds=seeds,
+        standard_errors=standard_errors,
+        device=resolve_device(device),
+        mnist_dir=mnist_dir,
+        on_fork=say,
+    )
+    if schedule.growth is None:
+        console.print(
+            f"Doublings after the start: {len(schedule.doublings)}. A power law needs 2; the batch is fixed.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    write_yaml(None, {"agent": schedule.agent_values()})
+    write_json(json_path, asdict(schedule) | {"agent": schedule.agent_values()})
 
 
 @app.command()

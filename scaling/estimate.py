@@ -32,7 +32,8 @@ def estimate_rate(config: RunConfig) -> float:
     """Interactions per second of a run on this machine's CPU.
 
     An iteration is timed after one to warm up; of one beyond ``SLICE_FLOPS`` or ``SLICE_INTERACTIONS`` a
-    slice with as many of its environments as fit, then of its steps, in one minibatch. The seconds of an interaction are
+    slice with as many of its environments as fit, then of its steps, in one minibatch. The seconds
+    of an interaction are
 
         acting + learning * (1 + auxiliary FLOPs / policy-phase FLOPs) + gradient steps
 
