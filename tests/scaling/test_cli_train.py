@@ -1,6 +1,8 @@
 """``rlscale train`` as a user runs it: real processes, real signals."""
 
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -32,7 +34,7 @@ def write_config(folder, **changes):
     return path
 
 
-def start(folder, *options):
+def start(folder, *options, **how):
     return subprocess.Popen(
         [sys.executable, "-m", "scaling.cli", "train", "config.yaml", "--store", "store", *options],
         cwd=folder,
@@ -40,6 +42,7 @@ def start(folder, *options):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        **how,
     )
 
 
@@ -199,3 +202,138 @@ def test_a_finished_run_is_not_done_again(tmp_path, monkeypatch, capsys):
     assert rlscale(monkeypatch, "train", path, "--store", tmp_path / "s") == 0
     assert "done already" in " ".join(capsys.readouterr().out.split())
     assert store.read_run("single", config.run_id) == before
+
+
+PROCGEN = {
+    "task": "procgen-coinrun-easy",
+    "interactions": 128,
+    "evaluation_episodes": 0,
+    "model": {"width": 0.0625, "depth": 1},
+    "agent": {
+        "algorithm": "ppg-ewma",
+        "phasic": {"policy_iterations": 2, "auxiliary_epochs": 1, "sequences": 4},
+        "horizon": 1999,
+        "num_envs": 4,
+        "rollout_steps": 16,
+        "minibatches": 4,
+    },
+}
+
+
+def write_procgen_config(folder, model=None, agent=None, **changes):
+    values = PROCGEN | changes
+    values["model"] = PROCGEN["model"] | (model or {})
+    values["agent"] = PROCGEN["agent"] | (agent or {})
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_procgen_trains_and_more_threads_than_cores_are_warned_of(tmp_path):
+    cores = len(os.sched_getaffinity(0))
+    write_procgen_config(tmp_path, threads=cores + 1)
+    process = start(tmp_path, "--device", "cpu")
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert "procgen-coinrun-easy" in output
+    [warning] = errors.splitlines()
+    assert warning.startswith(f"rlscale: warning: threads is {cores + 1}, but there are {cores} cores here")
+    record, curve = stored(tmp_path)
+    assert (record.status, record.interactions) == ("done", 128)
+    assert curve["clone_kl"].to_pylist()[-1] is not None
+
+
+WRONG = {
+    "unknown game": ({"task": "procgen-coinrunner-easy"}, "'task': Procgen has no game 'coinrunner'"),
+    "unknown mode": ({"task": "procgen-coinrun-memory"}, "'task'.*no mode 'memory'"),
+    "zero levels": ({"levels": {"num_levels": 0}}, "num_levels is 0"),
+    "minibatches": ({"agent": {"minibatches": 3}}, r"'agent'.*minibatches \(3\) must divide num_envs \(4\)"),
+    "chunks of time": ({"agent": {"minibatches": 12}}, r"'agent'.*rollout_steps \(16\) into equal chunks"),
+    "sequences": ({"agent": {"phasic": {"sequences": 7}}}, r"'agent.*phasic.sequences \(7\) must divide"),
+    "depth 0": ({"model": {"depth": 0}}, "'model.depth'.*greater than or equal to 1"),
+    "no horizon": ({"agent": {"horizon": 1}}, "agent.horizon is 1"),
+    "narrow": ({"model": {"width": 0.01}}, "Width 0.01.*at least 0.03125"),
+}
+
+
+@pytest.mark.parametrize(("changes", "told"), WRONG.values(), ids=WRONG)
+def test_what_procgen_cannot_run_exits_with_2_and_a_sentence(tmp_path, monkeypatch, capsys, changes, told):
+    path = write_procgen_config(tmp_path, **changes)
+    assert rlscale(monkeypatch, "train", path, "--store", tmp_path / "s") == 2
+    message = " ".join(capsys.readouterr().err.split())
+    assert re.search(told, message), message
+    assert message.count("rlscale: ") == 1
+    assert not (tmp_path / "s").exists()
+
+
+GIB = 1024**3
+
+
+def test_a_batch_that_the_memory_does_not_hold_exits_with_2_and_a_smaller_one(tmp_path):
+    write_procgen_config(tmp_path, agent={"rollout_steps": 1_000_000}, interactions=8_000_000)
+    process = start(
+        tmp_path,
+        "--device",
+        "cpu",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (16 * GIB, 16 * GIB)),
+    )
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2, errors
+    assert "Traceback" not in errors
+    assert "memory does not suffice" in errors
+    assert "try agent.num_envs 2 (now 4) or fewer agent.phasic.policy_iterations" in " ".join(errors.split())
+    [record] = RunStore(tmp_path / "store").runs()
+    assert record.status == "failed"
+    assert record.reason in " ".join(errors.split())
+
+
+OUT_OF_MEMORY_AND_BACK = """
+import resource, sys
+from pathlib import Path
+from scaling.config import load_run_config
+from scaling.errors import InputError
+from scaling.train import run_columns, train
+from sweeps.store import RunStore
+
+config = load_run_config(Path("config.yaml"))
+
+def attempt(store, on_progress=lambda *_: None):
+    keys = {"config": config.model_dump(mode="json"), "columns": run_columns(config), "provenance": {}}
+    claimed = store.claim("s", config.run_id, **keys, host="", pid=1)
+    return train(config, claimed, on_progress=on_progress)
+
+def limit(bytes_more):
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + bytes_more, -1))
+
+store = RunStore("limited", create=True)
+try:
+    attempt(store, lambda interactions, _: limit(16 * 1024**2) if interactions else None)
+except InputError as error:
+    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+    print(error)
+print(store.read_run("s", config.run_id).status, store.read_run("s", config.run_id).interactions)
+print(attempt(store), [a.from_interactions for a in store.read_run("s", config.run_id).attempts])
+print(store.read_curve("s", config.run_id)["interactions"].to_pylist())
+"""
+
+
+def test_a_run_that_ran_out_of_memory_goes_on_where_there_is_more(tmp_path):
+    """The batch grows 16-fold in the second iteration, which memory is then too small for."""
+    growth = {"exponent": 1.0, "reference": 16}
+    agent = {"algorithm": "ppo-ewma", "phasic": None, "num_envs": 1, "rollout_steps": 256, "minibatches": 1}
+    write_procgen_config(tmp_path, agent=agent | {"batch_growth": growth}, interactions=300, checkpoints=100)
+    done = subprocess.run(
+        [sys.executable, "-c", OUT_OF_MEMORY_AND_BACK],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    told, status, ending, rows = done.stdout.splitlines()
+    assert "memory does not suffice" in told
+    assert status == "failed 256"
+    assert ending == "done [0, 256]"
+    assert rows == "[256, 4352]"

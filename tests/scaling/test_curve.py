@@ -84,6 +84,30 @@ def test_episode_lengths_are_averaged_over_episodes():
     assert row["return_std"] == pytest.approx(math.sqrt(2 / 3))
 
 
+def test_a_diagnostic_is_averaged_over_the_iterations_that_have_it():
+    recorder = CurveRecorder(10)
+    for diagnostics in ({"entropy": 1.0}, {"entropy": 3.0, "clone_kl": 0.5}, {}):
+        recorder.add(np.zeros(1), 1.0, diagnostics)
+    row = recorder.close_row(3, wall_seconds=0.0, train_flops=0.0)
+    assert (row["entropy"], row["clone_kl"]) == (2.0, 0.5)
+    recorder.add(np.zeros(1), 1.0, {"entropy": 1.0})
+    assert "clone_kl" not in recorder.close_row(4, wall_seconds=0.0, train_flops=0.0)
+
+
+def test_an_evaluation_is_in_the_next_row_alone_and_outlasts_a_pause():
+    recorder = CurveRecorder(10)
+    recorder.add(np.ones(2), 1.0, {})
+    recorder.add_evaluation(np.array([100.0]))
+    recorder.add_evaluation(np.array([4.0, 8.0]))  # the latest counts
+    resumed = CurveRecorder(10)
+    resumed.load_state_dict(json.loads(json.dumps(recorder.state_dict())))
+    for each in (recorder, resumed):
+        row = each.close_row(2, wall_seconds=0.0, train_flops=0.0)
+        assert (row["eval_return_mean"], row["eval_episodes"], row["return_mean"]) == (6.0, 2.0, 1.0)
+        each.add(np.ones(2), 1.0, {})
+        assert "eval_return_mean" not in each.close_row(4, wall_seconds=0.0, train_flops=0.0)
+
+
 def test_a_resumed_recorder_closes_the_same_rows():
     sizes = [7, 30, 1, 12, 50, 3, 3, 80, 20]
     whole, _ = record(sizes, 10)

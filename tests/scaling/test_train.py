@@ -1,12 +1,15 @@
 """Runs against a real store: repeated, killed, superseded and failed."""
 
+import io
 import itertools
 import math
 
 import numpy as np
 import pytest
+import torch
 
 from scaling.config import RunConfig, run_config
+from scaling.envs.procgen_names import LEVEL_LIMIT
 from scaling.errors import InputError, LeaseLost, NonFiniteLoss
 from scaling.train import Run, resolve_device, run_columns, train
 from sweeps.store import RunStore, rows_equal
@@ -216,6 +219,28 @@ def test_another_runs_checkpoint_is_not_taken(tmp_path):
         Run(config).restore(Run(other).save())
 
 
+def as_an_earlier_version_saved_it(checkpoint):
+    state = torch.load(io.BytesIO(checkpoint), weights_only=True)
+    del state["collector"]
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def test_a_run_with_checkpoints_of_an_earlier_version_begins_again(tmp_path):
+    config = make_config(2048)
+    store_dir = tmp_path / "earlier"
+    store = RunStore(store_dir, create=True)
+    with pytest.raises(Killed):
+        attempt(store, config, on_progress=killing_at(1500))
+    spoil_newest(store_dir, as_an_earlier_version_saved_it, count=2)
+    with pytest.raises(ValueError, match="earlier version"):
+        Run(config).restore(as_an_earlier_version_saved_it(Run(config).save()))
+    assert attempt(store, config) == "done"
+    assert_each_row_once(curve(store, config))
+    assert rows_equal(curve(store, config), uninterrupted(tmp_path, config))
+
+
 def test_a_superseded_attempt_writes_nothing(tmp_path):
     config = make_config()
     store_dir = tmp_path / "store"
@@ -260,6 +285,16 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_its_rows(tmp_path, mi
     table = curve(store, config)
     assert table.num_rows == 1
     assert_each_row_once(table)
+
+
+def test_an_auxiliary_phase_that_diverges_fails_the_run(tmp_path):
+    phasic = {"policy_iterations": 2, "sequences": 1, "learning_rate": 1e30}
+    config = make_config(algorithm="ppg-ewma", phasic=phasic)
+    store = RunStore(tmp_path / "store", create=True)
+    with pytest.raises(NonFiniteLoss, match="after 256 interactions"):
+        attempt(store, config)
+    assert store.read_run(SWEEP, config.run_id).status == "failed"
+    assert curve(store, config)["interactions"].to_pylist()[-1] == 256
 
 
 def test_a_failed_run_that_is_run_again_fails_the_same_way_with_each_row_once(tmp_path):
@@ -335,3 +370,162 @@ def test_a_horizon_beyond_one_step_bootstraps_and_learns(tmp_path):
 def test_an_unknown_device_is_an_input_error():
     with pytest.raises(InputError, match="auto, cpu or cuda"):
         resolve_device("tpu")
+
+
+PHASE = 128  # interactions of a phase: 2 iterations of 4 environments for 16 steps
+
+
+def procgen_config(interactions=512, checkpoints=4, algorithm="ppo-ewma", evaluation_episodes=0, **agent):
+    """A run small enough for a test, of a game whose episodes are short under random play."""
+    if algorithm.startswith("ppg"):
+        agent = {"phasic": {"policy_iterations": 2, "auxiliary_epochs": 1, "sequences": 4}} | agent
+    return run_config(
+        {
+            "task": "procgen-fruitbot-hard",
+            "levels": {"num_levels": 20},
+            "evaluation_episodes": evaluation_episodes,
+            "interactions": interactions,
+            "seed": 1,
+            "checkpoints": checkpoints,
+            "rows_per_decade": 1000,  # a row an iteration
+            "model": {"width": 0.0625, "depth": 1},
+            "agent": {
+                "algorithm": algorithm,
+                "horizon": 1999,
+                "gae_lambda": 0.95,
+                "num_envs": 4,
+                "rollout_steps": 16,
+                "minibatches": 2,
+                "normalize_reward": True,
+                **agent,
+            },
+        },
+        source="test",
+    )
+
+
+@pytest.fixture(scope="module")
+def procgen_curves(tmp_path_factory):
+    """Curves of ``procgen_config`` that nothing interrupted, by algorithm."""
+    folder = tmp_path_factory.mktemp("procgen")
+    return {
+        algorithm: uninterrupted(folder / algorithm, procgen_config(algorithm=algorithm))
+        for algorithm in ("ppo-ewma", "ppg-ewma")
+    }
+
+
+@pytest.mark.parametrize("algorithm", ["ppo-ewma", "ppg-ewma"])
+def test_a_procgen_run_stopped_and_killed_at_random_is_bit_equal(tmp_path, procgen_curves, algorithm):
+    config = procgen_config(algorithm=algorithm)
+    store = RunStore(tmp_path / "store", create=True)
+    moments = np.sort(np.random.default_rng(len(algorithm)).choice(np.arange(1, 6), 3, replace=False)) * 64
+    for i, moment in enumerate(moments.tolist()):
+        if i % 2:
+            with pytest.raises(Killed):
+                attempt(store, config, on_progress=killing_at(moment))
+        else:
+            assert attempt(store, config, **stopping_at(moment)) == "stopped"
+    assert attempt(store, config) == "done"
+    assert rows_equal(curve(store, config), procgen_curves[algorithm])
+
+
+@pytest.mark.parametrize("options", [{"architecture": "shared", "num_envs": 2}, {"algorithm": "ppg"}])
+def test_the_same_procgen_run_twice_is_bit_equal(tmp_path, options):
+    config = procgen_config(256, **options)
+    one, two = (uninterrupted(tmp_path / name, config) for name in ("one", "two"))
+    assert rows_equal(one, two)
+
+
+def test_a_procgen_run_that_grows_its_batch_goes_on_bit_equal(tmp_path):
+    config = procgen_config(400, batch_growth={"exponent": 1.0, "reference": 60})
+    whole = uninterrupted(tmp_path, config)
+    assert set(whole["batch_size"].to_pylist()) == {64.0, 128.0, 256.0}
+    store = RunStore(tmp_path / "killed", create=True)
+    assert rows_equal(kill_and_go_on(store, config, 200), whole)
+
+
+def test_a_stop_amid_a_phase_costs_the_phase_and_leaves_nothing_behind(tmp_path, procgen_curves):
+    config = procgen_config(algorithm="ppg-ewma")
+    store_dir = tmp_path / "store"
+    store = RunStore(store_dir, create=True)
+    assert attempt(store, config, **stopping_at(64)) == "stopped"
+    at_the_end_of_a_phase = {path.name for path in store_dir.rglob("part-*")}
+    assert attempt(store, config, **stopping_at(PHASE)) == "stopped"  # an iteration later, amid the next
+    record = store.read_run(SWEEP, config.run_id)
+    assert (record.status, record.interactions, record.lease) == ("stopped", PHASE, None)
+    assert {path.name for path in store_dir.rglob("part-*")} == at_the_end_of_a_phase
+    assert curve(store, config)["interactions"].to_pylist() == [64, PHASE]
+    starts = []
+    assert attempt(store, config, on_progress=lambda so_far, _: starts.append(so_far)) == "done"
+    assert starts[0] == PHASE
+    assert rows_equal(curve(store, config), procgen_curves["ppg-ewma"])
+
+
+@pytest.mark.parametrize(("interactions", "end"), [(1, PHASE), (PHASE, PHASE), (PHASE + 1, 2 * PHASE)])
+def test_a_phasic_run_ends_with_its_phase(tmp_path, interactions, end):
+    table = uninterrupted(tmp_path, procgen_config(interactions, algorithm="ppg-ewma"))
+    assert table["interactions"].to_pylist()[-1] == end
+
+
+def test_auxiliary_diagnostics_are_in_the_rows_where_a_phase_ended(procgen_curves):
+    table = procgen_curves["ppg-ewma"].to_pydict()
+    for name in ("clone_kl", "auxiliary_loss", "auxiliary_value_loss"):
+        found = [e for e, value in zip(table["interactions"], table[name], strict=True) if value is not None]
+        assert found == list(range(PHASE, 513, PHASE))
+    assert set(procgen_curves["ppo-ewma"].to_pydict()["clone_kl"]) == {None}
+
+
+@pytest.mark.parametrize("algorithm", ["ppo-ewma", "ppg-ewma"])
+def test_all_that_a_procgen_row_says_is_finite(procgen_curves, algorithm):
+    table = procgen_curves[algorithm].to_pydict()
+    assert table["interactions"] == list(range(64, 513, 64))
+    for values in table.values():
+        numbers = [value for value in values if isinstance(value, (int, float))]
+        assert np.isfinite(numbers).all()
+    for name in ("entropy", "policy_loss", "value_loss", "approx_kl", "explained_variance", "step_size"):
+        assert None not in table[name]
+    assert sum(table["episodes"]) > 2
+    assert any(mean is not None and mean < 0 for mean in table["return_mean"])  # raw, not normalised
+    for episodes, mean, length in zip(
+        table["episodes"], table["return_mean"], table["episode_length_mean"], strict=True
+    ):
+        assert (mean is None) == (length is None) == (episodes == 0)
+
+
+@pytest.mark.parametrize("algorithm", ["ppo-ewma", "ppg-ewma"])
+def test_evaluation_adds_its_columns_at_checkpoints_and_changes_nothing_else(
+    tmp_path, procgen_curves, algorithm
+):
+    config = procgen_config(algorithm=algorithm, evaluation_episodes=3, checkpoints=2)
+    table = uninterrupted(tmp_path, config)
+    rows, plain = (t.to_pydict() for t in (table, procgen_curves[algorithm]))
+    evaluated = [e for e, n in zip(rows["interactions"], rows["eval_episodes"], strict=True) if n is not None]
+    assert evaluated == [256, 512]
+    means = [mean for mean in rows["eval_return_mean"] if mean is not None]
+    assert len(means) == 2
+    assert np.isfinite(means).all()
+    assert {n for n in rows["eval_episodes"] if n is not None} == {4}  # one for each environment
+    same = [name for name in rows if not name.startswith("eval_") and name not in ("wall_seconds", "run_id")]
+    assert {name: rows[name] for name in same} == {name: plain[name] for name in same}
+
+
+def test_an_evaluation_that_no_level_is_left_for_is_refused_at_the_start():
+    config = procgen_config(evaluation_episodes=1)
+    levels = config.levels.model_copy(update={"num_levels": LEVEL_LIMIT})
+    with pytest.raises(InputError, match="no level to evaluate on"):
+        Run(config.model_copy(update={"levels": levels}))
+
+
+def test_a_seed_beyond_procgens_own_trains_and_evaluates():
+    run = Run(procgen_config(evaluation_episodes=1).model_copy(update={"seed": 2**40 + 3}))
+    run.iterate()
+    run.evaluate()
+    assert math.isfinite(run.close_row()["eval_return_mean"])
+
+
+def test_a_procgen_run_that_diverges_is_marked_failed(tmp_path):
+    config = procgen_config(learning_rate=1e30, algorithm="ppg-ewma")
+    store = RunStore(tmp_path / "store", create=True)
+    with pytest.raises(NonFiniteLoss, match=r"smaller agent\.learning_rate"):
+        attempt(store, config)
+    assert store.read_run(SWEEP, config.run_id).status == "failed"

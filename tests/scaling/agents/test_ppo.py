@@ -133,6 +133,14 @@ def test_the_proximal_log_probability_is_the_ewma_networks(random_digits):
     assert diagnostics["approx_kl"].item() == pytest.approx(0.5 * ((new - old) ** 2).mean().item(), rel=1e-3)
 
 
+@pytest.mark.parametrize("architecture", ["dual", "shared", "detach"])
+def test_explained_variance_is_of_the_rollouts_values_over_the_whole_iteration(random_digits, architecture):
+    agent, rollout = make_ppo(random_digits, architecture=architecture, epochs_policy=2, epochs_value=2)
+    diagnostics = agent.learn(rollout, np.random.default_rng(0))
+    left = rollout.reward - rollout.value[:-1].numpy()  # at horizon 1 the targets are the rewards
+    assert diagnostics["explained_variance"] == pytest.approx(1 - left.var() / rollout.reward.var(), rel=1e-4)
+
+
 def test_ppo_keeps_no_ewma(random_digits):
     agent, _ = make_ppo(random_digits, algorithm="ppo")
     assert agent.ewma is None
