@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scaling.config import ALIASES
-from sweeps.plan import PlannedSize, RunStatus, counts, duration, gigabytes, sweep_status
+from sweeps.plan import PlannedSize, RunStatus, byte_size, counts, duration, sweep_status
 from sweeps.store import RunRecord, RunStore
 
 _REFRESH_SECONDS = 2.0
@@ -34,7 +34,7 @@ def plan_table(sizes: Sequence[PlannedSize]) -> Table:
             str(size.num_runs),
             short(size.config.interactions),
             f"{size.flops:.1e}",
-            gigabytes(size.memory.total) if size.memory else "?",
+            byte_size(size.memory.total) if size.memory else "?",
             duration(size.seconds),
         )
     return table

@@ -144,20 +144,20 @@ def memory_note(sizes: Sequence[PlannedSize], machine: int) -> str:
     if not needs:
         return ""
     most = max(needs, key=lambda need: need.total)
-    told = f"Memory: up to {gigabytes(most.total)} a run, {gigabytes(most.observations)} of it observations"
+    told = f"Memory: up to {byte_size(most.total)} a run, {byte_size(most.observations)} of it observations"
     if most.total <= machine:
-        return f"{told}; this machine has {gigabytes(machine)}."
+        return f"{told}; this machine has {byte_size(machine)}."
     largest = next(size.config.agent for size in sizes if size.memory is most)
     phases = " or agent.phasic.policy_iterations" if largest.auxiliary else ""
     return (
-        f"{told}: more than the {gigabytes(machine)} of this machine. Run it on a larger one, or choose a "
+        f"{told}: more than the {byte_size(machine)} of this machine. Run it on a larger one, or choose a "
         f"smaller agent.num_envs (now {largest.num_envs}){phases}."
     )
 
 
-def gigabytes(number: float) -> str:
-    """Bytes in GB, three digits: 27.2 GB, 0.0451 GB."""
-    return f"{number / 1e9:.3g} GB"
+def byte_size(number: float) -> str:
+    """Bytes in three digits: 45.1 MB, 27.2 GB."""
+    return f"{number / 1e9:.3g} GB" if number >= 0.9995e9 else f"{number / 1e6:.3g} MB"
 
 
 def duration(seconds: float | None) -> str:

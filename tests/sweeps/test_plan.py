@@ -7,7 +7,7 @@ from rich.console import Console
 
 from scaling.memory import MemoryNeed
 from sweeps.display import curves_table, plan_table, short, status_json, status_notes, status_table
-from sweeps.plan import counts, duration, memory_note, plan_sizes, sweep_status, to_do
+from sweeps.plan import byte_size, counts, duration, memory_note, plan_sizes, sweep_status, to_do
 from sweeps.spec import expand, parse_spec
 
 BASE = {"task": "digits-bandit", "interactions": 1000}
@@ -159,6 +159,14 @@ def test_durations_read_well(seconds, words):
 )  # fmt: skip
 def test_counts_read_well(number, words):
     assert short(number) == words
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(45_100_000, "45.1 MB"), (999_400_000, "999 MB"), (999_600_000, "1 GB"), (27_200_000_000, "27.2 GB")],
+)
+def test_memory_reads_well(number, words):
+    assert byte_size(number) == words
 
 
 def test_tables_fit_a_terminal_of_80_columns_and_cut_nothing(store, begin):

@@ -45,7 +45,9 @@ def test_plan_tells_runs_sizes_flops_and_time_and_starts_nothing(rlscale, tmp_pa
         " s on this machine",
     ):
         assert words in done.stdout
-    assert max(len(line.rstrip()) for line in done.stdout.splitlines()[:-1]) <= 80
+    *table, _, memory = done.stdout.splitlines()
+    assert max(len(line.rstrip()) for line in table) <= 80
+    assert "Memory: up to" in memory
     assert sorted(p.name for p in tmp_path.iterdir()) == ["plan.json", "spec.yaml"]
     plan = json.loads((tmp_path / "plan.json").read_text())
     assert (plan["sweep"], plan["runs"], plan["interactions"]) == ("tiny", 6, 6 * 2048)
@@ -53,6 +55,7 @@ def test_plan_tells_runs_sizes_flops_and_time_and_starts_nothing(rlscale, tmp_pa
         (0.05, 1488, 3),
         (0.1, 4710, 3),
     ]
+    assert all(0 < size["memory"]["observations"] < size["memory"]["total"] < 1e9 for size in plan["sizes"])
     assert plan["flops"] == sum(size["runs"] * size["flops"] for size in plan["sizes"])
     assert plan["slot_seconds"] == pytest.approx(
         sum(size["runs"] * size["seconds"] for size in plan["sizes"])
