@@ -25,8 +25,9 @@ import torch
 from torch.distributions import Categorical
 
 from scaling.agents.collect import flat_inputs
+from scaling.build import make_procgen
 from scaling.config import RunConfig, run_config
-from scaling.train import Run, make_procgen
+from scaling.train import Run
 
 ENVS, STEPS, CHUNK = 64, 256, 256
 #: (input channels, output channels, side, how often) of the default network's convolutions.

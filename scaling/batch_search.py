@@ -30,7 +30,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,15 @@ class BatchSchedule:
         """What to put under ``agent`` of a config; a fixed batch where there is no power law."""
         growth = self.growth or BatchGrowth()
         return {"num_envs": self.num_envs, "batch_growth": growth.model_dump()}
+
+    def as_json(self) -> dict[str, Any]:
+        """Forks, doublings and ``agent_values`` as plain values; ``is_fitted`` is false for a fixed batch."""
+        return {
+            "forks": [asdict(fork) for fork in self.forks],
+            "doublings": [{"interactions": e, "batch": b} for e, b in self.doublings],
+            "is_fitted": self.growth is not None,
+            "agent": self.agent_values(),
+        }
 
 
 def search_batch_size(

@@ -481,8 +481,6 @@ def batch_search(
     json_path: JsonOption = None,
 ) -> None:
     """Find how the batch should grow: fork B against 2B, keep the better, fit a power law."""
-    from dataclasses import asdict
-
     from scaling.batch_search import Fork, search_batch_size
     from scaling.config import load_run_config
     from scaling.train import check_task_data, resolve_device
@@ -510,14 +508,14 @@ def batch_search(
         mnist_dir=mnist_dir,
         on_fork=say,
     )
-    if schedule.growth is None:
-        console.print(
-            f"Doublings after the start: {len(schedule.doublings)}. A power law needs 2; the batch is fixed.",
-            highlight=False,
-            soft_wrap=True,
-        )
-    write_yaml(None, {"agent": schedule.agent_values()})
-    write_json(json_path, asdict(schedule) | {"agent": schedule.agent_values()})
+    doublings = len(schedule.doublings)
+    heading = (
+        f"power law through {doublings} doublings"
+        if schedule.growth
+        else f"{doublings} doublings after the start; a power law needs 2, so the batch is fixed"
+    )
+    write_yaml(None, {"agent": schedule.agent_values()}, heading=heading)
+    write_json(json_path, schedule.as_json())
 
 
 @app.command()

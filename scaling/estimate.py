@@ -13,12 +13,13 @@ import torch
 from scaling.agents.collect import Collector
 from scaling.agents.ppo import PPO
 from scaling.agents.rollout import Rollout
+from scaling.build import build_networks, make_agent, make_collector
 from scaling.config import AgentConfig, BatchGrowth, RunConfig
 from scaling.envs.bandit import DigitBandit
 from scaling.envs.digits import DigitImages
 from scaling.envs.registry import task_shape
 from scaling.models.sizing import sizes_of
-from scaling.train import build_networks, keep_freed_memory, make_agent, make_collector
+from scaling.train import keep_freed_memory
 
 Timed = TypeVar("Timed")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
+from scaling.build import build_networks
 from scaling.config import AgentConfig, RunConfig
 from scaling.envs.registry import task_shape
 from scaling.models.actor_critic import ActorCritic, Inputs
-from scaling.train import build_networks
 
 _FLOAT_BYTES = 4  # weights, gradients and moments are float32 in every precision
 _SAMPLES = 4  # of the pass that measures activations

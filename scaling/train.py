@@ -11,32 +11,28 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from scaling.agents.collect import BanditCollector, Collector, EnvironmentCollector, policy_of
+from scaling.agents.collect import policy_of
 from scaling.agents.ppg import PPG
-from scaling.agents.ppo import PPO
-from scaling.config import AgentConfig, RunConfig
+from scaling.build import build_networks, make_agent, make_collector, make_procgen
+from scaling.config import RunConfig
 from scaling.curve import CurveRecorder
 from scaling.envs.digits import find_mnist
 from scaling.envs.evaluation import evaluate, unseen_levels
 from scaling.envs.interface import Bandit
-from scaling.envs.procgen_names import is_procgen, parse_task
-from scaling.envs.registry import make_task, task_shape
+from scaling.envs.procgen_names import is_procgen
+from scaling.envs.registry import task_shape
 from scaling.errors import InputError, LeaseLost, NonFiniteLoss
-from scaling.models.actor_critic import ActorCritic
-from scaling.models.families import build_actor_critic, step_size
 from scaling.models.sizing import sizes_of
-
-if TYPE_CHECKING:
-    from scaling.envs.procgen import ProcgenEnv
+from scaling.out_of_memory import is_out_of_memory, memory_is_asked_for, smaller_batch, smaller_width
 
 Row = dict[str, Any]
 
@@ -81,7 +77,7 @@ class Run:
         self.flops_per_interaction = sizes_of(
             model, task_shape(config.task)[0], config.agent
         ).flops_per_interaction
-        with _memory_is_asked_for(_smaller_width(config)):
+        with memory_is_asked_for(smaller_width(config)):
             self.agent = make_agent(config, model.to(self.device))
         self._collector = make_collector(
             config, self.device, task, actions, mnist_dir=mnist_dir, bandit=bandit
@@ -108,7 +104,7 @@ class Run:
         """
         started = time.perf_counter()
         agent = self.config.agent
-        with _memory_is_asked_for(_smaller_batch(agent)):
+        with memory_is_asked_for(smaller_batch(agent)):
             rollout, returns, lengths = self._collector.collect(
                 self.agent.model,
                 envs=envs or agent.num_envs_at(self.interactions),
@@ -179,7 +175,7 @@ class Run:
             ValueError: if they are damaged or belong to another run.
             InputError: if the memory does not suffice, or a GPU's run goes on without one.
         """
-        with _memory_is_asked_for(_smaller_batch(self.config.agent)):
+        with memory_is_asked_for(smaller_batch(self.config.agent)):
             state = self._read(checkpoint)
             self._collector.load_state_dict(state["collector"])
             self.agent.load_state_dict(state["agent"])
@@ -194,7 +190,7 @@ class Run:
                 io.BytesIO(checkpoint), map_location=self.device, weights_only=True
             )
         except Exception as error:  # torch raises whatever its zip reader meets
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):
                 raise
             raise ValueError(f"the checkpoint cannot be read ({error})") from error
         if state["run_id"] != self.config.run_id:
@@ -338,91 +334,6 @@ def run_columns(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def build_networks(config: RunConfig, generator: torch.Generator) -> ActorCritic:
-    """A run's networks, freshly initialised; see ``build_actor_critic``.
-
-    Raises:
-        InputError: if the width leaves a layer without units, or the memory does not suffice.
-    """
-    shape, num_actions = task_shape(config.task)
-    with _memory_is_asked_for(_smaller_width(config)):
-        return build_actor_critic(
-            config.model,
-            shape,
-            num_actions,
-            generator,
-            architecture=config.agent.architecture,
-            has_auxiliary=config.agent.is_phasic,
-            precision=config.precision,
-        )
-
-
-def make_agent(config: RunConfig, model: ActorCritic) -> PPO | PPG:
-    """The learner that the config names, with step sizes that fit the model's size."""
-    agent = config.agent
-    step = step_size(agent.learning_rate, config.model)
-    if agent.auxiliary is None:
-        return PPO(agent, model, step_size=step)
-    auxiliary_step = step_size(agent.auxiliary.learning_rate, config.model)
-    return PPG(agent, model, step_size=step, auxiliary_step_size=auxiliary_step)
-
-
-def make_collector(
-    config: RunConfig,
-    device: torch.device,
-    task_seed: np.random.SeedSequence,
-    action_seed: np.random.SeedSequence,
-    *,
-    mnist_dir: Path | None = None,
-    bandit: Bandit | None = None,
-) -> Collector:
-    """What steps the agent through the config's task.
-
-    On a GPU Procgen's environments are stepped in two groups, each while the policy acts in the
-    other; on CPU the two would only take processor time from each other.
-    """
-    actions = np.random.default_rng(action_seed)
-    if config.is_bandit:
-        task = bandit or make_task(config.task, mnist_dir=mnist_dir)
-        return BanditCollector(task, np.random.default_rng(task_seed), actions, device)
-    overlaps = device.type == "cuda" and config.agent.num_envs % 2 == 0
-    group_size = config.agent.num_envs // (2 if overlaps else 1)
-    levels = config.levels.num_levels, config.levels.start_level
-
-    def make_group(index: int) -> ProcgenEnv:
-        seed = np.random.SeedSequence(task_seed.entropy, spawn_key=(*task_seed.spawn_key, index))
-        return make_procgen(
-            config,
-            seed=int(seed.generate_state(1)[0]) // 2,  # Procgen's seeds have 31 bits
-            levels=levels,
-            num_envs=group_size,
-            num_threads=config.threads if overlaps else 0,
-        )
-
-    return EnvironmentCollector(make_group, group_size, actions, device)
-
-
-def make_procgen(
-    config: RunConfig,
-    *,
-    seed: int,
-    levels: tuple[int | None, int],
-    num_threads: int,
-    num_envs: int | None = None,
-) -> ProcgenEnv:
-    """The config's game on (num_levels, start_level); the import is slow and bandits do without."""
-    from scaling.envs.procgen import ProcgenEnv
-
-    return ProcgenEnv(
-        task=parse_task(config.task),
-        num_envs=num_envs or config.agent.num_envs,
-        num_levels=levels[0],
-        start_level=levels[1],
-        seed=seed,
-        num_threads=num_threads,
-    )
-
-
 def provenance(device: str) -> dict[str, Any]:
     """Versions, host and device that a run's bits depend on."""
     return {
@@ -436,42 +347,6 @@ def provenance(device: str) -> dict[str, Any]:
         "host": socket.gethostname(),
         "pid": os.getpid(),
     }
-
-
-#: How the exceptions say it that torch raises, on CPU and on a GPU, when it gets no memory.
-_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
-
-
-@contextlib.contextmanager
-def _memory_is_asked_for(remedy: str) -> Iterator[None]:
-    """Say what to change when memory runs out.
-
-    Raises:
-        InputError: if torch or numpy could not get memory.
-    """
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        raise InputError(f"The memory does not suffice for this run; {remedy}.") from error
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)
-
-
-def _smaller_batch(agent: AgentConfig) -> str:
-    if agent.num_envs > 1:
-        smaller = f"agent.num_envs {agent.num_envs // 2} (now {agent.num_envs})"
-    else:
-        smaller = f"agent.rollout_steps {max(1, agent.rollout_steps // 2)} (now {agent.rollout_steps})"
-    phases = " or fewer agent.phasic.policy_iterations" if agent.auxiliary else ""
-    return f"try {smaller}{phases}; it goes on from its last checkpoint where there is more memory"
-
-
-def _smaller_width(config: RunConfig) -> str:
-    return f"try a smaller model.width (now {config.model.width:g})"
 
 
 def _resume(run: Run, writer: CurveWriter) -> int:

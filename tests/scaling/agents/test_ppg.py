@@ -22,10 +22,10 @@ from learners import (
 from scaling.agents.losses import auxiliary_loss
 from scaling.agents.ppg import PPG, stored_rows
 from scaling.agents.ppo import PPO, gradient_step
+from scaling.build import make_agent
 from scaling.config import run_config
 from scaling.envs.digits import DigitImages
 from scaling.models.sizing import sizes_of
-from scaling.train import make_agent
 
 ARCHITECTURES = ["dual", "shared", "detach"]
 
