@@ -1,10 +1,14 @@
 """The greedy batch-size search: how forks are judged, and a few of them done."""
 
 import itertools
+import json
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
+import yaml
 
 from scaling.batch_search import MIN_ITERATIONS, Fork, _judged, _reseeded, search_batch_size, summarize
 from scaling.config import AgentConfig, run_config
@@ -117,3 +121,20 @@ def test_the_search_moves_on_from_the_fork_it_keeps():
 def test_what_cannot_be_searched_is_refused(agent, options, words):
     with pytest.raises(InputError, match=words):
         search_batch_size(bandit(**agent), **{"interactions": 1000, "fork_interactions": 100, **options})
+
+
+def test_the_command_prints_each_fork_and_yaml_for_a_config(tmp_path):
+    (tmp_path / "run.yaml").write_text(
+        "{task: digits-bandit, interactions: 2000, model: {width: 0.05}, "
+        "agent: {rollout_steps: 64, minibatches: 4}}"
+    )
+    command = [sys.executable, "-m", "scaling.cli", "batch-search", "run.yaml"]
+    options = ["--fork-interactions", "1000", "--seeds", "2", "--json", "found.json", "--device", "cpu"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads((tmp_path / "found.json").read_text())
+    lines = [line for line in done.stdout.splitlines() if line.startswith("E ")]
+    assert [line.endswith("keeps 2B") for line in lines] == [fork["doubled"] for fork in found["forks"]]
+    printed = yaml.safe_load("\n".join(done.stdout.splitlines()[len(lines) :]))
+    assert printed["agent"] == found["agent"]
+    assert AgentConfig(**printed["agent"]).num_envs == found["agent"]["num_envs"]
