@@ -1,7 +1,7 @@
 """This trainer and openai/ppo-ewma on the same weights, observations and actions.
 
 In each of several settings this trainer learns from rollouts of FruitBot easy (16 environments of
-48 steps, IMPALA with 16, 32, 32 channels): two policy iterations, an auxiliary phase, where there
+36 steps, IMPALA with 16, 32, 32 channels): two policy iterations, an auxiliary phase, where there
 is one, and a third policy iteration. Then openai/ppo-ewma's own ``ppg.learn``, from a checkout
 and in an interpreter that has its dependencies, learns from the same initial weights, rollouts and
 orders of minibatches. Its modules are used as they are published; replaced are only its sources of
@@ -27,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,7 +37,7 @@ import numpy as np
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-ENVS, STEPS, MINIBATCHES, ITERATIONS = 16, 48, 2, 3
+ENVS, STEPS, MINIBATCHES, ITERATIONS = 16, 36, 2, 3
 COMMON = {
     "learning_rate": 5e-4,
     "horizon": 1999,
@@ -47,7 +47,7 @@ COMMON = {
     "minibatches": MINIBATCHES,
     "normalize_reward": True,
 }
-PHASES = {"policy_iterations": 2, "auxiliary_epochs": 2, "sequences": 8, "learning_rate": 5e-4}
+PHASES = {"policy_iterations": 2, "auxiliary_epochs": 1, "sequences": 8, "learning_rate": 5e-4}
 CASES: dict[str, dict[str, Any]] = {
     "PPG-EWMA, dual": {"algorithm": "ppg-ewma", "architecture": "dual", "phasic": PHASES},
     "PPG-EWMA, shared": {"algorithm": "ppg-ewma", "architecture": "shared", "phasic": PHASES},
@@ -96,6 +96,8 @@ THEIR_AUXILIARY_TERMS = {
     "unscaled/vf_true": "true value loss",
 }
 VALUE_COEF = 0.5
+#: Has glibc keep freed memory: half the time in float64.
+KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
 
 Tensors = dict[str, torch.Tensor]
 Trace = dict[str, list[Any]]
@@ -276,10 +278,10 @@ class RecordedOrders(np.random.Generator):
 def learn_ours(agent_values: Mapping[str, Any]) -> tuple[dict[str, Any], Trace]:
     """This trainer from fresh weights; what the other side needs to follow, and the trace."""
     from scaling.agents.collect import EnvironmentCollector
+    from scaling.build import build_networks, make_agent
     from scaling.config import run_config
     from scaling.envs.procgen import ProcgenEnv
     from scaling.envs.procgen_names import parse_task
-    from scaling.train import build_networks, make_agent
 
     config = run_config(
         {"task": "procgen-fruitbot-easy", "interactions": 10**9, "agent": COMMON | dict(agent_values)},
@@ -438,7 +440,7 @@ def run_both(case: str, peer: Mapping[str, Any], *, double: bool) -> tuple[Trace
     with tempfile.TemporaryDirectory() as folder:
         given, *outs = (str(Path(folder, name)) for name in ("given", "ours", "theirs", "again"))
         precision = ["--double"] if double else []
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"} | KEEP_FREED_MEMORY
         _run([sys.executable, __file__, "--learn", case, given, outs[0], *precision], environment)
         replay = [peer["python"], __file__, "--replay", given]
         environment |= {"PYTHONPATH": str(peer["checkout"])}
@@ -460,13 +462,13 @@ def differences(ours: Trace, theirs: Trace) -> dict[str, dict[str, float]]:
     """Per quantity, the largest absolute and relative difference over all its occurrences.
 
     Relative is the norm of the difference over the norm of openai/ppo-ewma's value, each being a whole
-    array: one minibatch's term, one parameter's gradient, one parameter's change over a phase.
+    array: one term in all minibatches, one parameter's gradient, its change over a phase.
     """
     found: dict[str, dict[str, float]] = {}
     for name, pairs in _pairs(ours, theirs).items():
         absolute = [float((a.double() - b.double()).abs().max()) for a, b in pairs]
         relative = [_relative(a.double(), b.double()) for a, b in pairs]
-        found[name] = {"absolute": max(absolute), "relative": max(relative), "compared": len(pairs)}
+        found[name] = {"absolute": max(absolute), "relative": max(relative), "arrays": len(pairs)}
     return found
 
 
@@ -482,17 +484,25 @@ def _pairs(ours: Trace, theirs: Trace) -> dict[str, list[tuple[torch.Tensor, tor
         assert len(ours[name]) == len(theirs[name]), (name, len(ours[name]), len(theirs[name]))
         if name == "weights":
             continue
+        if not isinstance(ours[name][0], dict):
+            pairs[name] = [(torch.stack(ours[name]), torch.stack(theirs[name]))]
+            continue
         for index, (mine, other) in enumerate(zip(ours[name], theirs[name], strict=True)):
-            if isinstance(mine, dict):
-                label = "gradient, first of all" if (name, index) == ("gradient", 0) else name
-                pairs[label] += [(mine[key], other[key]) for key in mine]
-            else:
-                pairs[name].append((mine, other))
+            if name == "gradient" and index > 0:
+                # The policy head's is 0 but for rounding where an auxiliary phase begins.
+                pairs["gradient, first of a later phase, whole"].append((_flat(mine), _flat(other, mine)))
+                continue
+            label = "gradient, first of all, per parameter" if name == "gradient" else name
+            pairs[label] += [(mine[key], other[key]) for key in mine]
     changes = [_changes(trace["weights"]) for trace in (ours, theirs)]
     for phase, (mine, other) in enumerate(zip(*changes, strict=True)):
         label = "change of a parameter, first phase" if phase == 0 else "change of a parameter, later phases"
         pairs[label] += [(mine[key], other[key]) for key in mine]
     return dict(pairs)
+
+
+def _flat(values: Tensors, names: Iterable[str] | None = None) -> torch.Tensor:
+    return torch.cat([values[name].flatten() for name in (names or values)])
 
 
 def _changes(weights: list[Tensors]) -> list[Tensors]:
@@ -510,7 +520,7 @@ def compare_case(case: str, peer: Mapping[str, Any]) -> dict[str, Any]:
     single, floor = differences(ours, theirs), differences(again, theirs)
     return {
         name: {
-            "compared": exact[name]["compared"],
+            "arrays": exact[name]["arrays"],
             "float64": _rounded(exact[name]),
             "float32": _rounded(single[name]),
             "float32_theirs_without_onednn": _rounded(floor[name]),
@@ -528,12 +538,12 @@ def print_table(case: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
     from rich.table import Table
 
     table = Table(title=f"{case}: largest relative difference (absolute)")
-    for column in ("", "compared", "float64", "float32", "float32, theirs from itself"):
+    for column in ("", "arrays", "float64", "float32", "float32, theirs from itself"):
         table.add_column(column, justify="left" if column == "" else "right")
     for name, row in rows.items():
         cells = (row[key] for key in ("float64", "float32", "float32_theirs_without_onednn"))
         table.add_row(
-            name, str(row["compared"]), *(f"{c['relative']:.1e} ({c['absolute']:.1e})" for c in cells)
+            name, str(row["arrays"]), *(f"{c['relative']:.1e} ({c['absolute']:.1e})" for c in cells)
         )
     Console(width=120).print(table)
 
