@@ -17,7 +17,8 @@ would take half the cores). "tuned" means environment variables that have glibc 
 memory, which this trainer arranges by itself. What is not given is skipped. On an idle machine:
 
     python benchmarks/procgen_speed.py --ppo-ewma DIR --cleanrl DIR --peer-python PYTHON
-        [--rounds 3] [--iterations 3] [--policy-iterations 1] [--threads 2] [--only NAME ...] [--out FILE]
+        [--rounds 3] [--iterations 3] [--policy-iterations 1] [--threads 2] [--steps 256] [--only NAME ...]
+        [--out FILE]
 """
 
 from __future__ import annotations
@@ -37,15 +38,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-ENVS, STEPS, MINIBATCHES = 64, 256, 8
-BATCH = ENVS * STEPS
+ENVS, MINIBATCHES = 64, 8
 AUXILIARY_SEQUENCES = 4  # the default of one of openai/ppo-ewma's workers
 PRECISIONS = ("float32", "bfloat16")
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
 #: The same hyperparameters as the others; what is not named here is a default that equals theirs.
 OUR_AGENT = {
     "num_envs": ENVS,
-    "rollout_steps": STEPS,
     "minibatches": MINIBATCHES,
     "horizon": 1999,
     "gae_lambda": 0.95,
@@ -85,6 +84,12 @@ class Setup:
     iterations: int
     policy_iterations: int
     threads: int
+    steps: int
+
+    @property
+    def batch(self) -> int:
+        """Environment steps of an iteration."""
+        return ENVS * self.steps
 
     def timed_iterations(self, contender: Contender) -> int:
         return self.policy_iterations if contender.phasic else self.iterations
@@ -136,9 +141,9 @@ COMPARISONS = tuple(
 )
 
 
-def steps_per_second(seconds: list[float]) -> float:
+def steps_per_second(seconds: list[float], batch: int) -> float:
     """Rate from the times at which iterations ended, the first one being the warm-up."""
-    return BATCH * (len(seconds) - 1) / (seconds[-1] - seconds[0])
+    return batch * (len(seconds) - 1) / (seconds[-1] - seconds[0])
 
 
 def child_environment(setup: Setup, **more: str) -> dict[str, str]:
@@ -174,10 +179,10 @@ def measure_ppo_ewma(contender: Contender, setup: Setup, folder: str) -> dict[st
         "env_name": "coinrun",
         "distribution_mode": "easy",
         "num_envs": ENVS,
-        "nstep": STEPS,
+        "nstep": setup.steps,
         "nminibatch": MINIBATCHES,
         "aux_mbsize": AUXILIARY_SEQUENCES,
-        "interacts_total": iterations * BATCH,
+        "interacts_total": iterations * setup.batch,
         "log_dir": folder,
     } | ({"n_pi": setup.policy_iterations} if contender.phasic else {})
     environment = child_environment(
@@ -191,7 +196,7 @@ def measure_ppo_ewma(contender: Contender, setup: Setup, folder: str) -> dict[st
     command = [setup.peer_python, "-c", CALL_TRAIN_FN, json.dumps(arguments | dict(contender.settings))]
     # Printed once at the end of each policy iteration.
     ends = list(times_of_lines(command, "RCALL_LOGDIR:", environment=environment, folder=folder))
-    return {"rate": steps_per_second(ends), "iterations": len(ends) - 1}
+    return {"rate": steps_per_second(ends, setup.batch), "iterations": len(ends) - 1}
 
 
 def measure_cleanrl(contender: Contender, setup: Setup, folder: str) -> dict[str, float]:
@@ -199,7 +204,8 @@ def measure_cleanrl(contender: Contender, setup: Setup, folder: str) -> dict[str
     assert setup.peer_python is not None
     iterations = 1 + setup.timed_iterations(contender)
     script = str(setup.cleanrl / "cleanrl" / "ppo_procgen.py")
-    options = ["--env-id", "coinrun", "--total-timesteps", str(iterations * BATCH), "--no-cuda"]
+    options = ["--env-id", "coinrun", "--total-timesteps", str(iterations * setup.batch), "--no-cuda"]
+    options += ["--num-steps", str(setup.steps)]
     ends = list(
         times_of_lines(
             [setup.peer_python, script, *options],
@@ -208,7 +214,7 @@ def measure_cleanrl(contender: Contender, setup: Setup, folder: str) -> dict[str
             folder=folder,
         )
     )
-    return {"rate": steps_per_second(ends), "iterations": len(ends) - 1}
+    return {"rate": steps_per_second(ends, setup.batch), "iterations": len(ends) - 1}
 
 
 def measure_ours(contender: Contender, setup: Setup, folder: str) -> dict[str, float]:
@@ -218,13 +224,13 @@ def measure_ours(contender: Contender, setup: Setup, folder: str) -> dict[str, f
     from sweeps.store import RunStore
 
     iterations = 1 + setup.timed_iterations(contender)
-    agent = OUR_AGENT | contender.settings["agent"]
+    agent = OUR_AGENT | {"rollout_steps": setup.steps} | contender.settings["agent"]
     if contender.phasic:
         agent["phasic"] = {"policy_iterations": setup.policy_iterations, "sequences": AUXILIARY_SEQUENCES}
     values = {
         "task": "procgen-coinrun-easy",
         # PPG ends with a whole phase; what comes after the timed iterations is left out below.
-        "interactions": BATCH * (2 * setup.policy_iterations if contender.phasic else iterations),
+        "interactions": setup.batch * (2 * setup.policy_iterations if contender.phasic else iterations),
         "threads": setup.threads,
         "precision": contender.settings["precision"],
         "rows_per_decade": 1000,
@@ -245,9 +251,9 @@ def measure_ours(contender: Contender, setup: Setup, folder: str) -> dict[str, f
         sys.exit(f"measuring {contender.name} failed:\n{done.stderr}")
     (record,) = RunStore(store).runs()
     rows = RunStore(store).read_curve(record.sweep, record.run_id).slice(0, iterations)
-    assert rows["interactions"].to_pylist() == [BATCH * (i + 1) for i in range(iterations)]
+    assert rows["interactions"].to_pylist() == [setup.batch * (i + 1) for i in range(iterations)]
     return {
-        "rate": steps_per_second(rows["wall_seconds"].to_pylist()),
+        "rate": steps_per_second(rows["wall_seconds"].to_pylist(), setup.batch),
         "iterations": iterations - 1,
         "flops_per_step": record.columns["flops_per_interaction"],
     }
@@ -361,6 +367,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--iterations", type=int, default=3, help="timed, after one that is not")
     parser.add_argument("--policy-iterations", type=int, default=1, help="of PPG's cycle")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=256, help="of an environment an iteration")
     names = [contender.name for contender in CONTENDERS]
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "procgen_speed.json")
@@ -379,6 +386,7 @@ def main() -> None:
         options.iterations,
         options.policy_iterations,
         options.threads,
+        options.steps,
     )
     contenders = [c for c in CONTENDERS if c.name in options.only and can_run(c, setup)]
     load_before = os.getloadavg()[0]
@@ -407,8 +415,11 @@ def main() -> None:
     result = {
         "what": "environment steps per second of whole training processes on CoinRun easy after the first "
         "iteration, interleaved",
-        "options": {"envs": ENVS, "steps": STEPS, "minibatches": MINIBATCHES}
-        | {name: getattr(options, name) for name in ("rounds", "iterations", "policy_iterations", "threads")},
+        "options": {"envs": ENVS, "minibatches": MINIBATCHES}
+        | {
+            name: getattr(options, name)
+            for name in ("rounds", "iterations", "policy_iterations", "threads", "steps")
+        },
         "load_average_before": round(load_before, 2),
         "convolution_flops_per_second": {precision: spread(values) for precision, values in peaks.items()},
         "contenders": rows,

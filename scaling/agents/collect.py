@@ -219,7 +219,7 @@ class EnvironmentCollector:
         needs_bootstrap: bool,
     ) -> torch.Tensor:
         """Fill in the values that did not come along with acting. Returns the state after the rollout."""
-        if model.value is not None:
+        if not model.acts_with_values:
             buffer.value[:-1], after = _values(
                 model, buffer.observation, buffer.first[:-1], begin, self._device
             )

@@ -107,18 +107,30 @@ class ActorCritic(nn.Module):
         if self.value is None:
             features, _ = self.policy.features(inputs)
             return self.policy.heads["logits"](features), self._own_value(features)
-        policy_features, value_features = self._features_of_both(inputs)
+        policy_features, value_features, _ = self._features_of_both(inputs)
         return self.policy.heads["logits"](policy_features), self._head(self.value, "value", value_features)
 
-    def act(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
-        """One step's logits (rows, num_actions), values (rows,) where they come along, and the new state.
+    @property
+    def acts_with_values(self) -> bool:
+        """Whether ``act`` gives values: a wide value network apart does better on whole rollouts."""
+        return self.value is None or self.policy.trunk.few_channels
 
-        A value network apart is not needed for acting, so its values are left to ``values``.
+    def act(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+        """One step's logits (rows, num_actions), values (rows,) if they come along, and the new state.
+
+        Where they do not, the value network's part of the state is left to ``values``.
         """
-        features, state = self.policy.features(self._for_policy(inputs))
-        value = self._own_value(features)[:, 0] if self.value is None else None
-        rest = inputs.state[:, self.policy.num_state :]
-        return self.policy.heads["logits"](features)[:, 0], value, torch.cat([state, rest], dim=1)
+        value = None
+        if self.value is None:
+            features, state = self.policy.features(inputs)
+            value = self._own_value(features)[:, 0]
+        elif self.acts_with_values:
+            features, value_features, state = self._features_of_both(inputs)
+            value = self._head(self.value, "value", value_features)[:, 0]
+        else:
+            features, state = self.policy.features(self._for_policy(inputs))
+            state = torch.cat([state, inputs.state[:, self.policy.num_state :]], dim=1)
+        return self.policy.heads["logits"](features)[:, 0], value, state
 
     def values(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
         """Values (rows, steps) alone and the state after the last step."""
@@ -139,19 +151,19 @@ class ActorCritic(nn.Module):
             features, _ = self.policy.features(inputs)
             value = self._own_value(features)
         else:
-            features, value_features = self._features_of_both(inputs)
+            features, value_features, _ = self._features_of_both(inputs)
             value = self._head(self.value, "value", value_features)
         return self.policy.heads["logits"](features), value, self._head(self.policy, "auxiliary", features)
 
-    def _features_of_both(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+    def _features_of_both(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The policy's and the value network's features, and the state of both after the last step."""
         assert self.value is not None
         flat = inputs.observation.flatten(0, 1)
         with self.policy.arithmetic(flat.device):
             policy, value = self.policy.trunk.features_of_both(self.value.trunk, flat)
-        return (
-            self.policy.remember(policy, self._for_policy(inputs))[0],
-            self.value.remember(value, self._for_value(inputs))[0],
-        )
+        policy, policy_state = self.policy.remember(policy, self._for_policy(inputs))
+        value, value_state = self.value.remember(value, self._for_value(inputs))
+        return policy, value, torch.cat([policy_state, value_state], dim=1)
 
     def _own_value(self, features: torch.Tensor) -> torch.Tensor:
         return self._head(self.policy, "value", features.detach() if self._detach_value else features)

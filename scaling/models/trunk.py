@@ -14,6 +14,8 @@ class Trunk(nn.Module):
     num_features: int
     #: Observations that should go through at once; None for any number.
     chunk: int | None = None
+    #: Whether two networks so narrow go through convolutions side by side for little more than one.
+    few_channels: bool = False
 
     def features_of_both(self, other: Self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Features of this trunk and another of the same shape; parameters and arithmetic stay separate."""

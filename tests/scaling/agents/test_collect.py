@@ -121,10 +121,10 @@ def environment_collector(group_size, actions=4):
     return EnvironmentCollector(lambda index: games(index, group_size), group_size, rng, CPU)
 
 
-def procgen_networks(architecture="dual", seed=0):
+def procgen_networks(architecture="dual", seed=0, width=0.0625):
     generator = torch.Generator().manual_seed(seed)
     model = build_actor_critic(
-        ModelConfig(family="impala", width=0.0625, depth=1),
+        ModelConfig(family="impala", width=width, depth=1),
         (3, 64, 64),
         15,
         generator,
@@ -210,9 +210,10 @@ def assert_same_play(collected, expected):
 @pytest.mark.parametrize(
     ("architecture", "group_size"), [("dual", 4), ("shared", 4), ("dual", 2), ("detach", 2)]
 )
-def test_rollouts_are_those_of_stepping_one_by_one(architecture, group_size):
+@pytest.mark.parametrize("width", [0.0625, 0.5])  # values while acting, and of whole rollouts
+def test_rollouts_are_those_of_stepping_one_by_one(width, architecture, group_size):
     """One group of environments or two; the second rollout begins where the first ended."""
-    model, envs, steps = procgen_networks(architecture), 4, 40
+    model, envs, steps = procgen_networks(architecture, width=width), 4, 40
     collector, by_hand = environment_collector(group_size), StepByStep(model, group_size)
     episodes = 0
     for _ in range(2):

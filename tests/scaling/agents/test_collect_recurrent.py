@@ -62,10 +62,10 @@ def collector(make, groups=1):
     )
 
 
-def networks(make, architecture, precision="float32"):
+def networks(make, architecture, precision="float32", width=1 / 8):
     shape = (3, 64, 64) if make is procgen else (3, 16, 16)
     return build_actor_critic(
-        ModelConfig(family="impala-lstm", width=1 / 8),
+        ModelConfig(family="impala-lstm", width=width),
         shape,
         15,
         torch.Generator().manual_seed(0),
@@ -87,9 +87,10 @@ def rows_of(rollout):
 
 
 @pytest.mark.parametrize("architecture", ["dual", "shared", "detach"])
+@pytest.mark.parametrize("width", [1 / 8, 1 / 2])  # values while acting, and of whole rollouts
 @pytest.mark.parametrize(("make", "groups"), [(procgen, 1), (flicker, 1), (flicker, 2)])
-def test_stored_rows_evaluated_from_the_stored_state_are_what_acting_gave(make, groups, architecture):
-    model = networks(make, architecture)
+def test_stored_rows_evaluated_from_the_stored_state_are_what_acting_gave(make, groups, width, architecture):
+    model = networks(make, architecture, width=width)
     one, two = rollouts(collector(make, groups), model, 2)
     assert not one.state.any()
     assert two.state.any(dim=1).all()
@@ -122,8 +123,9 @@ def test_the_memory_matters_to_what_was_stored(architecture):
         assert torch.equal((stored != anew).any(dim=2), ~begun)
 
 
-def test_a_rollout_goes_on_from_the_state_after_the_one_before():
-    model = networks(flicker, "dual")
+@pytest.mark.parametrize("width", [1 / 8, 1 / 2])
+def test_a_rollout_goes_on_from_the_state_after_the_one_before(width):
+    model = networks(flicker, "dual", width=width)
     one, two = rollouts(collector(flicker), model, 2)
     rows, state = rows_of(one), one.state
     mine = model.policy.num_state

@@ -139,7 +139,7 @@ class TestAgreement:
             for t in range(inputs.first.shape[1]):
                 acting, value, state = model.act(step_of(inputs, t, state))
                 torch.testing.assert_close(acting, logits[:, t], rtol=1e-4, atol=1e-5)
-                assert (value is None) == (architecture == "dual")
+                assert (value is None) == (architecture == "dual" and not model.policy.trunk.few_channels)
                 if value is not None:
                     torch.testing.assert_close(value, values[:, t], rtol=1e-4, atol=1e-5)
 
@@ -183,8 +183,17 @@ class TestState:
     def test_each_network_remembers_two_numbers_for_each_dense_unit(self, architecture, count):
         assert networks("impala-lstm", architecture).num_state == count * 2 * 32
 
-    def test_acting_moves_the_policys_part_and_valuing_the_values(self):
+    def test_acting_of_a_narrow_agent_moves_both_parts(self):
         model = networks("impala-lstm")
+        inputs = some_inputs(model, steps=1)
+        mine = model.policy.num_state
+        _, value, acted = model.act(inputs)
+        values, valued = model.values(inputs)
+        torch.testing.assert_close(value, values[:, 0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(acted[:, mine:], valued[:, mine:], rtol=1e-4, atol=1e-5)
+
+    def test_acting_moves_the_policys_part_and_valuing_the_values(self):
+        model = networks("impala-lstm", width=1 / 2)
         inputs = some_inputs(model, steps=1)
         mine = model.policy.num_state
         _, _, acted = model.act(inputs)
