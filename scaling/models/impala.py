@@ -77,7 +77,10 @@ class Stack(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(channels, scale, generator) for scale in scales)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = max_pool_3x3(self.conv(x))
+        return self.residual(max_pool_3x3(self.conv(x)))
+
+    def residual(self, x: torch.Tensor) -> torch.Tensor:
+        """What comes after the pooling."""
         for block in self.blocks:
             x = block(x)
         return x
@@ -118,20 +121,29 @@ class ImpalaCnn(Trunk):
     def features_of_both(self, other: Self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """See ``Trunk``.
 
-        A convolution or pooling of a few channels costs nearly as much as one of twice as many, so
-        narrow networks go through the same ones side by side, in blocks that do not mix.
+        A convolution or pooling of a few channels costs nearly as much as one of twice as many. So
+        the networks go through the first ones side by side, and narrow networks through all, in
+        blocks that do not mix.
         """
-        if not self.few_channels:
-            return self(observation), other(observation)
         x = self._scaled(observation)
         stacks: Any = zip(self.stacks, other.stacks, strict=True)  # torch's lists do not know their types
         for i, (stack, twin) in enumerate(stacks):
             x = max_pool_3x3(_side_by_side(stack.conv, twin.conv, x, shares_input=i == 0))
+            if not self.few_channels:
+                mine, others = x.chunk(2, dim=1)
+                return self._after_first_pooling(mine), other._after_first_pooling(others)
             for block, mate in zip(stack.blocks, twin.blocks, strict=True):
                 y = F.relu_(_side_by_side(block.conv1, mate.conv1, F.relu(x)))
                 x = _side_by_side(block.conv2, mate.conv2, y).add_(x)
         mine, others = F.relu_(x).chunk(2, dim=1)
         return self._dense_layer(mine), other._dense_layer(others)
+
+    def _after_first_pooling(self, x: torch.Tensor) -> torch.Tensor:
+        stacks: Any = self.stacks
+        x = stacks[0].residual(x.contiguous(memory_format=torch.channels_last))
+        for stack in stacks[1:]:
+            x = stack(x)
+        return self._dense_layer(F.relu_(x))
 
     def _scaled(self, observation: torch.Tensor) -> torch.Tensor:
         return observation.to(self.dense.weight.dtype, memory_format=torch.channels_last) / 255
