@@ -8,7 +8,7 @@ from scipy import stats
 
 from scaling.envs.bandit import DigitBandit, DigitBanditEnv, DigitBanditVectorEnv
 from scaling.envs.digits import DigitImages
-from scaling.envs.registry import TASKS, make_task, observation_shape, register_envs
+from scaling.envs.registry import TASKS, make_task, register_envs, task_shape
 
 
 @pytest.fixture(params=sorted(TASKS))
@@ -36,7 +36,7 @@ def test_scalar_environment_runs_under_gymnasiums_wrappers(task):
     name, env_id, options = task
     env = gymnasium.wrappers.RecordEpisodeStatistics(gymnasium.make(env_id, episode_length=16, **options))
     observation, _ = env.reset(seed=3)
-    assert observation.shape == observation_shape(name)
+    assert observation.shape == task_shape(name)[0]
     total = 0.0
     for t in range(16):
         observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
@@ -54,7 +54,7 @@ def test_vector_environment_keeps_gymnasiums_contract(task):
     assert env.num_envs == 3
     assert env.metadata["autoreset_mode"] is gymnasium.vector.AutoresetMode.SAME_STEP
     observation, info = env.reset(seed=0)
-    assert observation.shape == (3, *observation_shape(name))
+    assert observation.shape == (3, *task_shape(name)[0])
     assert info == {}
     env.action_space.seed(0)
     for t in range(1, 9):
