@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,6 @@ from scaling.config import RunConfig, run_config
 from scaling.train import Run
 
 ENVS, STEPS = 64, 256
-
-
-def seconds_of(work: Callable[[], object], rounds: int) -> float:
-    """Least time of several; the first, which allocates, does not count."""
-    work()
-    times = []
-    for _ in range(rounds):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return min(times)
 
 
 def config_of(width: float, precision: str, threads: int) -> RunConfig:
@@ -91,7 +80,18 @@ def stepping_rates(threads: int, rounds: int) -> dict[str, float]:
         "collector": collect,
         "training": run.iterate,
     }
-    return {name: ENVS * STEPS / seconds_of(work, rounds) for name, work in works.items()}
+    return {name: ENVS * STEPS / seconds for name, seconds in least_seconds(works, rounds).items()}
+
+
+def least_seconds(works: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+    """Each one's least time of several, in turn; the first, which allocates, does not count."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds + 1):
+        for name, work in works.items():
+            started = time.perf_counter()
+            work()
+            times[name].append(time.perf_counter() - started)
+    return {name: min(values[1:]) for name, values in times.items()}
 
 
 def main() -> None:
