@@ -4,17 +4,18 @@ The first minibatch of an iteration should see a ratio of 1 between the policy t
 one that learns. The log ratio's error is measured on a rollout of an agent that has trained for a while,
 and so is that against the same weights in float32.
 
-With curves of both precisions (``--curves``, a file that ``rlscale curves export`` wrote; run_ids
-of the spec given by ``--spec`` tell the precision), mean returns over the last half of training
-are compared, run by run.
+With curves of both precisions (``--curves``, files that ``rlscale curves export`` wrote, and the
+``--spec`` files that tell each run's precision) the returns of the runs of one width are compared over
+the second half of their first ``--until`` interactions, run by run.
 
-    python benchmarks/procgen_precision.py [--curves FILE --spec SPEC.yaml] [--out FILE]
+    python benchmarks/procgen_precision.py [--curves FILE ... --spec SPEC.yaml ...] [--out FILE]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,25 +86,28 @@ def learning_logp(run: Run, batch: Batch) -> torch.Tensor:
     return torch.cat([Categorical(logits=logits).log_prob(part.action) for part, logits in policies])
 
 
-def compared_curves(curves: Path, spec: Path) -> list[dict[str, Any]]:
-    """Mean return over the last half of each run's training, with its precision and seed."""
+def compared_curves(
+    curves: Sequence[Path], specs: Sequence[Path], *, width: float, until: int
+) -> list[dict[str, Any]]:
+    """Mean return over the second half of the first ``until`` interactions of each run of one width."""
     from sweeps.spec import expand, load_spec
 
-    frame = pd.read_parquet(curves)
+    frame = pd.concat([pd.read_parquet(path) for path in curves])
     rows = []
-    for config in expand(load_spec(spec)):
+    for config in (config for spec in specs for config in expand(load_spec(spec))):
         run = frame[frame["run_id"] == config.run_id].dropna(subset=["return_mean"])
-        late = run[run["interactions"] > config.interactions / 2]
-        if late.empty:
+        late = run[(run["interactions"] > until / 2) & (run["interactions"] <= until)]
+        if late.empty or config.model.width != width:
             continue
-        weights = late["episodes"].to_numpy(float)
+        episodes = late["episodes"].to_numpy(float)
+        variance = np.average(late["return_std"].to_numpy() ** 2, weights=episodes)
         rows.append(
             {
                 "precision": config.precision,
                 "seed": config.seed,
-                "return": float(np.average(late["return_mean"], weights=weights)),
-                "first rows": float(run["return_mean"].iloc[:4].mean()),
-                "episodes": int(weights.sum()),
+                "return": float(np.average(late["return_mean"], weights=episodes)),
+                "standard_error": float(np.sqrt(variance / episodes.sum())),
+                "episodes": int(episodes.sum()),
             }
         )
     return rows
@@ -111,8 +115,10 @@ def compared_curves(curves: Path, spec: Path) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--curves", type=Path)
-    parser.add_argument("--spec", type=Path)
+    parser.add_argument("--curves", type=Path, nargs="+")
+    parser.add_argument("--spec", type=Path, nargs="+")
+    parser.add_argument("--width", type=float, default=0.25, help="of the runs that are compared")
+    parser.add_argument("--until", type=int, default=200_000, help="interactions of them")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).parent / "results" / "procgen_precision.json"
@@ -125,7 +131,9 @@ def main() -> None:
         for name, value in errors.items():
             print(f"width {width:g}: {name}: {value:.2g}")
     if options.curves and options.spec:
-        results["curves"] = compared_curves(options.curves, options.spec)
+        results["curves"] = compared_curves(
+            options.curves, options.spec, width=options.width, until=options.until
+        )
         for row in results["curves"]:
             print(row)
     options.out.write_text(json.dumps(results, indent=1) + "\n")
