@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from procgen_stepping import config_of
 from torch.distributions import Categorical
 
 from scaling.agents.rollout import Batch
-from scaling.config import run_config
 from scaling.train import Run
 
 ITERATIONS, ENVS, STEPS = 8, 16, 256
@@ -33,26 +33,7 @@ ITERATIONS, ENVS, STEPS = 8, 16, 256
 
 def trained_run(width: float, threads: int) -> Run:
     """A StarPilot agent in bfloat16 after a few iterations."""
-    config = run_config(
-        {
-            "task": "procgen-starpilot-easy",
-            "interactions": 10**9,
-            "model": {"width": width},
-            "precision": "bfloat16",
-            "threads": threads,
-            "agent": {
-                "algorithm": "ppo-ewma",
-                "horizon": 1999,
-                "gae_lambda": 0.95,
-                "num_envs": ENVS,
-                "rollout_steps": STEPS,
-                "minibatches": 8,
-                "normalize_reward": True,
-            },
-        },
-        source="the benchmark",
-    )
-    run = Run(config)
+    run = Run(config_of("starpilot", width, "bfloat16", envs=ENVS, threads=threads))
     for _ in range(ITERATIONS):
         run.iterate()
     return run

@@ -29,11 +29,11 @@ from scaling.train import Run
 ENVS, STEPS = 64, 256
 
 
-def config_of(width: float, precision: str, threads: int) -> RunConfig:
-    """PPO-EWMA with dual networks at the reference's settings, one epoch."""
+def config_of(game: str, width: float, precision: str, *, envs: int, threads: int) -> RunConfig:
+    """PPO-EWMA with dual networks at the reference's settings, one epoch, on a game's easy mode."""
     return run_config(
         {
-            "task": "procgen-coinrun-easy",
+            "task": f"procgen-{game}-easy",
             "interactions": 10**9,
             "model": {"width": width},
             "precision": precision,
@@ -42,7 +42,7 @@ def config_of(width: float, precision: str, threads: int) -> RunConfig:
                 "algorithm": "ppo-ewma",
                 "horizon": 1999,
                 "gae_lambda": 0.95,
-                "num_envs": ENVS,
+                "num_envs": envs,
                 "rollout_steps": STEPS,
                 "minibatches": 8,
                 "normalize_reward": True,
@@ -54,7 +54,7 @@ def config_of(width: float, precision: str, threads: int) -> RunConfig:
 
 def stepping_rates(threads: int, rounds: int) -> dict[str, float]:
     """Environment steps per second of ever more of the trainer."""
-    config = config_of(1 / 8, "float32", threads)
+    config = config_of("coinrun", 1 / 8, "float32", envs=ENVS, threads=threads)
     run = Run(config)
     model, rng = run.agent.model, np.random.default_rng(0)
     games = make_procgen(config, seed=0, levels=(None, 0), num_threads=0)
