@@ -35,7 +35,31 @@ SweepOption = Annotated[
     str | None, typer.Option("--sweep", metavar="NAME", help="Only this sweep of the store.")
 ]
 
+StoreOption = Annotated[
+    str, typer.Option("--store", metavar="STORE", help="Directory or URI of the run store.")
+]
+
+
+DeviceOption = Annotated[
+    str, typer.Option(metavar="auto|cpu|cuda", help="auto is cuda where there is one, else cpu.")
+]
+MnistOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of MNIST's four files; default: RLSCALE_MNIST_DIR, then data/mnist."),
+]
+
 console = Console()
+
+
+def warn(sentence: str | None) -> None:
+    """Say what is unwise but not wrong, on stderr; nothing if None."""
+    if sentence is not None:
+        complain(f"warning: {sentence}")
+
+
+def complain(sentence: str) -> None:
+    """Say what is wrong, on stderr."""
+    Console(stderr=True, soft_wrap=True).print(f"rlscale: {sentence}", markup=False, highlight=False)
 
 
 def write_json(path: Path | None, value: dict[str, Any]) -> None:

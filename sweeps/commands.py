@@ -1,0 +1,246 @@
+"""The commands about sweeps, as they are typed. Each imports what it needs when it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from scaling.terminal import (
+    JsonOption,
+    MnistOption,
+    OutOption,
+    StoreOption,
+    SweepOption,
+    console,
+    warn,
+    write_json,
+    write_yaml,
+)
+
+sweep_app = typer.Typer(help="Plan, run and watch many runs.", no_args_is_help=True)
+
+SpecArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SPEC", help="The sweep's spec, a YAML file, or a preset (rlscale sweep presets)."
+    ),
+]
+SweepDeviceOption = Annotated[
+    str, typer.Option(metavar="auto|cpu|cuda", help="auto is cuda if the spec gives runs GPUs, else cpu.")
+]
+AddressOption = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Ray cluster to run on; default: Ray on this machine.")
+]
+
+
+@sweep_app.command("presets")
+def sweep_presets() -> None:
+    """List the paper's experiments, which plan, run and show take by name."""
+    from rich.table import Table
+
+    from sweeps.presets import SUMMARIES
+
+    table = Table.grid(padding=(0, 2))
+    for name, summary in SUMMARIES.items():
+        table.add_row(name, summary)
+    console.print(table)
+
+
+@sweep_app.command("show")
+def sweep_show(
+    name: Annotated[str, typer.Argument(metavar="PRESET", help="A name of: rlscale sweep presets.")],
+    out: OutOption = None,
+) -> None:
+    """Write a preset's spec as YAML, to edit and run."""
+    from sweeps.presets import SUMMARIES, preset_values
+
+    values = preset_values(name)
+    write_yaml(out, values, heading=SUMMARIES[name])
+
+
+@sweep_app.command("plan")
+def sweep_plan(
+    spec_name: SpecArgument,
+    estimate: Annotated[bool, typer.Option(help="Time each size on this machine for a few seconds.")] = True,
+    json_path: JsonOption = None,
+) -> None:
+    """Say what a sweep would do: its runs, FLOPs, memory and hours; nothing starts."""
+    from dataclasses import asdict
+
+    from sweeps.display import plan_table, short
+    from sweeps.plan import duration, memory_note, plan_sizes
+    from sweeps.presets import find_spec
+    from sweeps.spec import expand
+
+    spec = find_spec(spec_name)
+    configs = expand(spec, source=spec_name)
+    from scaling.estimate import estimate_rate
+    from scaling.memory import machine_memory, memory_need
+    from scaling.train import run_columns
+
+    seconds_of = (lambda config: config.interactions / estimate_rate(config)) if estimate else None
+    sizes = plan_sizes(configs, run_columns, seconds_of, memory_need)
+    total_runs = sum(size.num_runs for size in sizes)
+    interactions = sum(size.num_runs * size.config.interactions for size in sizes)
+    flops = sum(size.num_runs * size.flops for size in sizes)
+    seconds = sum(size.num_runs * size.seconds for size in sizes if size.seconds) if estimate else None
+    console.print(plan_table(sizes))
+    console.print(
+        f"{spec.name}: {total_runs} runs, {short(interactions)} interactions, {flops:.1e} FLOP"
+        + (f", {duration(seconds)} on this machine if one ran after the other." if estimate else "."),
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(memory_note(sizes, machine_memory()), highlight=False, soft_wrap=True)
+    write_json(
+        json_path,
+        {
+            "sweep": spec.name,
+            "runs": total_runs,
+            "interactions": interactions,
+            "flops": flops,
+            "slot_seconds": seconds,
+            "sizes": [
+                {
+                    **size.columns,
+                    "interactions": size.config.interactions,
+                    "runs": size.num_runs,
+                    "flops": size.flops,
+                    "seconds": size.seconds,
+                    "memory": asdict(size.memory) | {"total": size.memory.total} if size.memory else None,
+                }
+                for size in sizes
+            ],
+        },
+    )
+
+
+@sweep_app.command("run")
+def sweep_run(
+    spec_name: SpecArgument,
+    store: StoreOption,
+    address: AddressOption = None,
+    device: SweepDeviceOption = "auto",
+    mnist_dir: MnistOption = None,
+) -> None:
+    """Run a sweep; run again, it does only what is missing."""
+    from sweeps.presets import find_spec
+    from sweeps.spec import expand
+    from sweeps.store import RunStore
+
+    spec = find_spec(spec_name)
+    # What is wrong with it is said before torch and ray are loaded.
+    configs = expand(spec, source=spec_name)
+    opened = RunStore(store, create=True)
+    from scaling.train import warning_of_threads
+    from sweeps.launch import run_sweep
+
+    if address is None:  # elsewhere there may be more cores
+        warn(warning_of_threads(configs))
+
+    def go(**callbacks: Any) -> Any:
+        return run_sweep(
+            spec,
+            opened,
+            source=spec_name,
+            address=address,
+            device=device,
+            mnist_dir=mnist_dir,
+            **callbacks,
+        )
+
+    if not _watch(go, opened, spec.name):
+        raise typer.Exit(1)
+
+
+@sweep_app.command("retry")
+def sweep_retry(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="The run store.")],
+    sweep: SweepOption = None,
+    address: AddressOption = None,
+    device: SweepDeviceOption = "auto",
+    mnist_dir: MnistOption = None,
+) -> None:
+    """Run the failed runs again, and only those."""
+    from sweeps.launch import retry_failed
+    from sweeps.store import RunStore
+
+    opened = RunStore(store)
+    complete = True
+    for name in opened.select(sweep):
+        if not any(record.status == "failed" for record in opened.runs(name)):
+            console.print(f"{name}: no run has failed.", highlight=False)
+            continue
+
+        def go(name: str = name, **callbacks: Any) -> Any:
+            return retry_failed(
+                opened, name, address=address, device=device, mnist_dir=mnist_dir, **callbacks
+            )
+
+        complete = _watch(go, opened, name) and complete
+    if not complete:
+        raise typer.Exit(1)
+
+
+@sweep_app.command("status")
+def sweep_status(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="The run store.")],
+    sweep: SweepOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Show what is wanted, done, running and failed, with the reasons."""
+    from sweeps.display import status_json, status_notes, status_table
+    from sweeps.plan import sweep_status as statuses_of
+    from sweeps.store import RunStore
+
+    opened = RunStore(store)
+    sweeps = {name: statuses_of(opened, name) for name in opened.select(sweep)}
+    if not sweeps:
+        console.print(f"{store} holds no sweeps yet.", markup=False, highlight=False, soft_wrap=True)
+    for name, statuses in sweeps.items():
+        console.print(status_table(name, statuses))
+        for note in status_notes(statuses):
+            console.print(note, soft_wrap=True)
+    write_json(json_path, {"sweeps": [status_json(name, s) for name, s in sweeps.items()]})
+
+
+def _watch(go: Any, store: Any, sweep: str) -> bool:
+    """Run ``go`` with the live view. Returns whether every run is done."""
+    from sweeps.display import SweepView
+
+    def say(text: str) -> None:
+        console.print(f"{sweep}: {text}", markup=False, highlight=False, soft_wrap=True)
+
+    try:
+        with SweepView(console, store, sweep) as view:
+
+            def on_start(missing: int, done: int, failed: int) -> None:
+                again = f", {failed} failed before (see: rlscale sweep retry)" if failed else ""
+                say(f"{missing} run{'' if missing == 1 else 's'} to do, {done} done before{again}.")
+
+            def on_event(event: Any) -> None:
+                if event.kind == "died":
+                    view.died(event.run_id, event.message)
+                else:
+                    view.ended(event.run_id, event.message)
+
+            outcome = go(
+                on_start=on_start,
+                on_event=on_event,
+                on_poll=view.poll,
+                on_stop=lambda: say("stopping, the runs store what they have."),
+            )
+    except KeyboardInterrupt:
+        say("stopped; run the same command again to go on.")
+        raise typer.Exit(130) from None
+    failed = outcome.ended["failed"] + len(outcome.failed_before)
+    done = outcome.ended["done"] + outcome.done_before
+    stopped, superseded = outcome.ended["stopped"], outcome.ended["superseded"]
+    say(
+        f"{done} done, {failed} failed"
+        + (f", {stopped} stopped" if stopped else "")
+        + (f", {superseded} taken over by another driver" if superseded else "")
+        + (f" (see: rlscale sweep status {store.location})." if failed else ".")
+    )
+    return not (failed or stopped or superseded)
