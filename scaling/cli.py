@@ -75,7 +75,7 @@ def train(
     opened = RunStore(store, create=True)
     record = opened.read_run(sweep, config.run_id)
     if record is not None and record.status == "done":
-        console.print(f"Run {config.run_id} is done already in {store}.", highlight=False)
+        console.print(f"Run {config.run_id} is done already in {store}.", markup=False, highlight=False)
         return
     warn(warning_of_threads([config]))
     writer = opened.claim(
@@ -98,6 +98,7 @@ def train(
     )
     console.print(
         f"Run {config.run_id}: {config.task}, {columns['num_params']:,} parameters, on {device}.",
+        markup=False,
         highlight=False,
     )
     with bar:

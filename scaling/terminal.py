@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import yaml
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from scaling.errors import InputError
 
@@ -48,7 +50,37 @@ MnistOption = Annotated[
     typer.Option(help="Folder of MNIST's four files; default: RLSCALE_MNIST_DIR, then data/mnist."),
 ]
 
-console = Console()
+
+class PrintingConsole(Console):
+    """A console that passes on no control character of the text it is given, whoever wrote that text."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of ``renderable``; those by which rich itself moves the cursor are left alone."""
+        for segment in super().render(renderable, options):
+            shown = segment.text if segment.control else printable(segment.text, keep_lines=True)
+            yield Segment(shown, segment.style, segment.control)
+
+
+def printable(text: str, *, keep_lines: bool = False) -> str:
+    """``text`` without anything that a terminal or browser would obey instead of show.
+
+    Escape sequences, overrides of the writing direction, other characters without a shape and
+    halves of characters become U+FFFD; white space, line ends among it, becomes spaces.
+    """
+    if text.isprintable():
+        return text
+    kept = "\n" if keep_lines else ""
+    return "".join(
+        character
+        if character.isprintable() or character in kept
+        else " "
+        if character.isspace()
+        else "\N{REPLACEMENT CHARACTER}"
+        for character in text
+    )
+
+
+console = PrintingConsole()
 
 
 def warn(sentence: str | None) -> None:
@@ -59,7 +91,9 @@ def warn(sentence: str | None) -> None:
 
 def complain(sentence: str) -> None:
     """Say what is wrong, on stderr."""
-    Console(stderr=True, soft_wrap=True).print(f"rlscale: {sentence}", markup=False, highlight=False)
+    PrintingConsole(stderr=True, soft_wrap=True).print(
+        f"rlscale: {printable(sentence)}", markup=False, highlight=False
+    )
 
 
 def write_json(path: Path | None, value: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scaling.config import ALIASES
+from scaling.terminal import printable
 from sweeps.plan import PlannedSize, RunStatus, byte_size, counts, duration, sweep_status
 from sweeps.store import RunRecord, RunStore
 
@@ -46,7 +47,7 @@ def status_table(sweep: str, statuses: Sequence[RunStatus], *, only_active: bool
     parts = [f"{number} {name}" for name, number in count.items() if number and name != "total"]
     configs = [status.config for status in statuses]
     table = _table("N", "seed", "status", "interactions", "left", apart=_apart(configs), first="run")
-    table.title = Text(f"{sweep}: {count['total']} runs" + (f", {', '.join(parts)}" if parts else ""))
+    table.title = _text(f"{sweep}: {count['total']} runs" + (f", {', '.join(parts)}" if parts else ""))
     for status, values in zip(statuses, _values(configs), strict=True):
         if only_active and status.status != "running":
             continue
@@ -55,10 +56,10 @@ def status_table(sweep: str, statuses: Sequence[RunStatus], *, only_active: bool
         stored = short(record.interactions) if record else "0"
         wanted = status.config.get("interactions")
         table.add_row(
-            Text(status.run_id[:_ID_LENGTH]),
+            _text(status.run_id[:_ID_LENGTH]),
             *values,
             short(columns["num_params"]) if columns.get("num_params") else "",
-            Text(str(status.config.get("seed", ""))),
+            _text(str(status.config.get("seed", ""))),
             status.status,
             stored if status.status == "done" or wanted is None else f"{stored} of {short(wanted)}",
             duration(status.seconds_left) if status.status == "running" else "",
@@ -77,7 +78,7 @@ def status_notes(statuses: Sequence[RunStatus]) -> list[Text]:
             note = f"running, but last heard of {duration(silent)} ago"
         else:
             continue
-        notes.append(Text(f"{status.run_id[:_ID_LENGTH]} {note}"))
+        notes.append(_text(f"{status.run_id[:_ID_LENGTH]} {note}"))
     return notes
 
 
@@ -85,21 +86,26 @@ def curves_table(store: RunStore, sweep: str, records: Sequence[RunRecord]) -> T
     """One line a stored curve: its run, its length and its last return."""
     tasks = ", ".join(sorted({str(record.columns.get("task") or "unknown task") for record in records}))
     table = _table("N", "seed", "status", "rows", "interactions", "return", apart=(), first="run")
-    table.title = Text(f"{sweep}: {len(records)} curves, {tasks}")
+    table.title = _text(f"{sweep}: {len(records)} curves, {tasks}")
     for record in records:
         curve = store.read_curve(sweep, record.run_id)
         returns = curve.column("return_mean").drop_null()
         columns = record.columns
         table.add_row(
-            Text(_short_id(record.run_id)),
+            _text(_short_id(record.run_id)),
             f"{columns.get('num_params') or 0:,}",
-            Text(str(columns.get("seed", ""))),
+            _text(str(columns.get("seed", ""))),
             record.status,
             str(curve.num_rows),
             short(curve["interactions"][-1].as_py() if curve.num_rows else 0),
             f"{returns[-1].as_py():.4g}" if len(returns) else "none",
         )
     return table
+
+
+def _text(text: str) -> Text:
+    """Text from a store on one line: neither markup nor control characters of it count."""
+    return Text(printable(text))
 
 
 def _short_id(run_id: str) -> str:
@@ -125,7 +131,7 @@ def _table(*names: str, apart: Sequence[str], first: str | None = None) -> Table
     if first:
         table.add_column(first, no_wrap=True)
     for name in apart:
-        table.add_column(Text(name.replace("_", " ")), justify="right", overflow="fold")
+        table.add_column(_text(name.replace("_", " ")), justify="right", overflow="fold")
     for name in names:
         table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
     return table
@@ -143,7 +149,7 @@ def _values(configs: Sequence[Mapping[str, Any]]) -> list[list[Text]]:
 
 
 def _value(value: Any) -> Text:
-    return Text("" if value is None else f"{value:g}" if isinstance(value, float) else str(value))
+    return _text("" if value is None else f"{value:g}" if isinstance(value, float) else str(value))
 
 
 def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -197,7 +203,7 @@ def run_line(status: RunStatus, last_return: float | None, note: str = "") -> Te
         seconds,
         note,
     ]
-    return Text("  ".join(part for part in parts if part))
+    return _text("  ".join(part for part in parts if part))
 
 
 class SweepView:
@@ -232,7 +238,7 @@ class SweepView:
         """Print the line of a run that ended."""
         record = self._store.read_run(self._sweep, run_id)
         if record is None:
-            self._console.print(Text(f"failed    {run_id[:_ID_LENGTH]}  {message}"), soft_wrap=True)
+            self._console.print(_text(f"failed    {run_id[:_ID_LENGTH]}  {message}"), soft_wrap=True)
             return
         status = RunStatus(run_id, record.status, record.config, record)
         returns = self._store.read_curve(self._sweep, run_id).column("return_mean").drop_null()
@@ -242,4 +248,4 @@ class SweepView:
     def died(self, run_id: str, message: str) -> None:
         """Print that a run's worker died and the run goes on."""
         line = f"again     {run_id[:_ID_LENGTH]}  {message}; it goes on from its last checkpoint"
-        self._console.print(Text(line), soft_wrap=True)
+        self._console.print(_text(line), soft_wrap=True)
