@@ -1,0 +1,164 @@
+"""Ray clusters of several nodes on this machine.
+
+All of a cluster is below one process, which is this file run as a program: it starts the nodes,
+prints their address, and starts one more for each line that it reads. What is orphaned below it
+becomes its child, so the process tree shows all that belongs to the cluster.
+"""
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from processes import command_of, descendants, start_time
+
+NUM_NODES = 3
+_OBJECT_STORE_BYTES = 80 * 1024**2
+_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+
+class Cluster:
+    """A cluster of ``NUM_NODES`` nodes with one CPU each, that asks for a token.
+
+    ``kind`` is "cluster-utils" for ``ray.cluster_utils.Cluster`` or "ray-start" for nodes that
+    ``ray start`` began, each with a folder of its own for temporary files.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="ray-"))  # short, for the paths of sockets are limited
+        token = self._folder / "token"
+        token.write_text(os.urandom(32).hex())
+        self.env = {  # of every process that has to do with the cluster
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(token),
+            "RAY_TMPDIR": str(self._folder),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",
+        }
+        self._log = open(self._folder / "log.txt", "w+")  # noqa: SIM115
+        self._root = subprocess.Popen(
+            [sys.executable, __file__, kind, str(self._folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env={**os.environ, **self.env},
+            start_new_session=True,
+        )
+        try:
+            self.address, self.dashboard = self._reply()
+        except BaseException:
+            self.close()
+            raise
+
+    def _reply(self) -> list[str]:
+        line = self._root.stdout.readline()
+        assert line, f"the cluster ended\n{Path(self._log.name).read_text()}"
+        return json.loads(line)
+
+    def add_node(self) -> None:
+        """Start one more node and wait until it is there."""
+        self._root.stdin.write("\n")
+        self._root.stdin.flush()
+        self._reply()
+
+    def processes(self) -> dict[int, str]:
+        """The command lines of all that the cluster runs, oldest first."""
+        pids = sorted(descendants({self._root.pid}), key=lambda pid: (int(start_time(pid) or 0), pid))
+        return {pid: command_of(pid) for pid in pids}
+
+    def raylets(self) -> list[int]:
+        """The raylets, the head's first."""
+        return [pid for pid, command in self.processes().items() if "/raylet/raylet " in command]
+
+    def gcs(self) -> int:
+        """The process that keeps the cluster together, part of the head."""
+        return next(pid for pid, command in self.processes().items() if "/gcs_server " in command)
+
+    def close(self) -> None:
+        """End all that there is of the cluster."""
+        while below := descendants({self._root.pid}):
+            for pid in below:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        self._root.kill()
+        self._root.wait()
+        self._log.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _serve(kind: str, folder: Path) -> None:
+    ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what the nodes print goes to the log
+    if kind == "cluster-utils":
+        add_node, addresses = _with_cluster_utils()
+    else:
+        add_node, addresses = _with_ray_start(folder)
+    print(json.dumps(addresses), file=replies, flush=True)
+    for _ in sys.stdin:
+        add_node()
+        print("true", file=replies, flush=True)
+
+
+def _with_cluster_utils():
+    from ray.cluster_utils import Cluster as Nodes
+
+    options = {"num_cpus": 1, "object_store_memory": _OBJECT_STORE_BYTES}
+    nodes = Nodes(initialize_head=True, head_node_args={**options, "include_dashboard": False})
+    for _ in range(NUM_NODES - 1):
+        nodes.add_node(**options, wait=False)
+    nodes.wait_for_nodes()
+    return lambda: nodes.add_node(**options), (nodes.address, None)
+
+
+def _with_ray_start(folder: Path):
+    port, dashboard, client = _free_ports(3)
+    address = f"127.0.0.1:{port}"
+    begun = [
+        _ray_start(
+            folder / "head",
+            *("--head", f"--port={port}", f"--ray-client-server-port={client}"),
+            *("--include-dashboard=true", f"--dashboard-port={dashboard}"),
+        )
+    ]
+    assert begun.pop().wait() == 0
+
+    def add_nodes(count: int) -> None:
+        number = len(list(folder.glob("node-*")))
+        started = [_ray_start(folder / f"node-{number + i}", f"--address={address}") for i in range(count)]
+        assert [node.wait() for node in started] == [0] * count
+
+    add_nodes(NUM_NODES - 1)
+    return lambda: add_nodes(1), (address, f"http://127.0.0.1:{dashboard}")
+
+
+def _ray_start(folder: Path, *options: str) -> subprocess.Popen:
+    folder.mkdir()
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "ray.scripts.scripts", "start", *options),
+            *("--node-ip-address=127.0.0.1", "--num-cpus=1", f"--temp-dir={folder}"),
+            *(f"--object-store-memory={_OBJECT_STORE_BYTES}", "--disable-usage-stats"),
+            f"--dashboard-agent-listen-port={_free_ports(1)[0]}",
+        ]
+    )
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1], Path(sys.argv[2]))

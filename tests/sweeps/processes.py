@@ -1,0 +1,123 @@
+"""Commands started for a test, and all the processes below them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+DEADLINE = 600.0  # only ever met when something hangs
+
+
+class Started:
+    """``rlscale`` in a session of its own, so that all that it starts can be ended with it."""
+
+    def __init__(self, arguments, folder: Path, env: Mapping[str, str] | None = None) -> None:
+        self._log = open(folder / f"log-{time.monotonic_ns()}.txt", "w+")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "scaling.cli", *map(str, arguments)],
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "COLUMNS": "80", **(env or {})},
+            start_new_session=True,
+        )
+        self._family = {self.process.pid: start_time(self.process.pid)}
+
+    @property
+    def output(self) -> str:
+        return Path(self._log.name).read_text()
+
+    def until(self, condition, what: str):
+        """The first true value of ``condition()``, asked again and again while the command runs."""
+        deadline = time.monotonic() + DEADLINE
+        while time.monotonic() < deadline:
+            self._look_around()
+            value = condition()
+            if value:
+                return value
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.05)
+        raise AssertionError(f"{what}: not seen before the command ended or time was up\n{self.output}")
+
+    def kill(self) -> None:
+        """SIGKILL for the command alone; what it started is left to itself."""
+        self._look_around()
+        self.process.kill()
+        self.process.wait()
+
+    def interrupt(self) -> None:
+        """What Ctrl-C in a terminal does."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def wait(self) -> int:
+        deadline = time.monotonic() + DEADLINE
+        while self.process.poll() is None and time.monotonic() < deadline:
+            self._look_around()
+            time.sleep(0.1)
+        assert self.process.poll() is not None, f"still running after {DEADLINE} s\n{self.output}"
+        return self.process.returncode
+
+    def clean_up(self) -> None:
+        """End whatever is left of the command and of the processes seen below it."""
+        self._look_around()
+        for pid, started in self._family.items():
+            if start_time(pid) == started:  # a number may belong to another process by now
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        self._log.close()
+
+    def _look_around(self) -> None:
+        new = descendants(set(self._family)) - set(self._family)
+        self._family |= {pid: start_time(pid) for pid in new}
+
+
+def start_time(pid: int) -> str | None:
+    """When a process started, which with its number tells it from any other; None if it is gone."""
+    fields = _stat(pid)
+    return fields[19] if fields else None
+
+
+def parent_of(pid: int) -> int | None:
+    """The parent's number; None if the process is gone."""
+    fields = _stat(pid)
+    return int(fields[1]) if fields else None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process is there and more than an exit status not yet asked for."""
+    fields = _stat(pid)
+    return bool(fields) and fields[0] not in "ZX"
+
+
+def command_of(pid: int) -> str:
+    """The command line, parted by spaces; empty if the process is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def descendants(pids: set[int]) -> set[int]:
+    """All living processes below the given ones."""
+    parents = {int(p.name): _stat(int(p.name)) for p in Path("/proc").iterdir() if p.name.isdigit()}
+    found: set[int] = set()
+    waiting = set(pids)
+    while waiting:
+        parent = waiting.pop()
+        children = {pid for pid, fields in parents.items() if fields and int(fields[1]) == parent}
+        waiting |= children - found
+        found |= children
+    return {pid for pid in found if parents[pid][0] not in "ZX"}
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat after the name: state, ppid, ...; empty if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
