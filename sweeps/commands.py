@@ -132,6 +132,8 @@ def sweep_run(
     spec = find_spec(spec_name)
     # What is wrong with it is said before torch and ray are loaded.
     configs = expand(spec, source=spec_name)
+    if spec.tuning and spec.tuning.learning_rate:
+        warn(f"'tuning' is for: rlscale sweep tune {spec_name}; here every size takes the one base rate.")
     opened = RunStore(store, create=True)
     from scaling.train import warning_of_threads
     from sweeps.launch import run_sweep
@@ -150,7 +152,7 @@ def sweep_run(
             **callbacks,
         )
 
-    if not _watch(go, opened, spec.name):
+    if not watch(go, opened, spec.name):
         raise typer.Exit(1)
 
 
@@ -178,7 +180,7 @@ def sweep_retry(
                 opened, name, address=address, device=device, mnist_dir=mnist_dir, **callbacks
             )
 
-        complete = _watch(go, opened, name) and complete
+        complete = watch(go, opened, name) and complete
     if not complete:
         raise typer.Exit(1)
 
@@ -205,8 +207,8 @@ def sweep_status(
     write_json(json_path, {"sweeps": [status_json(name, s) for name, s in sweeps.items()]})
 
 
-def _watch(go: Any, store: Any, sweep: str) -> bool:
-    """Run ``go`` with the live view. Returns whether every run is done."""
+def watch(go: Any, store: Any, sweep: str) -> bool:
+    """Run ``go``, a call of ``sweeps.launch``, with the live view. Returns whether every run is done."""
     from sweeps.display import SweepView
 
     def say(text: str) -> None:
