@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import torch
 
@@ -68,16 +66,6 @@ def memory_need(config: RunConfig) -> MemoryNeed:
         ewma=_bytes_of(model.policy) if agent.uses_ewma else 0,
         activations=_activations(model, config, envs),
     )
-
-
-def machine_memory() -> int:
-    """Bytes that processes here may use: the machine's, or its container's limit."""
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-    except OSError:
-        return physical
-    return min(physical, int(limit)) if limit.isdigit() else physical
 
 
 def _optimizers(agent: AgentConfig) -> int:

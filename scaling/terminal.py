@@ -14,6 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from scaling.errors import InputError
+from scaling.printable import printable
 
 
 def _writable(path: Path | None) -> Path | None:
@@ -59,25 +60,6 @@ class PrintingConsole(Console):
         for segment in super().render(renderable, options):
             shown = segment.text if segment.control else printable(segment.text, keep_lines=True)
             yield Segment(shown, segment.style, segment.control)
-
-
-def printable(text: str, *, keep_lines: bool = False) -> str:
-    """``text`` without anything that a terminal or browser would obey instead of show.
-
-    Escape sequences, overrides of the writing direction, other characters without a shape and
-    halves of characters become U+FFFD; white space, line ends among it, becomes spaces.
-    """
-    if text.isprintable():
-        return text
-    kept = "\n" if keep_lines else ""
-    return "".join(
-        character
-        if character.isprintable() or character in kept
-        else " "
-        if character.isspace()
-        else "\N{REPLACEMENT CHARACTER}"
-        for character in text
-    )
 
 
 console = PrintingConsole()

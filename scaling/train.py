@@ -31,6 +31,7 @@ from scaling.envs.interface import Bandit
 from scaling.envs.procgen_names import is_procgen
 from scaling.envs.registry import task_shape
 from scaling.errors import InputError, LeaseLost, NonFiniteLoss
+from scaling.machine import usable_cores
 from scaling.models.sizing import sizes_of
 from scaling.out_of_memory import is_out_of_memory, memory_is_asked_for, smaller_batch, smaller_width
 
@@ -296,8 +297,7 @@ def resolve_device(name: str) -> str:
 
 def warning_of_threads(configs: Sequence[RunConfig]) -> str | None:
     """What to tell if a run has more threads than there are cores, which makes it slower; else None."""
-    # Systems without affinity, such as macOS, have all their cores to offer.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     threads = max((config.threads for config in configs), default=0)
     if threads <= cores:
         return None

@@ -76,7 +76,8 @@ def sweep_plan(
     spec = find_spec(spec_name)
     configs = expand(spec, source=spec_name)
     from scaling.estimate import estimate_rate
-    from scaling.memory import machine_memory, memory_need
+    from scaling.machine import usable_memory
+    from scaling.memory import memory_need
     from scaling.train import run_columns
 
     seconds_of = (lambda config: config.interactions / estimate_rate(config)) if estimate else None
@@ -92,7 +93,7 @@ def sweep_plan(
         highlight=False,
         soft_wrap=True,
     )
-    console.print(memory_note(sizes, machine_memory()), highlight=False, soft_wrap=True)
+    console.print(memory_note(sizes, usable_memory()), highlight=False, soft_wrap=True)
     write_json(
         json_path,
         {

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scaling.config import ALIASES
-from scaling.terminal import printable
+from scaling.printable import printable
 from sweeps.plan import PlannedSize, RunStatus, byte_size, counts, duration, sweep_status
 from sweeps.store import RunRecord, RunStore
 

@@ -70,15 +70,27 @@ def load_mnist_train(mnist_dir: Path | None = None) -> DigitImages:
 
 def find_mnist(mnist_dir: Path | None = None) -> Path:
     """The folder with MNIST, downloading it if need be; see ``load_mnist_train``."""
+    found = mnist_at_hand(mnist_dir)
+    if found is None:
+        folders = _folders(mnist_dir)
+        _download(folders[0], looked_in=folders)
+        found = folders[0]
+    return found
+
+
+def mnist_at_hand(mnist_dir: Path | None = None) -> Path | None:
+    """The folder that has MNIST's four files; None if it would have to be downloaded."""
+    return next(
+        (folder for folder in _folders(mnist_dir) if all(_present(folder, name) for name in MNIST_FILES)),
+        None,
+    )
+
+
+def _folders(mnist_dir: Path | None) -> list[Path]:
     given = [mnist_dir] if mnist_dir else []
     if os.environ.get("RLSCALE_MNIST_DIR"):
         given.append(Path(os.environ["RLSCALE_MNIST_DIR"]))
-    folders = [*given, DEFAULT_MNIST_DIR]
-    for folder in folders:
-        if all(_present(folder, name) for name in MNIST_FILES):
-            return folder
-    _download(folders[0], looked_in=folders)
-    return folders[0]
+    return [*given, DEFAULT_MNIST_DIR]
 
 
 def read_idx(path: Path) -> np.ndarray:

@@ -3,7 +3,8 @@
 import pytest
 
 from scaling.config import run_config
-from scaling.memory import MemoryNeed, machine_memory, memory_need
+from scaling.machine import usable_memory
+from scaling.memory import MemoryNeed, memory_need
 from scaling.train import run_columns
 
 
@@ -65,4 +66,4 @@ def test_a_growing_batch_is_counted_at_its_end():
 
 def test_the_total_is_the_sum_and_the_machine_has_some():
     assert MemoryNeed(1, 2, 4, 8, 16, 32, 64).total == 127
-    assert machine_memory() > 2**28
+    assert usable_memory() > 2**28
