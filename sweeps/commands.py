@@ -194,7 +194,7 @@ def sweep_status(
 ) -> None:
     """Show what is wanted, done, running and failed, with the reasons."""
     from sweeps.display import status_json, status_notes, status_table
-    from sweeps.plan import sweep_status as statuses_of
+    from sweeps.status import sweep_status as statuses_of
     from sweeps.store import RunStore
 
     opened = RunStore(store)

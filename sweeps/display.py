@@ -14,7 +14,8 @@ from rich.text import Text
 
 from scaling.config import ALIASES
 from scaling.printable import printable
-from sweeps.plan import PlannedSize, RunStatus, byte_size, counts, duration, sweep_status
+from sweeps.plan import PlannedSize, byte_size, duration
+from sweeps.status import RunStatus, counts, sweep_status
 from sweeps.store import RunRecord, RunStore
 
 _REFRESH_SECONDS = 2.0

@@ -1,16 +1,14 @@
-"""What a sweep would do and what it has done: counts, costs and progress, from spec and store."""
+"""What a sweep would do: its costs, and what of it is missing in a store."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from scaling.config import RunConfig
-from sweeps.spec import expand, parse_spec
-from sweeps.store import RunRecord, RunStore, Status
+from sweeps.store import RunRecord, RunStore
 
 if TYPE_CHECKING:
     from scaling.memory import MemoryNeed
@@ -57,67 +55,6 @@ def plan_sizes(
             )
         )
     return planned
-
-
-@dataclass(frozen=True)
-class RunStatus:
-    """One run's place in a sweep; ``record`` is None if nothing is stored of it yet."""
-
-    run_id: str
-    status: Status
-    config: dict[str, Any]
-    record: RunRecord | None
-
-    @property
-    def share(self) -> float:
-        """Part of the interactions that is stored, 0..1."""
-        if self.status == "done":
-            return 1.0
-        wanted = int(self.config.get("interactions", 0))
-        return min(1.0, self.record.interactions / wanted) if self.record and wanted else 0.0
-
-    @property
-    def rate(self) -> float | None:
-        """Interactions per second of training so far."""
-        if self.record is None or self.record.wall_seconds <= 0:
-            return None
-        return self.record.interactions / self.record.wall_seconds
-
-    @property
-    def seconds_left(self) -> float | None:
-        """At the rate so far; None if nothing is known."""
-        if self.rate is None or self.record is None:
-            return None
-        left = int(self.config.get("interactions", 0)) - self.record.interactions
-        return max(0, left) / self.rate if self.rate else None
-
-    @property
-    def seconds_since_update(self) -> float | None:
-        """How long ago the store last heard of the run."""
-        if self.record is None or not self.record.updated:
-            return None
-        return (datetime.now(UTC) - datetime.fromisoformat(self.record.updated)).total_seconds()
-
-
-def sweep_status(store: RunStore, sweep: str) -> list[RunStatus]:
-    """Every run of the sweep: those its spec wants and any others that are stored."""
-    records = {record.run_id: record for record in store.runs(sweep)}
-    statuses: dict[str, RunStatus] = {}
-    spec = store.read_spec(sweep)
-    if spec is not None:
-        for config in expand(parse_spec(spec, source=f"the stored spec of {sweep}")):
-            statuses[config.run_id] = RunStatus(config.run_id, "wanted", config.model_dump(mode="json"), None)
-    for run_id, record in records.items():
-        statuses[run_id] = RunStatus(run_id, record.status, record.config, record)
-    return list(statuses.values())
-
-
-def counts(statuses: Sequence[RunStatus]) -> dict[str, int]:
-    """Number of runs by status; ``total`` is all of them."""
-    result = {"total": len(statuses), "done": 0, "running": 0, "failed": 0, "stopped": 0, "wanted": 0}
-    for status in statuses:
-        result[status.status] += 1
-    return result
 
 
 def to_do(

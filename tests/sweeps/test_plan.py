@@ -7,8 +7,9 @@ from rich.console import Console
 
 from scaling.memory import MemoryNeed
 from sweeps.display import curves_table, plan_table, short, status_json, status_notes, status_table
-from sweeps.plan import byte_size, counts, duration, memory_note, plan_sizes, sweep_status, to_do
+from sweeps.plan import byte_size, duration, memory_note, plan_sizes, to_do
 from sweeps.spec import expand, parse_spec
+from sweeps.status import counts, sweep_status
 
 BASE = {"task": "digits-bandit", "interactions": 1000}
 

@@ -1,0 +1,168 @@
+"""What a sweep has done: progress, rates and what is left, from spec and store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from sweeps.spec import expand, parse_spec
+from sweeps.store import RunRecord, RunStore, Status
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """One run's place in a sweep; ``record`` is None if nothing is stored of it yet."""
+
+    run_id: str
+    status: Status
+    config: dict[str, Any]
+    record: RunRecord | None
+
+    @property
+    def share(self) -> float:
+        """Part of the interactions that is stored, 0..1."""
+        if self.status == "done":
+            return 1.0
+        wanted = int(self.config.get("interactions", 0))
+        return min(1.0, self.record.interactions / wanted) if self.record and wanted else 0.0
+
+    @property
+    def rate(self) -> float | None:
+        """Interactions per second of training so far."""
+        if self.record is None or self.record.wall_seconds <= 0:
+            return None
+        return self.record.interactions / self.record.wall_seconds
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the rate so far; None if nothing is known."""
+        if self.rate is None or self.record is None:
+            return None
+        left = int(self.config.get("interactions", 0)) - self.record.interactions
+        return max(0, left) / self.rate if self.rate else None
+
+    @property
+    def seconds_since_update(self) -> float | None:
+        """How long ago the store last heard of the run."""
+        return seconds_since(self.record.updated) if self.record else None
+
+    @cached_property
+    def size(self) -> str:
+        """The same for runs that differ in seed and length alone, which therefore run equally fast."""
+        return json.dumps({**self.config, "seed": None, "interactions": None}, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class SweepProgress:
+    """Totals of a sweep. What failed is not waited for.
+
+    ``rate`` is in interactions per second, of the runs under way together; ``seconds_left`` takes as
+    many runs at a time as are under way now. Either is None where nothing is known.
+    """
+
+    interactions: int
+    interactions_wanted: int
+    rate: float | None
+    seconds_left: float | None
+
+
+class SweepReader:
+    """Reads the state of a sweep, again and again; what cannot change any more is read once."""
+
+    def __init__(self, store: RunStore, sweep: str) -> None:
+        self._store, self._sweep = store, sweep
+        self._done: dict[str, RunRecord] = {}
+        self._spec: dict[str, Any] | None = None
+        self._wanted: dict[str, RunStatus] = {}
+
+    def read(self) -> list[RunStatus]:
+        """Every run of the sweep: those its spec wants and any others that are stored."""
+        self._read_spec()
+        run_ids = self._store.run_ids(self._sweep)
+        changing = [run_id for run_id in run_ids if run_id not in self._done]
+        records = {record.run_id: record for record in self._store.read_runs(self._sweep, changing)}
+        self._done |= {run_id: record for run_id, record in records.items() if record.status == "done"}
+        statuses = dict(self._wanted)
+        for run_id in run_ids:
+            record = self._done.get(run_id) or records.get(run_id)
+            if record is not None:
+                statuses[run_id] = RunStatus(run_id, record.status, record.config, record)
+        return list(statuses.values())
+
+    def _read_spec(self) -> None:
+        spec = self._store.read_spec(self._sweep)
+        if spec == self._spec:
+            return
+        source = f"the stored spec of {self._sweep}"
+        configs = expand(parse_spec(spec, source=source), source=source) if spec is not None else ()
+        self._spec = spec
+        self._wanted = {
+            config.run_id: RunStatus(config.run_id, "wanted", config.model_dump(mode="json"), None)
+            for config in configs
+        }
+
+
+def sweep_status(store: RunStore, sweep: str) -> list[RunStatus]:
+    """Every run of the sweep, read once; see ``SweepReader``."""
+    return SweepReader(store, sweep).read()
+
+
+def progress(statuses: Sequence[RunStatus]) -> SweepProgress:
+    """How far a sweep is, how fast it goes and how long it takes from here."""
+    running = [status for status in statuses if status.status == "running"]
+    rates = [status.rate for status in running if status.rate is not None]
+    return SweepProgress(
+        interactions=sum(status.record.interactions for status in statuses if status.record),
+        interactions_wanted=sum(int(status.config.get("interactions") or 0) for status in statuses),
+        rate=sum(rates) if rates else None,
+        seconds_left=_seconds_left(statuses, len(running)),
+    )
+
+
+def _seconds_left(statuses: Sequence[RunStatus], slots: int) -> float | None:
+    """At the rates measured for each size, with ``slots`` runs at a time; None if one is not known."""
+    open_runs = [status for status in statuses if status.status in ("wanted", "running", "stopped")]
+    if not open_runs:
+        return 0.0
+    rates = _rates_by_size(statuses)
+    seconds = []
+    for status in open_runs:
+        rate = rates.get(status.size)
+        if rate is None:
+            return None
+        stored = status.record.interactions if status.record else 0
+        seconds.append(max(0, int(status.config.get("interactions") or 0) - stored) / rate)
+    return max(sum(seconds) / slots, max(seconds)) if slots else None
+
+
+def _rates_by_size(statuses: Sequence[RunStatus]) -> dict[str, float]:
+    """Interactions per second of the runs of each size of which some training is stored."""
+    totals: dict[str, tuple[int, float]] = {}
+    for status in statuses:
+        if status.record and status.record.wall_seconds > 0 and status.record.interactions:
+            interactions, seconds = totals.get(status.size, (0, 0.0))
+            totals[status.size] = (
+                interactions + status.record.interactions,
+                seconds + status.record.wall_seconds,
+            )
+    return {size: interactions / seconds for size, (interactions, seconds) in totals.items()}
+
+
+def seconds_since(time: str) -> float | None:
+    """Seconds since an ISO time that a store holds, never negative; None if it is not a time."""
+    try:
+        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(time)).total_seconds())
+    except (ValueError, TypeError):  # not a time, or one without its zone
+        return None
+
+
+def counts(statuses: Sequence[RunStatus]) -> dict[str, int]:
+    """Number of runs by status; ``total`` is all of them."""
+    result = {"total": len(statuses), "done": 0, "running": 0, "failed": 0, "stopped": 0, "wanted": 0}
+    for status in statuses:
+        result[status.status] += 1
+    return result
