@@ -29,6 +29,7 @@ from scaling.terminal import (
     write_yaml,
 )
 from sweeps.commands import sweep_app, sweep_run
+from sweeps.doctor_command import doctor_app
 
 app = typer.Typer(
     name="rlscale",
@@ -44,6 +45,7 @@ app.add_typer(curves_app, name="curves")
 app.add_typer(config_app, name="config")
 app.add_typer(analysis_app)  # fit, forecast, report, ...
 app.add_typer(horizon_app)  # horizon
+app.add_typer(doctor_app)  # doctor
 
 
 @app.command()

@@ -1,0 +1,69 @@
+"""Connections to Ray: to a cluster, or to one that is started here and listens on loopback alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# Read by Ray when it is imported.
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+
+import ray
+from ray._private import ray_constants
+
+from scaling.errors import InputError, RlscaleError
+
+_OBJECT_STORE_BYTES = 128 * 1024**2  # results are a few words; Ray's default takes 30% of memory
+_PROBLEM_LENGTH = 300
+
+
+def connect(address: str | None) -> None:
+    """Connect this process to the cluster at ``address``, or to a Ray that is started for it.
+
+    Raises:
+        InputError: if the cluster cannot be reached.
+        RlscaleError: if Ray does not start here.
+    """
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        if address is not None:
+            ray.init(address=address, **quiet)
+            return
+        with _on_loopback():
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                _node_ip_address="127.0.0.1",
+                **quiet,
+            )
+    except Exception as error:  # Ray raises whatever it meets, bare exceptions among them
+        problem = " ".join(str(error).split())[:_PROBLEM_LENGTH]
+        if address is not None:
+            raise InputError(f"The Ray cluster at {address} cannot be reached: {problem}") from error
+        raise RlscaleError(
+            f"Ray did not start on this machine; try again when it is less busy: {problem}"
+        ) from error
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Have the Ray that starts meanwhile take 127.0.0.1 for its address, and listen nowhere else.
+
+    Ray replaces a loopback address that it is given by one that other machines can reach, unless
+    it may not form clusters, as by default on Windows and macOS.
+    """
+    name, before = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, ray_constants.ENABLE_RAY_CLUSTER
+    variable = os.environ.get(name)
+    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        if variable is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = variable
