@@ -190,22 +190,31 @@ def sweep_retry(
 def sweep_status(
     store: Annotated[str, typer.Argument(metavar="STORE", help="The run store.")],
     sweep: SweepOption = None,
+    show_all: Annotated[
+        bool, typer.Option("--all", help="List every run, not only those that run, failed or stopped.")
+    ] = False,
+    watch_on: Annotated[
+        bool, typer.Option("--watch", help="Show it again and again until all has ended, or Ctrl-C.")
+    ] = False,
     json_path: JsonOption = None,
 ) -> None:
     """Show what is wanted, done, running and failed, with the reasons."""
-    from sweeps.display import status_json, status_notes, status_table
-    from sweeps.status import sweep_status as statuses_of
+    from sweeps.display import print_status, status_json
+    from sweeps.status import SweepReader
     from sweeps.store import RunStore
+    from sweeps.watching import watch_sweeps
 
     opened = RunStore(store)
-    sweeps = {name: statuses_of(opened, name) for name in opened.select(sweep)}
-    if not sweeps:
+    readers = [SweepReader(opened, name) for name in opened.select(sweep)]
+    if not readers:
         console.print(f"{store} holds no sweeps yet.", markup=False, highlight=False, soft_wrap=True)
-    for name, statuses in sweeps.items():
-        console.print(status_table(name, statuses))
-        for note in status_notes(statuses):
-            console.print(note, soft_wrap=True)
-    write_json(json_path, {"sweeps": [status_json(name, s) for name, s in sweeps.items()]})
+    if watch_on:
+        states = watch_sweeps(console, readers, show_all=show_all)
+    else:
+        states = [reader.read_state() for reader in readers]
+    for state in states:
+        print_status(console, state, show_all=show_all)
+    write_json(json_path, {"sweeps": [status_json(state) for state in states]})
 
 
 def watch(go: Any, store: Any, sweep: str) -> bool:

@@ -7,19 +7,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from scaling.config import ALIASES
 from scaling.printable import printable
+from sweeps.drivers import SILENCE_SECONDS, DriverRecord
 from sweeps.plan import PlannedSize, byte_size, duration
-from sweeps.status import RunStatus, counts, sweep_status
+from sweeps.status import (
+    RunStatus,
+    SweepProgress,
+    SweepReader,
+    SweepState,
+    counts,
+    progress,
+    seconds_since,
+)
 from sweeps.store import RunRecord, RunStore
 
-_REFRESH_SECONDS = 2.0
+_REFRESH_SECONDS = 2.0  # of the live table
+_LINE_SECONDS = 60.0  # between lines on the progress where there is none
 _SILENT_SECONDS = 60.0
+_MOST_SHOWN = 20  # runs, where not all are asked for
 _ID_LENGTH = 8  # of a run's id; --json and the store have all of it
 _NAME_LENGTH = 28  # of an imported run's id, which is its name
 _SHORT_NAMES = {path: name for name, path in ALIASES.items()}
@@ -42,44 +53,131 @@ def plan_table(sizes: Sequence[PlannedSize]) -> Table:
     return table
 
 
-def status_table(sweep: str, statuses: Sequence[RunStatus], *, only_active: bool = False) -> Table:
-    """One line a run; with ``only_active`` just those that run, for the live view."""
-    count = counts(statuses)
-    parts = [f"{number} {name}" for name, number in count.items() if number and name != "total"]
-    configs = [status.config for status in statuses]
-    table = _table("N", "seed", "status", "interactions", "left", apart=_apart(configs), first="run")
-    table.title = _text(f"{sweep}: {count['total']} runs" + (f", {', '.join(parts)}" if parts else ""))
-    for status, values in zip(statuses, _values(configs), strict=True):
-        if only_active and status.status != "running":
-            continue
-        record = status.record
-        columns = record.columns if record else {}
-        stored = short(record.interactions) if record else "0"
-        wanted = status.config.get("interactions")
+def status_table(
+    sweep: str, statuses: Sequence[RunStatus], shown: Sequence[RunStatus] | None = None
+) -> Table:
+    """One line for each of ``shown``, by default for every run; the title counts all."""
+    shown = statuses if shown is None else shown
+    kinds = {status.size: status.config for status in statuses}
+    names = ("N", "seed", "status", "interactions", "rate", "left")
+    table = _table(*names, apart=_apart(list(kinds.values())), first="run", gap=0)
+    table.title = _text(f"{sweep}: {_counted(statuses)}")
+    values_of = dict(zip(kinds, _values(list(kinds.values())), strict=True))
+    for status in shown:
         table.add_row(
             _text(status.run_id[:_ID_LENGTH]),
-            *values,
-            short(columns["num_params"]) if columns.get("num_params") else "",
+            *values_of[status.size],
+            _num_params(status),
             _text(str(status.config.get("seed", ""))),
             status.status,
-            stored if status.status == "done" or wanted is None else f"{stored} of {short(wanted)}",
-            duration(status.seconds_left) if status.status == "running" else "",
+            _stored(status),
+            _rate(status.rate) if status.status == "running" else "",
+            _brief(status.seconds_left) if status.status == "running" else "",
         )
     return table
 
 
+def status_parts(state: SweepState, *, show_all: bool = False) -> list[RenderableType]:
+    """What ``rlscale sweep status`` says of one sweep, part by part.
+
+    Without ``show_all`` runs that are done or wait are only counted; of the others the running
+    ones come first, then the failed, then the stopped.
+    """
+    runs = state.statuses
+    kinds = ("running", "failed", "stopped")
+    shown = list(runs) if show_all else [run for kind in kinds for run in runs if run.status == kind]
+    left_out = 0 if show_all else max(0, len(shown) - _MOST_SHOWN)
+    shown = shown[: len(shown) - left_out]
+    title = _text(f"{state.sweep}: {_counted(runs)}")
+    parts: list[RenderableType] = [status_table(state.sweep, runs, shown) if shown else title]
+    parts += status_notes(shown)
+    if left_out:
+        parts.append(_text(f"... and {left_out:,} more of these; --all shows every run"))
+    parts.append(_text(progress_line(progress(runs))))
+    return parts + [_text(driver_line(driver, silence)) for driver, silence in state.drivers]
+
+
+def print_status(console: Console, state: SweepState, *, show_all: bool = False) -> None:
+    """Print ``status_parts``, lines of text however long they are."""
+    for part in status_parts(state, show_all=show_all):
+        console.print(part, soft_wrap=isinstance(part, Text))
+
+
+def status_line(state: SweepState) -> tuple[str, Text]:
+    """(the number of runs by status, those with the progress on one line)."""
+    counted = _counted(state.statuses)
+    return counted, _text(f"{state.sweep}: {counted}; {progress_line(progress(state.statuses))}")
+
+
+def progress_line(done: SweepProgress) -> str:
+    """How far a sweep is, its speed and the time left."""
+    wanted = done.interactions_wanted
+    share = f" ({done.interactions / wanted:.0%})" if wanted else ""
+    parts = [f"{short(done.interactions)} of {short(wanted)} interactions{share}"]
+    if done.seconds_left != 0:
+        parts += [_rate(done.rate), f"{duration(done.seconds_left)} left"]
+    return ", ".join(parts)
+
+
+def driver_line(driver: DriverRecord, silence: float) -> str:
+    """One driver: where it is, what it does, and whether it seems to live."""
+    job = f", job {driver.job}" if driver.job else ""
+    work = f"{driver.running} running, {driver.waiting} waiting, {driver.ended} ended"
+    if driver.is_known_dead or silence > SILENCE_SECONDS:
+        heard = "dead: rlscale sweep resume goes on"
+    else:
+        heard = f"last heard of {duration(seconds_since(driver.updated))} ago"
+    return f"driver on {driver.host}, pid {driver.pid}{job}: {work}; {heard}"
+
+
+def _counted(statuses: Sequence[RunStatus]) -> str:
+    count = counts(statuses)
+    parts = [f"{number} {name}" for name, number in count.items() if number and name != "total"]
+    return ", ".join([f"{count['total']} runs", *parts])
+
+
+def _num_params(status: RunStatus) -> str:
+    number = status.record.columns.get("num_params") if status.record else None
+    return short(number) if number else ""
+
+
+def _stored(status: RunStatus) -> str:
+    wanted = status.config.get("interactions")
+    if status.status == "done" or wanted is None:
+        return short(status.record.interactions) if status.record else ""
+    return f"{status.share:.0%} of {short(wanted)}"
+
+
+def _rate(rate: float | None) -> str:
+    return "?/s" if rate is None else f"{short(rate)}/s"
+
+
+def _brief(seconds: float | None) -> str:
+    """A length of time in one unit, for a column."""
+    if seconds is None:
+        return "?"
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def status_notes(statuses: Sequence[RunStatus]) -> list[Text]:
-    """Why runs failed or stopped, and which running ones have been silent for long."""
+    """Why runs failed or stopped, which running ones have been silent for long, and which began again."""
     notes = []
     for status in statuses:
         silent = status.seconds_since_update or 0.0
+        attempts = len(status.record.attempts) if status.record else 0
         if status.record and status.record.reason:
             note = f"{status.status}: {status.record.reason}"
         elif status.status == "running" and silent > _SILENT_SECONDS:
             note = f"running, but last heard of {duration(silent)} ago"
+        elif status.status == "running" and attempts > 1:
+            note = "running"
         else:
             continue
-        notes.append(_text(f"{status.run_id[:_ID_LENGTH]} {note}"))
+        again = f" (attempt {attempts})" if attempts > 1 else ""
+        notes.append(_text(f"{status.run_id[:_ID_LENGTH]} {note}{again}"))
     return notes
 
 
@@ -127,8 +225,10 @@ def short(number: float) -> str:
     return f"{number:.3g}"
 
 
-def _table(*names: str, apart: Sequence[str], first: str | None = None) -> Table:
-    table = Table(box=SIMPLE_HEAD, title_justify="left", collapse_padding=True, pad_edge=False)
+def _table(*names: str, apart: Sequence[str], first: str | None = None, gap: int = 1) -> Table:
+    table = Table(
+        box=SIMPLE_HEAD, title_justify="left", collapse_padding=True, pad_edge=False, padding=(0, gap)
+    )
     if first:
         table.add_column(first, no_wrap=True)
     for name in apart:
@@ -166,25 +266,38 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def status_json(sweep: str, statuses: Sequence[RunStatus]) -> dict[str, Any]:
+def status_json(state: SweepState) -> dict[str, Any]:
     """The same for machines."""
+    done = progress(state.statuses)
     return {
-        "sweep": sweep,
-        "counts": counts(statuses),
-        "runs": [
-            {
-                "run_id": status.run_id,
-                "status": status.status,
-                "reason": status.record.reason if status.record else None,
-                "interactions": status.record.interactions if status.record else 0,
-                "interactions_wanted": status.config.get("interactions"),
-                "interactions_per_second": status.rate,
-                "seconds_left": status.seconds_left if status.status == "running" else None,
-                "attempts": len(status.record.attempts) if status.record else 0,
-                "config": status.config,
-            }
-            for status in statuses
+        "sweep": state.sweep,
+        "counts": counts(state.statuses),
+        "interactions": done.interactions,
+        "interactions_wanted": done.interactions_wanted,
+        "interactions_per_second": done.rate,
+        "seconds_left": done.seconds_left,
+        "drivers": [
+            {**driver.model_dump(mode="json"), "seconds_since_update": seconds_since(driver.updated)}
+            for driver, _ in state.drivers
         ],
+        "runs": [_run_json(status) for status in state.statuses],
+    }
+
+
+def _run_json(status: RunStatus) -> dict[str, Any]:
+    record = status.record
+    return {
+        "run_id": status.run_id,
+        "status": status.status,
+        "reason": record.reason if record else None,
+        "interactions": record.interactions if record else 0,
+        "interactions_wanted": status.config.get("interactions"),
+        "share": status.share,
+        "interactions_per_second": status.rate,
+        "seconds_left": status.seconds_left if status.status == "running" else None,
+        "seconds_since_update": status.seconds_since_update,
+        "attempts": len(record.attempts) if record else 0,
+        "config": status.config,
     }
 
 
@@ -208,14 +321,16 @@ def run_line(status: RunStatus, last_return: float | None, note: str = "") -> Te
 
 
 class SweepView:
-    """A live table of the running runs on a terminal; summary lines alone anywhere else."""
+    """What a driver shows of its sweep: a live table on a terminal, elsewhere lines, one each minute too."""
 
     def __init__(self, console: Console, store: RunStore, sweep: str) -> None:
         self._console, self._store, self._sweep = console, store, sweep
+        self._reader = SweepReader(store, sweep)
         self._live = (
             Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         )
-        self._next = 0.0
+        self._interval = _REFRESH_SECONDS if self._live else _LINE_SECONDS
+        self._next = 0.0 if self._live else console.get_time() + self._interval
 
     def __enter__(self) -> SweepView:
         if self._live:
@@ -227,13 +342,20 @@ class SweepView:
             self._live.stop()
 
     def poll(self) -> None:
-        """Draw the table anew every other second, or more rarely where the store is slow to read."""
+        """Show the progress if it is time, more rarely where the store is slow to read."""
         began = self._console.get_time()
-        if self._live and began >= self._next:
-            table = status_table(self._sweep, sweep_status(self._store, self._sweep), only_active=True)
-            self._live.update(table, refresh=True)
-            now = self._console.get_time()
-            self._next = now + max(_REFRESH_SECONDS, 10 * (now - began))
+        if began < self._next:
+            return
+        statuses = self._reader.read()
+        line = _text(progress_line(progress(statuses)))
+        if self._live:
+            running = [status for status in statuses if status.status == "running"][:_MOST_SHOWN]
+            table = status_table(self._sweep, statuses, running)
+            self._live.update(Group(table, line), refresh=True)
+        else:
+            self._console.print(_text(f"{self._sweep}: {_counted(statuses)}; ") + line, soft_wrap=True)
+        now = self._console.get_time()
+        self._next = now + max(self._interval, 10 * (now - began))
 
     def ended(self, run_id: str, message: str) -> None:
         """Print the line of a run that ended."""

@@ -93,9 +93,7 @@ class Presence:
     def __exit__(self, *_: object) -> None:
         self._leaving.set()
         self._thread.join()
-        with suppress(
-            RlscaleError, OSError
-        ):  # a store that cannot be written keeps the file of a dead driver
+        with suppress(RlscaleError, OSError):  # else it stays, as a dead driver's does
             _remove(self._store, self._sweep, self._record.driver_id)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
@@ -45,8 +46,8 @@ def sweep_submit(
 ) -> None:
     """Run a sweep as a job on a Ray cluster, which goes on when this machine is off.
 
-    The store must be a place that this machine and all of the cluster's see: a URI such as s3://bucket/runs, or
-    a folder on a shared disk. rlscale is taken to be installed on the cluster.
+    The store must be a place that this machine and all of the cluster's see: a URI such as
+    s3://bucket/runs, or a folder on a shared disk. rlscale is taken to be installed on the cluster.
     """
     from sweeps.presets import find_spec
     from sweeps.spec import expand
@@ -136,7 +137,7 @@ def sweep_stop(
 
     opened = RunStore(store)
 
-    def on_asked(asked: dict[str, list[DriverRecord]]) -> None:
+    def on_asked(asked: Mapping[str, list[DriverRecord]]) -> None:
         for name, records in asked.items():
             for record in records:
                 _say(name, f"asked the driver on {_place(record)} to stop.")
@@ -152,9 +153,7 @@ def sweep_stop(
 @sweep_app.command("logs")
 def sweep_logs(
     store: StoreArgument,
-    run: Annotated[
-        str, typer.Argument(metavar="RUN", help="The run's id, or as much of its start as is unique.")
-    ],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or a unique start of it.")],
     sweep: SweepOption = None,
     json_path: JsonOption = None,
 ) -> None:
@@ -184,8 +183,8 @@ def _shared_location(store: str) -> str:
         raise InputError(f"--store {store}: {error}.") from error
     if parts.username or parts.password:
         raise InputError(
-            "--store has credentials in it, which everyone who sees the cluster's dashboard could read: leave "
-            "them out and give the cluster's machines credentials of their own."
+            "--store has credentials in it, which everyone who sees the cluster's dashboard could read: "
+            "leave them out and give the cluster's machines credentials of their own."
         )
     return store
 

@@ -52,8 +52,8 @@ class RayJobs:
             self._client = JobSubmissionClient(self.address)
         except AuthenticationError as error:
             raise InputError(
-                f"The cluster at {self.address} does not accept this token, or needs one: set RAY_AUTH_MODE=token "
-                f"and put the cluster's token into ~/.ray/auth_token, or name its file in RAY_AUTH_TOKEN_PATH."
+                f"The cluster at {self.address} asks for another token: set RAY_AUTH_MODE=token and put the "
+                f"cluster's token into ~/.ray/auth_token, or name its file in RAY_AUTH_TOKEN_PATH."
             ) from error
         except Exception as error:  # connection, address, proxy, TLS: each raises its own
             raise InputError(

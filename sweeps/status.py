@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+from sweeps.drivers import SILENCE_SECONDS, DriverRecord, Watch, drivers
 from sweeps.spec import expand, parse_spec
 from sweeps.store import RunRecord, RunStore, Status
 
@@ -70,14 +71,42 @@ class SweepProgress:
     seconds_left: float | None
 
 
+@dataclass(frozen=True)
+class SweepState:
+    """A sweep's runs, and its drivers with the seconds for which each was seen to be silent."""
+
+    sweep: str
+    statuses: Sequence[RunStatus]
+    drivers: Sequence[tuple[DriverRecord, float]]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing is left to do but what failed."""
+        return all(status.status in ("done", "failed") for status in self.statuses)
+
+    @property
+    def has_live_driver(self) -> bool:
+        return any(
+            silence <= SILENCE_SECONDS and not driver.is_known_dead for driver, silence in self.drivers
+        )
+
+
 class SweepReader:
     """Reads the state of a sweep, again and again; what cannot change any more is read once."""
 
     def __init__(self, store: RunStore, sweep: str) -> None:
         self._store, self._sweep = store, sweep
+        self._watch = Watch()
         self._done: dict[str, RunRecord] = {}
         self._spec: dict[str, Any] | None = None
         self._wanted: dict[str, RunStatus] = {}
+
+    def read_state(self) -> SweepState:
+        """The runs and the drivers."""
+        there = drivers(self._store, self._sweep)
+        silences = self._watch.look(there.values())
+        pairs = [(driver, silences[driver_id]) for driver_id, driver in there.items()]
+        return SweepState(self._sweep, self.read(), pairs)
 
     def read(self) -> list[RunStatus]:
         """Every run of the sweep: those its spec wants and any others that are stored."""

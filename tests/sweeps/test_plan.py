@@ -9,7 +9,7 @@ from scaling.memory import MemoryNeed
 from sweeps.display import curves_table, plan_table, short, status_json, status_notes, status_table
 from sweeps.plan import byte_size, duration, memory_note, plan_sizes, to_do
 from sweeps.spec import expand, parse_spec
-from sweeps.status import counts, sweep_status
+from sweeps.status import SweepReader, counts, sweep_status
 
 BASE = {"task": "digits-bandit", "interactions": 1000}
 
@@ -114,7 +114,7 @@ def test_a_sweep_that_only_has_single_runs_is_shown_without_a_spec(store, begin,
 def test_status_for_machines_has_whole_ids_reasons_and_attempts(store, begin):
     failed, wanted = save(store, spec({"seed": [0, 1]}))
     begin(failed).fail("policy_loss is nan")
-    value = status_json("s", sweep_status(store, "s"))
+    value = status_json(SweepReader(store, "s").read_state())
     assert value["counts"]["failed"] == 1
     runs = {run["run_id"]: run for run in value["runs"]}
     assert runs[failed.run_id]["reason"] == "policy_loss is nan"
