@@ -17,7 +17,7 @@ from scaling.errors import InputError
 from scaling.printable import printable
 
 
-def _writable(path: Path | None) -> Path | None:
+def writable(path: Path | None) -> Path | None:
     """Refuse before the work what could only fail after it."""
     if path is not None and path.is_dir():
         raise InputError(f"{path} is a folder; name the file to write, e.g. {path / 'result.json'}.")
@@ -28,11 +28,11 @@ def _writable(path: Path | None) -> Path | None:
 
 JsonOption = Annotated[
     Path | None,
-    typer.Option("--json", metavar="FILE", help="Also write the result as JSON to FILE.", callback=_writable),
+    typer.Option("--json", metavar="FILE", help="Also write the result as JSON to FILE.", callback=writable),
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Write to FILE instead of the terminal.", callback=_writable),
+    typer.Option(metavar="FILE", help="Write to FILE instead of the terminal.", callback=writable),
 ]
 SweepOption = Annotated[
     str | None, typer.Option("--sweep", metavar="NAME", help="Only this sweep of the store.")
