@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 import uuid
@@ -15,6 +16,8 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from scaling.errors import InputError, RlscaleError
+
+logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it tells of each connection
 
 _OLDEST_RAY = Version("2.40")
 _POLL_SECONDS = 1.0
@@ -103,20 +106,26 @@ class RayJobs:
         """
         log = _Log(show)
         while True:
-            ended = self._end(job_id)  # asked first: what it wrote before its end is in the log now
-            try:
-                asyncio.run(self._tail(job_id, log))
-            except (RuntimeError, OSError):
-                time.sleep(_POLL_SECONDS)  # connections are cut now and then: by proxies, by a restart
-                if ended is None:
-                    continue
-            if ended is not None:
-                return ended
+            end = self._end(job_id)  # asked first: what it wrote before its end is then in the log
+            if self._tail(job_id, log):
+                end = self._end(job_id)
+            if end is not None:
+                return end
+            time.sleep(_POLL_SECONDS)
 
-    async def _tail(self, job_id: str, log: _Log) -> None:
-        log.begin_again()
-        async for text in self._client.tail_job_logs(job_id):
-            log.add(text)
+    def _tail(self, job_id: str, log: _Log) -> bool:
+        """Show what is new in the log until it is closed; false if the connection is cut before that."""
+
+        async def tail() -> None:
+            log.begin_again()
+            async for text in self._client.tail_job_logs(job_id):
+                log.add(text)
+
+        try:
+            asyncio.run(tail())
+        except (RuntimeError, OSError):  # proxies cut connections, and a head may be started again
+            return False
+        return True
 
     def _end(self, job_id: str) -> JobEnd | None:
         job: JobDetails = self._ask(lambda: self._client.get_job_info(job_id))
