@@ -30,6 +30,8 @@ from scaling.terminal import (
 )
 from sweeps.commands import sweep_app, sweep_run
 from sweeps.doctor_command import doctor_app
+from sweeps.job_commands import job_app
+from sweeps.tuning_command import tuning_app
 
 app = typer.Typer(
     name="rlscale",
@@ -40,7 +42,9 @@ app = typer.Typer(
 )
 curves_app = typer.Typer(help="Import, look at and export curves.", no_args_is_help=True)
 config_app = typer.Typer(help="Derive one run's config from another.", no_args_is_help=True)
+sweep_app.add_typer(tuning_app)  # tune
 app.add_typer(sweep_app, name="sweep")
+sweep_app.add_typer(job_app)  # submit, resume, stop, logs
 app.add_typer(curves_app, name="curves")
 app.add_typer(config_app, name="config")
 app.add_typer(analysis_app)  # fit, forecast, report, ...
@@ -68,6 +72,7 @@ def train(
     from scaling.train import check_task_data, provenance, resolve_device, run_columns, warning_of_threads
     from scaling.train import train as train_run
     from sweeps.plan import duration
+    from sweeps.run_log import logged
     from sweeps.store import RunStore
 
     config = load_run_config(config_path)
@@ -103,7 +108,7 @@ def train(
         markup=False,
         highlight=False,
     )
-    with bar:
+    with bar, logged(writer) as logged_writer:
         shown = bar.add_task("", total=config.interactions, speed="")
 
         def on_progress(interactions: int, wall_seconds: float) -> None:
@@ -114,7 +119,7 @@ def train(
 
         status = train_run(
             config,
-            writer,
+            logged_writer,
             device=device,
             mnist_dir=mnist_dir,
             on_progress=on_progress,

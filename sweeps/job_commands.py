@@ -13,18 +13,20 @@ import typer
 
 from scaling.errors import InputError
 from scaling.terminal import JsonOption, MnistOption, StoreOption, SweepOption, console, write_json
-from sweeps.commands import AddressOption, SpecArgument, SweepDeviceOption, sweep_app, watch
+from sweeps.commands import AddressOption, SpecArgument, SweepDeviceOption, watch
 
 if TYPE_CHECKING:
     from sweeps.drivers import DriverRecord, StopReport
     from sweeps.ray_jobs import JobEnd, RayJobs
     from sweeps.store import RunStore
 
+job_app = typer.Typer()
+
 StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="The run store.")]
 _MOST_CANDIDATES = 10
 
 
-@sweep_app.command("submit")
+@job_app.command("submit")
 def sweep_submit(
     spec_name: SpecArgument,
     store: StoreOption,
@@ -80,7 +82,7 @@ def sweep_submit(
             raise typer.Exit(1)
 
 
-@sweep_app.command("resume")
+@job_app.command("resume")
 def sweep_resume(
     store: StoreArgument,
     sweep: SweepOption = None,
@@ -119,7 +121,7 @@ def sweep_resume(
         raise typer.Exit(1)
 
 
-@sweep_app.command("stop")
+@job_app.command("stop")
 def sweep_stop(
     store: StoreArgument,
     sweep: SweepOption = None,
@@ -150,7 +152,7 @@ def sweep_stop(
         raise typer.Exit(1)
 
 
-@sweep_app.command("logs")
+@job_app.command("logs")
 def sweep_logs(
     store: StoreArgument,
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or a unique start of it.")],
