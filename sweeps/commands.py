@@ -72,6 +72,7 @@ def sweep_plan(
     from sweeps.plan import duration, memory_note, plan_sizes
     from sweeps.presets import find_spec
     from sweeps.spec import expand
+    from sweeps.tuning_tables import cost_line, tuning_cost
 
     spec = find_spec(spec_name)
     configs = expand(spec, source=spec_name)
@@ -94,6 +95,9 @@ def sweep_plan(
         soft_wrap=True,
     )
     console.print(memory_note(sizes, usable_memory()), highlight=False, soft_wrap=True)
+    tuning = tuning_cost(spec, sizes)
+    if tuning is not None:
+        console.print(cost_line(tuning), highlight=False, soft_wrap=True)
     write_json(
         json_path,
         {
@@ -102,6 +106,7 @@ def sweep_plan(
             "interactions": interactions,
             "flops": flops,
             "slot_seconds": seconds,
+            "tuning": asdict(tuning) if tuning else None,
             "sizes": [
                 {
                     **size.columns,

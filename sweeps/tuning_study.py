@@ -1,0 +1,317 @@
+"""The tuning of a sweep's learning rates: from its spec to runs, and from the store to rates.
+
+A size is a point of the sweep's axes but the seed. Each is trained at every rate of ``tuning`` for a share
+of its length, in a sweep of its own; see ``sweeps.tuning`` for what is made of the scores.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scaling.config import RunConfig
+from sweeps.spec import AxisGroup, SweepSpec, Tuning, axis_names, expand, parse_spec
+from sweeps.store import RunRecord, RunStore
+from sweeps.tuning import (
+    BestRate,
+    Floats,
+    Loss,
+    OneRate,
+    Response,
+    Trend,
+    best_for_all,
+    best_rate,
+    loss_at,
+    next_rate,
+    response_of,
+    score_of,
+    trend,
+)
+
+_SEED = 0  # of the draws behind the intervals
+_DIVERGED = re.compile(r" is (nan|-?inf) after ")  # as ``NonFiniteLoss`` has it
+_NAMED_SIZES = 4  # in a warning
+#: Axes whose effect on the best rate is fitted, and where they live in the config.
+_TRENDS = {"width": "model", "depth": "model", "horizon": "agent"}
+
+
+@dataclass(frozen=True)
+class Size:
+    """A point of the axes but the seed: its values as the spec names them, and its run at the base rate."""
+
+    values: dict[str, Any]
+    config: RunConfig
+
+    @property
+    def label(self) -> str:
+        """What sets it apart, for people; the length only if nothing else does."""
+        told = {name: v for name, v in self.values.items() if name != "interactions"} or self.values
+        return ", ".join(f"{name} {number_text(value)}" for name, value in told.items()) or "the one size"
+
+    def step_size(self, rate: float) -> float:
+        """Adam's step size in effect at a base rate."""
+        from scaling.models.families import step_size  # loads torch
+
+        return step_size(rate, self.config.model)
+
+
+@dataclass(frozen=True)
+class SizeResult:
+    """What tuning found at one size.
+
+    Attributes:
+        num_params: None if none of its runs has begun.
+        scores: shape (rates, seeds); minus infinity where a run diverged, NaN where none is done.
+        best: None if no rate has a score.
+        rule: what the base rate, one for all sizes, costs instead; None if it is outside the measured rates.
+    """
+
+    size: Size
+    num_params: int | None
+    scores: Floats
+    response: Response
+    best: BestRate | None
+    rule: Loss | None
+
+    @property
+    def num_missing(self) -> int:
+        return int(np.isnan(self.scores).sum())
+
+
+@dataclass(frozen=True)
+class TuningStudy:
+    """What tuning found at all sizes."""
+
+    sweep: str
+    tuning: Tuning
+    rates: tuple[float, ...]
+    sizes: tuple[SizeResult, ...]
+    trends: dict[str, Trend]
+    one_rate: OneRate | None
+    warnings: tuple[str, ...]
+
+    @property
+    def num_missing(self) -> int:
+        """Runs without a score: not done yet, or failed for another reason than divergence."""
+        return sum(result.num_missing for result in self.sizes)
+
+
+# -- from the spec to the runs --------------------------------------------------------------
+
+
+def sizes_of(spec: SweepSpec, source: str = "the spec") -> list[Size]:
+    """The sizes of a sweep, in the order of its axes.
+
+    Raises:
+        InputError: if the spec does not expand.
+    """
+    sizes: dict[str, Size] = {}
+    for point, config in zip(points_of(spec.axes), expand(spec, source=source), strict=True):
+        unseeded = config.model_copy(update={"seed": 0})
+        sizes.setdefault(unseeded.run_id, Size(without_seed(point), unseeded))
+    return list(sizes.values())
+
+
+def tuning_sweep(spec: SweepSpec, source: str = "the spec") -> SweepSpec:
+    """The sweep that tries every rate of ``spec.tuning`` at each size.
+
+    Raises:
+        InputError: if the spec does not expand.
+    """
+    tuning = _tuning_of(spec)
+    sizes = sizes_of(spec, source)
+    base = dict(spec.base)
+    if "interactions" in base:
+        base["interactions"] = shortened(base["interactions"], tuning)
+    names = [name for name in axis_names(spec) if name != "seed"]
+    listed = {name: [size.values[name] for size in sizes] for name in names}
+    if "interactions" in listed:
+        listed["interactions"] = [shortened(length, tuning) for length in listed["interactions"]]
+    rates, seeds = list(tuning.learning_rate or ()), list(tuning.seeds)
+    groups: list[AxisGroup] = [listed] if listed else []
+    values = {
+        "name": f"{spec.name}-tuning",
+        "base": base,
+        "axes": [*groups, {"learning_rate": rates}, {"seed": seeds}],
+        "resources": spec.resources.model_dump(),
+    }
+    return parse_spec(values, source=f"the tuning of {source}")
+
+
+def tuned_config(size: Size, tuning: Tuning, rate: float, seed: int) -> RunConfig:
+    """One run of the tuning sweep."""
+    config = size.config
+    return config.model_copy(
+        update={
+            "agent": config.agent.model_copy(update={"learning_rate": rate}),
+            "interactions": shortened(config.interactions, tuning),
+            "seed": seed,
+        }
+    )
+
+
+def shortened(interactions: int, tuning: Tuning) -> int:
+    """Length of a tuning run for a run of the sweep that long."""
+    return max(1, round(tuning.interactions * interactions))
+
+
+def _tuning_of(spec: SweepSpec) -> Tuning:
+    assert spec.tuning is not None, "callers ask first whether there is anything to tune"
+    return spec.tuning
+
+
+def points_of(axes: Iterable[AxisGroup]) -> list[dict[str, Any]]:
+    """The points of the grid, in the order of ``expand``."""
+    groups = [
+        [dict(zip(group, row, strict=True)) for row in zip(*group.values(), strict=True)] for group in axes
+    ]
+    return [
+        {name: value for part in combination for name, value in part.items()}
+        for combination in itertools.product(*groups)
+    ]
+
+
+def without_seed(point: Mapping[str, Any]) -> dict[str, Any]:
+    """What sets a point's size apart."""
+    return {name: value for name, value in point.items() if name != "seed"}
+
+
+# -- from the store to the rates ------------------------------------------------------------
+
+
+def read_study(spec: SweepSpec, store: RunStore, source: str = "the spec") -> TuningStudy:
+    """What the store holds of the tuning of ``spec``, finished or not."""
+    tuning = _tuning_of(spec)
+    sweep, rates = f"{spec.name}-tuning", tuning.learning_rate or ()
+    rng = np.random.default_rng(_SEED)
+    results = tuple(_read_size(store, sweep, size, tuning, rng) for size in sizes_of(spec, source))
+    found = [(result, result.best) for result in results if result.best is not None]
+    responses, bests = [result.response for result, _ in found], [best for _, best in found]
+    one_rate = best_for_all(responses, bests, rates) if len(found) == len(results) > 1 else None
+    return TuningStudy(
+        sweep, tuning, rates, results, _trends(results), one_rate, tuple(_warnings(results, tuning))
+    )
+
+
+def _read_size(
+    store: RunStore, sweep: str, size: Size, tuning: Tuning, rng: np.random.Generator
+) -> SizeResult:
+    rates = tuning.learning_rate or ()
+    scores = np.full((len(rates), len(tuning.seeds)), np.nan)
+    num_params = None
+    for i, rate in enumerate(rates):
+        for j, seed in enumerate(tuning.seeds):
+            record = store.read_run(sweep, tuned_config(size, tuning, rate, seed).run_id)
+            if record is not None:
+                num_params = record.columns.get("num_params", num_params)
+                scores[i, j] = _score(store, record)
+    response = response_of(rates, scores, rng)
+    best = best_rate(response)
+    base = size.config.agent.learning_rate
+    rule = loss_at(response, best, base) if best is not None and base > 0 else None
+    return SizeResult(size, num_params, scores, response, best, rule)
+
+
+def _score(store: RunStore, record: RunRecord) -> float:
+    """A run's score; NaN if it is not done, or failed for a reason that is not its learning rate."""
+    if record.status == "failed" and _DIVERGED.search(record.reason or ""):
+        return -np.inf
+    if record.status != "done":
+        return np.nan
+    names = ("interactions", "episodes", "return_mean")
+    curve = store.read_curve(record.sweep, record.run_id, columns=names)
+    interactions, episodes, returns = (curve[name].to_numpy() for name in names)
+    return score_of(interactions, episodes, returns)
+
+
+def _trends(results: Sequence[SizeResult]) -> dict[str, Trend]:
+    """The best rate as a power of width, depth and horizon, of the sizes whose best lies inside the grid."""
+    kept = [
+        (result.size.config, result.best.rate) for result in results if result.best and result.best.refined
+    ]
+    trends = {}
+    for axis, part in _TRENDS.items():
+        values = [float(getattr(getattr(config, part), axis)) for config, _ in kept]
+        groups = [_apart_from(config, part, axis) for config, _ in kept]
+        found = trend(values, [rate for _, rate in kept], groups)
+        if found is not None:
+            trends[axis] = found
+    return trends
+
+
+def _apart_from(config: RunConfig, part: str, axis: str) -> str:
+    """A name that two configs share if they differ in ``axis`` and length alone."""
+    fields = getattr(config, part).model_copy(update={axis: 1})
+    return config.model_copy(update={part: fields, "interactions": 1}).run_id
+
+
+# -- warnings -------------------------------------------------------------------------------
+
+
+def _warnings(results: Sequence[SizeResult], tuning: Tuning) -> list[str]:
+    """One sentence for each kind of trouble, with the sizes that have it."""
+    by_sentence: dict[str, list[str]] = {}
+    for result in results:
+        for sentence in _size_warnings(result, tuning):
+            by_sentence.setdefault(sentence, []).append(result.size.label)
+    warnings = [f"{listed_sizes(labels, len(results))}: {text}" for text, labels in by_sentence.items()]
+    if len(tuning.seeds) == 1:
+        warnings.append("One seed tells nothing about uncertainty: no intervals; give tuning.seeds three.")
+    if results[0].size.config.agent.is_phasic:
+        warnings.append("agent.phasic.learning_rate, of the auxiliary phase, is left as it is.")
+    return warnings
+
+
+def _size_warnings(result: SizeResult, tuning: Tuning) -> Iterable[str]:
+    rates, best, scores = tuning.learning_rate or (), result.best, result.scores
+    if result.num_missing:
+        yield (
+            f"{result.num_missing} of {scores.size} runs have no score, so this is provisional; run the same "
+            f"command again, or see why: rlscale sweep status."
+        )
+    diverged = [rate for rate, row in zip(rates, scores, strict=True) if np.isneginf(row).any()]
+    if diverged:
+        listed = ", ".join(f"{rate:g}" for rate in diverged)
+        yield f"at learning_rate {listed} a loss was not finite, which counts as worse than any score."
+    if best is None:
+        if diverged and not result.num_missing:
+            yield f"every rate diverged; extend the grid to {next_rate(rates, 'low'):g}."
+        return
+    yield from _best_warnings(result, best, tuning)
+
+
+def _best_warnings(result: SizeResult, best: BestRate, tuning: Tuning) -> Iterable[str]:
+    rates = tuning.learning_rate or ()
+    if best.edge is not None:
+        end = "largest" if best.edge == "high" else "smallest"
+        measured = np.exp(result.response.log_rates).tolist()
+        wider = next_rate(measured if len(measured) > 1 else rates, best.edge)
+        yield f"the best rate is the {end} of the grid; extend the grid to {wider:g}."
+    elif not best.refined:
+        yield "the best rate is beside one that diverged, so it is one of the grid and no finer."
+    ends = np.exp(result.response.log_rates[[0, -1]])
+    if best.interval is None and len(tuning.seeds) > 1:
+        yield "fewer than two seeds have every rate, so there are no intervals."
+    elif best.interval and best.interval[0] <= 1.01 * ends[0] and best.interval[1] >= ends[1] / 1.01:
+        yield "any rate of the grid may be the best; more seeds or longer runs would tell them apart."
+    if result.rule is None:
+        base = result.size.config.agent.learning_rate
+        yield f"the base rate {base:g} is outside the measured rates; add it to see what the rule costs."
+
+
+def listed_sizes(labels: Sequence[str], total: int) -> str:
+    """The first few sizes of several, or that it is all."""
+    if len(labels) == total > 1:
+        return "Every size"
+    rest = len(labels) - _NAMED_SIZES
+    return "; ".join(labels[:_NAMED_SIZES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def number_text(value: Any) -> str:
+    """An axis' value in few digits."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

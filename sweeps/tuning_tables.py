@@ -1,0 +1,199 @@
+"""What tuning found, for a terminal and for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from sweeps.display import short
+from sweeps.plan import PlannedSize, duration
+from sweeps.spec import SweepSpec, Tuning
+from sweeps.tuning import SCORED_SHARE, OneRate, Trend
+from sweeps.tuning_final import interval_text
+from sweeps.tuning_study import Size, SizeResult, TuningStudy, number_text, shortened
+
+SCHEMA_VERSION = 1
+#: The power of the axis by which the step size in effect falls in the paper, where it falls.
+_RULE = {"width": "width^-0.5", "depth": "depth^-0.25"}
+
+
+@dataclass(frozen=True)
+class TuningCost:
+    """What tuning would take; ``seconds``, one run after the other, is None if sizes were not timed."""
+
+    rates: int
+    seeds: int
+    sizes: int
+    runs: int
+    interactions: int
+    flops: float
+    seconds: float | None
+
+
+def tuning_cost(spec: SweepSpec, sizes: Sequence[PlannedSize]) -> TuningCost | None:
+    """From the plan of the sweep itself; None if there is nothing to tune."""
+    tuning = spec.tuning
+    if tuning is None or tuning.learning_rate is None:
+        return None
+    rates, seeds = len(tuning.learning_rate), len(tuning.seeds)
+    each = rates * seeds
+    seconds = [size.seconds for size in sizes if size.seconds is not None]
+    return TuningCost(
+        rates=rates,
+        seeds=seeds,
+        sizes=len(sizes),
+        runs=each * len(sizes),
+        interactions=each * sum(shortened(size.config.interactions, tuning) for size in sizes),
+        flops=each * tuning.interactions * sum(size.flops for size in sizes),
+        seconds=each * tuning.interactions * sum(seconds) if seconds else None,
+    )
+
+
+def cost_line(cost: TuningCost) -> str:
+    """The cost in one line."""
+    told = f", {duration(cost.seconds)} on this machine if one ran after the other" if cost.seconds else ""
+    return (
+        f"Before it, rlscale sweep tune: {cost.rates} rates x {cost.seeds} seeds x {cost.sizes} sizes = "
+        f"{cost.runs} runs, {short(cost.interactions)} interactions, {cost.flops:.1e} FLOP{told}."
+    )
+
+
+def rule_table(sizes: Sequence[Size]) -> Table:
+    """The paper's rule: one base rate, and the step size in effect at each size."""
+    table = _table(sizes, "base rate", "step size")
+    for size in sizes:
+        rate = size.config.agent.learning_rate
+        table.add_row(*_axis_values(size), f"{rate:.3g}", f"{size.step_size(rate):.3g}")
+    return table
+
+
+def study_table(study: TuningStudy) -> Table:
+    """A row for each size: its best rate, the step size that it means, and what one rate for all costs."""
+    columns = ("N", "best rate", "step size", "score", "by the rule", "loss by it")
+    table = _table([result.size for result in study.sizes], *columns)
+    table.title = Text(f"{study.sweep}: best base rate by size; below each: 90% interval")
+    for result in study.sizes:
+        table.add_row(*_axis_values(result.size), *_findings(result))
+    return table
+
+
+def _findings(result: SizeResult) -> list[str]:
+    best, rule = result.best, result.rule
+    size = "" if result.num_params is None else f"{result.num_params:,}"
+    if best is None:
+        return [size, "unknown", "", "", "", ""]
+    cells = [
+        size,
+        f"{best.rate:.3g}\n{_with_open_end(result)}",
+        f"{result.size.step_size(best.rate):.3g}",
+        f"{best.score:.4g}",
+    ]
+    if rule is None:
+        return [*cells, "unknown", "unknown"]
+    if not np.isfinite(rule.score):
+        return [*cells, "diverged", ""]
+    return [*cells, f"{rule.score:.4g}", f"{rule.loss:.2g}\n{interval_text(rule.interval, '.2g')}"]
+
+
+def _with_open_end(result: SizeResult) -> str:
+    """The interval of the best rate, marked where only the grid ends it."""
+    best = result.best
+    if best is None or best.interval is None:
+        return "unknown"
+    ends = np.exp(result.response.log_rates[[0, -1]])
+    low, high = best.interval
+    below = "≤ " if low <= ends[0] * 1.001 else ""
+    above = "≥ " if high >= ends[1] / 1.001 else ""
+    return f"{below}{low:.3g} to {above}{high:.3g}"
+
+
+def study_lines(study: TuningStudy) -> list[str]:
+    """What the table does not say: how far one base rate for all sizes holds."""
+    lines = [_trend_line(axis, found) for axis, found in study.trends.items()]
+    if not study.trends and len(study.sizes) > 1:
+        lines.append(
+            "Trends need 3 sizes that differ in width, depth or horizon and have their best inside the grid."
+        )
+    if study.one_rate is not None:
+        lines.append(_one_rate_line(study.one_rate, study))
+    return lines
+
+
+def _trend_line(axis: str, found: Trend) -> str:
+    low, high = found.interval
+    interval = f"90% interval {low:.2f} to {high:.2f}, {found.num_sizes} sizes"
+    line = f"Best base rate ∝ {axis}^{found.exponent:.2f} ({interval})"
+    if axis not in _RULE:
+        return f"{line}: {'no change that could be told' if low <= 0 <= high else 'it changes'}."
+    if low <= 0 <= high:
+        return f"{line}: the paper's rule, step size ∝ {_RULE[axis]}, holds as far as can be told."
+    return f"{line}: the paper's rule, step size ∝ {_RULE[axis]}, does not hold here."
+
+
+def _one_rate_line(one: OneRate, study: TuningStudy) -> str:
+    return (
+        f"One base rate for all sizes: {one.rate:g} is best and costs {one.loss:.2g} of score on average "
+        f"(90% interval {interval_text(one.interval, '.2g')}), at most {one.worst:.2g} "
+        f"({study.sizes[one.worst_at].size.label})."
+    )
+
+
+def _table(sizes: Sequence[Size], *columns: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, title_justify="left", collapse_padding=True, pad_edge=False)
+    for name in sizes[0].values:
+        table.add_column(Text(name.replace("_", " ")), justify="right", overflow="fold")
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _axis_values(size: Size) -> list[Text]:
+    return [Text(number_text(value)) for value in size.values.values()]
+
+
+def study_json(study: TuningStudy) -> dict[str, Any]:
+    """The study; a score is null where a run is missing or diverged, and ``diverged`` says which."""
+    return {
+        "sweep": study.sweep,
+        "rates": list(study.rates),
+        "seeds": list(study.tuning.seeds),
+        "interactions_share": study.tuning.interactions,
+        "scored_share": SCORED_SHARE,
+        "sizes": [_size_json(result, study.tuning) for result in study.sizes],
+        "trends": {axis: asdict(found) for axis, found in study.trends.items()},
+        "one_rate": asdict(study.one_rate) if study.one_rate else None,
+        "missing": study.num_missing,
+        "warnings": list(study.warnings),
+        "schema_version": SCHEMA_VERSION,
+    }
+
+
+def _size_json(result: SizeResult, tuning: Tuning) -> dict[str, Any]:
+    best, rule, config = result.best, result.rule, result.size.config
+    base = config.agent.learning_rate
+    return {
+        **result.size.values,
+        "num_params": result.num_params,
+        "tuning_interactions": shortened(config.interactions, tuning),
+        "scores": [[_finite(score) for score in row] for row in result.scores],
+        "diverged": np.isneginf(result.scores).tolist(),
+        "best": asdict(best) | {"step_size": result.size.step_size(best.rate)} if best else None,
+        "rule": {
+            "rate": base,
+            "step_size": result.size.step_size(base),
+            "score": _finite(rule.score) if rule else None,
+            "loss": _finite(rule.loss) if rule else None,
+            "interval": rule.interval if rule else None,
+            "diverged": rule is not None and not np.isfinite(rule.score),
+        },
+    }
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
