@@ -13,6 +13,14 @@ class InputError(RlscaleError):
     exit_status = 2
 
 
+class StoreUnavailable(InputError):
+    """A store cannot be read or written at the moment: its disk is full, read-only or out of reach."""
+
+
+class OutOfMemory(InputError):
+    """The memory does not suffice for a run where it was; elsewhere, or alone, it may."""
+
+
 class FitDidNotConverge(RlscaleError):
     """The optimiser found no minimum to stand on; says what was tried and what to do."""
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from scaling.errors import InputError
+from scaling.errors import InputError, StoreUnavailable
 from sweeps.importers import rllib, sb3, tensorboard, tidy, wandb
 from sweeps.importers.check import CheckedCurve, check_curve, check_fact, storable
 from sweeps.importers.detect import find_format
@@ -261,7 +261,7 @@ def _store(entries: Sequence[_Entry], location: str | Path, overwrite: bool) -> 
         if outcome != "already there":
             try:
                 store.add_curve(entry.record, entry.table)
-            except (OSError, pa.ArrowException) as error:
+            except (StoreUnavailable, OSError, pa.ArrowException) as error:
                 raise InputError(
                     f"Run {entry.name} cannot be written to {location}: {error}; "
                     f"once it can, import again: what is stored stays."

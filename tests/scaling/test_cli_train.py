@@ -49,7 +49,7 @@ def start(folder, *options, **how):
 def wait_for_part(process, folder, index):
     """Until the part file appears; the process must not end before."""
     deadline = time.monotonic() + 300
-    while not list(folder.glob(f"store/**/part-{index:06d}.parquet")):
+    while not list(folder.glob(f"store/**/part-{index:06d}.*.parquet")):
         assert time.monotonic() < deadline, "no part file in 300 s"
         try:
             process.wait(timeout=0.01)

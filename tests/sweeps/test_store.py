@@ -1,10 +1,12 @@
 """The store: whole files, one writer at a time, every row once, and refusals that name the file."""
 
 import json
+import re
 import resource
+import shutil
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling.errors import InputError, LeaseLost
+from scaling.errors import InputError, LeaseLost, StoreUnavailable
+from sweeps.files import Files
+from sweeps.run_folder import RunFolder
 from sweeps.schema import CURVE, CURVE_SCHEMA, DIAGNOSTICS, EXPORT_SCHEMA, RUN
 from sweeps.store import RunRecord, RunStore, check_name, read_parquet_frame, rows_equal
 
@@ -24,6 +28,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def names(folder: Path) -> list[str]:
     return sorted(contents(folder))
+
+
+def kinds(folder: Path) -> list[str]:
+    """The names without the attempts' keys in them."""
+    return sorted(re.sub(r"[.-]\d{6}-[0-9a-f]{8}", "", name) for name in names(folder))
 
 
 def numbers(table: pa.Table) -> list[int]:
@@ -59,9 +68,10 @@ def test_a_run_is_the_files_that_the_design_lists(store, claim, rows_of, folder)
     writer = claim(store)
     segment(writer, 0, rows_of(0, 3))
     segment(writer, 1, rows_of(3, 5))
-    assert names(folder) == [
+    assert kinds(folder) == [
         "checkpoint/000000.pt",
         "checkpoint/000001.pt",
+        "lease.json",
         "part-000000.parquet",
         "part-000001.parquet",
         "run.json",
@@ -75,20 +85,26 @@ def test_a_write_that_fails_leaves_nothing_behind(store, claim, rows_of, folder)
     writer = claim(store)
     segment(writer, 0, rows_of(0, 3))
     before = contents(folder)
-    with files_of_at_most(100), pytest.raises(OSError, match="File too large"):
+    with files_of_at_most(100), pytest.raises(StoreUnavailable, match="File too large"):
         segment(writer, 1, rows_of(3, 5))
     assert contents(folder) == before
     segment(writer, 1, rows_of(3, 5))
     assert numbers(store.read_curve("s", "r1")) == [100, 200, 300, 400, 500]
 
 
-def test_a_failed_replacement_keeps_the_file_that_was_there(store, claim, rows_of, folder):
+def test_a_segment_that_could_not_be_written_whole_does_not_count_and_may_be_written_again(
+    store, claim, rows_of, folder
+):
     writer = claim(store)
     segment(writer, 0, rows_of(0, 3), b"old")
-    with files_of_at_most(64 * 1024), pytest.raises(OSError, match="File too large"):
-        segment(writer, 0, rows_of(0, 3), bytes(10**6))
-    assert (folder / "checkpoint" / "000000.pt").read_bytes() == b"old"
+    with files_of_at_most(64 * 1024), pytest.raises(StoreUnavailable, match="File too large"):
+        segment(writer, 1, rows_of(3, 5), bytes(10**6))
+    assert numbers(store.read_curve("s", "r1")) == [100, 200, 300]
+    assert list(writer.checkpoints()) == [(0, b"old")]
     assert not [name for name in names(folder) if ".tmp-" in name]
+    segment(writer, 1, rows_of(3, 5), b"new")
+    assert numbers(store.read_curve("s", "r1")) == [100, 200, 300, 400, 500]
+    assert next(writer.checkpoints()) == (1, b"new")
 
 
 def test_a_failed_export_leaves_nothing_behind_and_keeps_the_file_before(store, claim, rows_of, tmp_path):
@@ -131,41 +147,96 @@ def test_a_reader_beside_the_writer_never_sees_fewer_rows_than_before(store, cla
         assert numbers(table) == [100 * (i + 1) for i in range(table.num_rows)]
 
 
-class BusyStore(RunStore):
-    """A store where ``meanwhile`` happens between listing a run's parts and reading them."""
+class Interrupted(Files):
+    """Files where ``meanwhile`` happens once, right before or after the ``n``-th use of ``method``."""
 
-    def __init__(self, location, *, before_listing=None, after_listing=None) -> None:
+    def __init__(self, location, method, n, meanwhile, *, after=False) -> None:
         super().__init__(location)
-        self._before, self._after = before_listing, after_listing
+        self._left, self._meanwhile = n, meanwhile
+        plain = getattr(self, method)
 
-    def _parts(self, folder: str) -> list[str]:
-        before, self._before = self._before, None
-        if before:
-            before()
-        parts = super()._parts(folder)
-        after, self._after = self._after, None
-        if after:
-            after()
-        return parts
+        def interrupted(*arguments, **options):
+            self._left -= 1
+            now = self._left == 0
+            if now and not after:
+                self._meanwhile()
+            result = plain(*arguments, **options)
+            if now and after:
+                self._meanwhile()
+            return result
+
+        setattr(self, method, interrupted)
+
+    def disarm(self) -> None:
+        self._left = -1
+
+    @property
+    def happened(self) -> bool:
+        return self._left <= 0
 
 
-@pytest.mark.parametrize("moment", ["before_listing", "after_listing"])
-def test_a_run_that_finishes_while_it_is_read_is_read_whole(store, claim, rows_of, moment):
+@pytest.mark.parametrize("method", ["list", "read", "open"])
+@pytest.mark.parametrize("n", range(1, 5))
+@pytest.mark.parametrize("after", [False, True])
+def test_a_run_that_finishes_while_it_is_read_is_read_whole(store, claim, rows_of, method, n, after):
     writer = claim(store)
     segment(writer, 0, rows_of(0, 3))
     segment(writer, 1, rows_of(3, 5))
-    reader = BusyStore(store.location, **{moment: writer.finish})
+    reader = RunStore(store.location)
+    reader.files = Interrupted(store.location, method, n, writer.finish, after=after)
     assert numbers(reader.read_curve("s", "r1")) == [100, 200, 300, 400, 500]
+    assert reader.files.happened or method != "open"
 
 
 def test_a_reader_prefers_the_final_file(store, claim, rows_of, folder):
     writer = claim(store)
     segment(writer, 0, rows_of(0, 3))
-    part = (folder / "part-000000.parquet").read_bytes()
+    (part,) = folder.glob("part-*")
+    content = part.read_bytes()
     writer.finish()
-    (folder / "part-000000.parquet").write_bytes(part)
+    part.write_bytes(content)
     (folder / "part-000001.parquet").write_bytes(b"rubbish")
     assert numbers(store.read_curve("s", "r1")) == [100, 200, 300]
+    store.clean_sweep("s")
+    assert names(folder) == ["curve.parquet", "run.json"]
+
+
+def test_a_run_that_died_right_after_its_curve_was_written_is_done(store, claim, rows_of, folder):
+    writer = claim(store)
+    segment(writer, 0, rows_of(0, 3))
+    before = (folder / "run.json").read_bytes()
+    writer.finish()
+    finished = store.read_run("s", "r1")
+    (folder / "run.json").write_bytes(before)
+    (folder / "checkpoint").mkdir()
+    (folder / "lease-000001-1a2b3c4d.json").write_bytes(before)
+    assert store.read_run("s", "r1") == finished
+    store.clean_sweep("s")
+    assert names(folder) == ["curve.parquet", "run.json"]
+    assert RunRecord.model_validate_json((folder / "run.json").read_bytes()) == finished
+
+
+def test_a_run_of_an_earlier_version_is_read_and_goes_on(store, claim, rows_of, folder):
+    """It kept neither leases nor a list of its parts."""
+    writer = claim(store)
+    segment(writer, 0, rows_of(0, 3), b"state 0")
+    segment(writer, 1, rows_of(3, 5), b"state 1")
+    record = writer.record.model_dump(mode="json")
+    del record["segments"]
+    for path in folder.rglob("*.*"):
+        if path.name.startswith("lease"):
+            path.unlink()
+        elif match := re.fullmatch(r"((?:part-)?\d{6})\.\d{6}-[0-9a-f]{8}(\..*)", path.name):
+            path.rename(path.with_name(match[1] + match[2]))
+    (folder / "run.json").write_text(json.dumps(record))
+    assert numbers(store.read_curve("s", "r1")) == [100, 200, 300, 400, 500]
+    again = claim(store)
+    assert list(again.checkpoints()) == [(1, b"state 1"), (0, b"state 0")]
+    again.drop_after(0)
+    assert numbers(store.read_curve("s", "r1")) == [100, 200, 300]
+    segment(again, 1, rows_of(3, 6))
+    again.finish()
+    assert numbers(store.read_curve("s", "r1")) == [100, 200, 300, 400, 500, 600]
 
 
 def test_finishing_merges_the_parts_value_by_value(store, claim, rows_of):
@@ -202,7 +273,7 @@ def test_claiming_removes_what_an_earlier_attempt_left_half_written(store, claim
     assert numbers(store.read_curve("s", "r1")) == [100, 200, 300]
     claim(store)
     assert not any(path.exists() for path in leftovers)
-    assert names(folder) == ["checkpoint/000000.pt", "part-000000.parquet", "run.json"]
+    assert kinds(folder) == ["checkpoint/000000.pt", "lease.json", "part-000000.parquet", "run.json"]
 
 
 def test_only_the_two_newest_checkpoints_are_kept_newest_first(store, claim, rows_of):
@@ -243,40 +314,128 @@ def test_a_superseded_writer_cannot_write(store, claim, rows_of, tmp_path, write
 
 def test_a_writer_whose_run_was_taken_away_cannot_write(store, claim, rows_of, folder):
     writer = claim(store)
-    (folder / "run.json").unlink()
+    shutil.rmtree(folder)
     with pytest.raises(LeaseLost):
         segment(writer, 0, rows_of(0, 3))
     assert names(folder) == []
 
 
-class TakenOver(RunStore):
-    """A store where ``meanwhile`` happens right before the next file is written."""
+def go_on(store, claim, rows_of):
+    """A new attempt measures what follows the last checkpoint, up to row 5."""
+    writer = claim(store)
+    last = next((index for index, _ in writer.checkpoints()), -1)
+    writer.drop_after(last)
+    for index, rows in enumerate([rows_of(0, 3), rows_of(3, 5)]):
+        if index > last:
+            segment(writer, index, rows)
+    return writer
 
-    meanwhile = None
 
-    def _write(self, path, data) -> None:
-        meanwhile, self.meanwhile = self.meanwhile, None
-        if meanwhile:
-            meanwhile()
-        super()._write(path, data)
+def finish(store, claim, rows_of) -> None:
+    go_on(store, claim, rows_of).finish()
 
 
-def test_a_writer_overtaken_while_it_writes_learns_that_it_lost_its_lease(store, claim, rows_of, folder):
-    slow = TakenOver(store.location)
-    old = claim(slow)
+def give_up(store, claim, rows_of) -> None:
+    store.mark(store.read_run("s", "r1"), "failed", "its worker was killed 4 times")
+
+
+def as_read(store) -> tuple:
+    record = store.read_run("s", "r1")
+    return record, store.read_curve("s", "r1")
+
+
+@pytest.mark.parametrize("overtake", [go_on, finish, give_up])
+@pytest.mark.parametrize("write", ["a segment", "a failure", "a stop", "a resume"])
+@pytest.mark.parametrize("method", ["write", "list", "delete", "read"])
+@pytest.mark.parametrize("n", range(1, 6))
+def test_an_attempt_frozen_at_any_moment_changes_nothing_when_it_comes_back(
+    store, claim, rows_of, folder, overtake, write, method, n
+):
+    """Overtaken right before each of its requests: what is read is as if it had never come back."""
+    old = claim(store)
     segment(old, 0, rows_of(0, 3))
-    old.drop_after(-1)
+    seen = []
 
-    def overtake() -> None:
-        new = claim(store)
-        segment(new, 0, rows_of(0, 3))
-        new.finish()
+    def meanwhile() -> None:
+        overtake(store, claim, rows_of)
+        seen.append(as_read(store))
 
-    slow.meanwhile = overtake  # the checkpoint's folder is gone when the old attempt writes into it
-    with pytest.raises(LeaseLost):
-        old._write("checkpoint/000000.pt", b"state")
+    old._folder = RunFolder(Interrupted(store.location, method, n, meanwhile), str(folder), "s", "r1")
+    with suppress(LeaseLost):
+        WRITES[write](old, rows_of(3, 5))
+    if seen:
+        assert as_read(store) == seen[0]
+        if seen[0][0].status == "done":
+            assert names(folder) == ["curve.parquet", "run.json"]
+    if store.read_run("s", "r1").status != "done":
+        finish(store, claim, rows_of)
+    assert numbers(store.read_curve("s", "r1")) == [100, 200, 300, 400, 500]
     assert names(folder) == ["curve.parquet", "run.json"]
-    assert store.read_run("s", "r1").status == "done"
+
+
+@pytest.mark.parametrize("overtake", [go_on, finish, give_up])
+@pytest.mark.parametrize("method", ["write", "list", "delete", "read"])
+@pytest.mark.parametrize("n", range(1, 6))
+def test_an_attempt_frozen_while_it_finishes_leaves_one_whole_curve(
+    store, claim, rows_of, folder, overtake, method, n
+):
+    """Its own curve is whole too: whichever of the two is there last, the run is done, once."""
+    old = claim(store)
+    segment(old, 0, rows_of(0, 3))
+    segment(old, 1, rows_of(3, 5))
+
+    def meanwhile() -> None:
+        with suppress(InputError):  # done already
+            overtake(store, claim, rows_of)
+
+    files = Interrupted(store.location, method, n, meanwhile)
+    old._folder = RunFolder(files, str(folder), "s", "r1")
+    with suppress(LeaseLost):
+        old.finish()
+    if store.read_run("s", "r1").status != "done":
+        assert files.happened
+        finish(store, claim, rows_of)
+    assert numbers(pq.read_table(folder / "curve.parquet")) == [100, 200, 300, 400, 500]
+    store.clean_sweep("s")
+    assert names(folder) == ["curve.parquet", "run.json"]
+
+
+@pytest.mark.parametrize("method", ["write", "list", "read"])
+@pytest.mark.parametrize("n", range(1, 7))
+def test_of_two_attempts_that_begin_at_once_one_goes_on(store, claim, rows_of, folder, method, n):
+    segment(claim(store), 0, rows_of(0, 3))
+    winners = []
+    slow = RunStore(store.location)
+    slow.files = Interrupted(store.location, method, n, lambda: winners.append(claim(store)))
+    with suppress(LeaseLost):
+        winners.append(claim(slow))
+    slow.files.disarm()
+    going_on = []
+    for writer in winners:
+        with suppress(LeaseLost):
+            writer.drop_after(0)
+            going_on.append(writer)
+    writer = going_on[-1]
+    segment(writer, 1, rows_of(3, 5))
+    with suppress(InputError):
+        writer.finish()
+    assert names(folder) == ["curve.parquet", "run.json"]
+    assert numbers(store.read_curve("s", "r1")) == [100, 200, 300, 400, 500]
+
+
+def test_logs_are_kept_by_attempt(store, claim, rows_of, folder):
+    first = claim(store)
+    first.write_log("one\n")
+    first.write_log("one\ntwo\n")
+    second = claim(store)
+    with pytest.raises(LeaseLost):
+        first.write_log("three\n")
+    segment(second, 0, rows_of(0, 3))
+    second.finish()
+    second.write_log("done\n")
+    assert store.read_logs("s", "r1") == [(1, "one\ntwo\n"), (2, "done\n")]
+    store.clean_sweep("s")
+    assert kinds(folder) == ["curve.parquet", "log.txt", "log.txt", "run.json"]
 
 
 def test_attempts_are_recorded_with_where_they_began_and_how_they_ended(store, claim, rows_of):
@@ -314,10 +473,11 @@ def test_a_failed_run_keeps_its_rows_and_its_reason_and_can_be_claimed_again(sto
 def test_a_death_between_part_and_checkpoint_costs_no_row_and_doubles_none(store, claim, rows_of, folder):
     writer = claim(store)
     segment(writer, 0, rows_of(0, 3))
-    with files_of_at_most(64 * 1024), pytest.raises(OSError, match="File too large"):
+    with files_of_at_most(64 * 1024), pytest.raises(StoreUnavailable, match="File too large"):
         segment(writer, 1, rows_of(3, 5), bytes(10**6))
-    assert names(folder) == [
+    assert kinds(folder) == [
         "checkpoint/000000.pt",
+        "lease.json",
         "part-000000.parquet",
         "part-000001.parquet",
         "run.json",
@@ -366,7 +526,7 @@ def test_each_row_is_there_once_whatever_happens_to_the_attempts(claim, rows_of,
             elif ending == "failed":
                 writer.fail("nan", rows=following, index=index)
             elif ending != "killed":
-                with files_of_at_most(64 * 1024), pytest.raises(OSError, match="File too large"):
+                with files_of_at_most(64 * 1024), pytest.raises(StoreUnavailable, match="File too large"):
                     segment(writer, index, following, bytes(10**6))
             if damaged:
                 for path in sorted(Path(place).rglob("checkpoint/*.pt"))[-1:]:

@@ -96,7 +96,7 @@ def test_a_disk_that_fills_up_leaves_whole_runs_and_the_rest_comes_with_the_next
     assert {run.outcome for run in imported(tidy()).runs} == {"imported"}
 
 
-def test_a_curve_whose_record_is_missing_is_imported_again(imported, tidy, tmp_path):
+def test_a_run_is_known_by_its_curve_alone_and_a_curve_that_is_cut_is_replaced(imported, tidy, tmp_path):
     """As after a death between the two files."""
     imported(tidy())
     (tmp_path / "store/sweep=imported/run=b/run.json").unlink()
@@ -104,7 +104,7 @@ def test_a_curve_whose_record_is_missing_is_imported_again(imported, tidy, tmp_p
     with pytest.raises(InputError, match=r"Run c .* --replace"):
         imported(tidy())
     result = imported(tidy(), replace=True)
-    assert [run.outcome for run in result.runs] == ["already there", "imported", "replaced"]
+    assert [run.outcome for run in result.runs] == ["already there", "already there", "replaced"]
 
 
 def test_names_that_the_store_cannot_take_are_told_apart(imported, tidy):
