@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,17 +36,21 @@ SCORED_SHARE = 0.1
 _SAME = 1e-6  # log rates that are as near as this are one
 
 
-def score_of(interactions: ArrayLike, episodes: ArrayLike, returns: ArrayLike) -> float:
+def score_of(
+    interactions: ArrayLike, episodes: ArrayLike, returns: ArrayLike, *, share: float = 1.0
+) -> float:
     """Mean return over the episodes of the last tenth of a curve's interactions; NaN if there are none.
 
     Args:
         interactions: at the end of each row, ascending, shape ``(rows,)``.
         episodes, returns: episodes of each row and the mean of their returns, NaN where there are none.
+        share: of the curve, from its beginning, that is taken for the whole.
     """
     e, count, mean = (np.asarray(values, float) for values in (interactions, episodes, returns))
     if not len(e):
         return float("nan")
-    late = (e > (1 - SCORED_SHARE) * e[-1]) & (count > 0) & np.isfinite(mean)
+    end = share * e[-1]
+    late = (e > (1 - SCORED_SHARE) * end) & (e <= end) & (count > 0) & np.isfinite(mean)
     return float(np.average(mean[late], weights=count[late])) if late.any() else float("nan")
 
 
@@ -123,10 +127,15 @@ def best_rate(response: Response) -> BestRate | None:
     if response.draws is not None:
         _, _, lows, highs = _vertices(x, response.draws)
         tail = (1 - LEVEL) / 2
-        interval = (float(np.exp(np.quantile(lows, tail))), float(np.exp(np.quantile(highs, 1 - tail))))
+        interval = (_rate(np.quantile(lows, tail)), _rate(np.quantile(highs, 1 - tail)))
     at = int(np.argmax(response.means))
     edge: Edge | None = "high" if at == len(x) - 1 else "low" if at == 0 else None
-    return BestRate(float(np.exp(vertex)), score, interval, edge, low == high and edge is None)
+    return BestRate(_rate(vertex), score, interval, edge, low == high and edge is None)
+
+
+def _rate(log_rate: np.floating[Any] | float) -> float:
+    """To six digits, so that a rate of the grid is itself again."""
+    return float(f"{np.exp(log_rate):.6g}")
 
 
 def _vertices(x: Floats, means: Floats) -> tuple[Floats, Floats, Floats, Floats]:
@@ -279,6 +288,33 @@ def trend(axis: ArrayLike, rates: ArrayLike, groups: Sequence[object]) -> Trend 
     error = float(np.sqrt(residuals @ residuals / freedom / spread))
     half = float(student.ppf((1 + LEVEL) / 2, freedom)) * error
     return Trend(exponent, (exponent - half, exponent + half), len(x))
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The factor by which best rates change from a part of the runs to the whole, with its 90% interval."""
+
+    factor: float
+    interval: Interval
+    num_sizes: int
+
+
+def drift_of(early: ArrayLike, late: ArrayLike) -> Drift | None:
+    """From the best rates of the same sizes, shape ``(sizes,)``; Student's interval of the mean log ratio.
+
+    None for fewer than two sizes.
+    """
+    from scipy.stats import t as student
+
+    change = np.log(np.asarray(late, float)) - np.log(np.asarray(early, float))
+    if len(change) < 2:
+        return None
+    middle = float(change.mean())
+    half = (
+        float(student.ppf((1 + LEVEL) / 2, len(change) - 1)) * float(change.std(ddof=1)) / len(change) ** 0.5
+    )
+    low, high = np.exp([middle - half, middle + half])
+    return Drift(float(np.exp(middle)), (float(low), float(high)), len(change))
 
 
 def next_rate(rates: Sequence[float], edge: Edge) -> float:

@@ -53,8 +53,10 @@ def sweep_tune(
 ) -> None:
     """Find the best learning rate for each size and write the spec of the final sweep.
 
-    Runs the rates of the spec's block 'tuning' at each size, as a sweep of its own; run again, it does only
-    what is missing. Without such rates the paper's rule holds: one base rate, the step falling with width.
+    The rates of the spec's block 'tuning' are run at each size, as a sweep of its own. Run again, it does
+    only what is missing.
+
+    Without such rates the paper's rule holds: one base rate, the step size falling with width and depth.
     """
     from sweeps.presets import find_spec
     from sweeps.store import RunStore
@@ -91,6 +93,9 @@ def sweep_tune(
     if out is not None:
         write_yaml(out, final_values(spec, study, spec_name), heading=heading(study))
         _say(f"Wrote {out}; run it with: rlscale sweep run {out} --store {store}")
+        _say(
+            f"The store then holds both sweeps; name the one to fit: rlscale fit {store} --sweep {spec.name}"
+        )
     if study.num_missing:
         raise typer.Exit(1)
 

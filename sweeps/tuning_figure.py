@@ -78,7 +78,7 @@ def tuning_figure(study: TuningStudy) -> Figure:
 
 
 def _panels(study: TuningStudy) -> dict[str, list[SizeResult]]:
-    names = [name for name in study.sizes[0].size.values if name != "interactions"]
+    names = list(study.sizes[0].size.apart)
     panels: dict[str, list[SizeResult]] = {}
     for result in study.sizes:
         told = [f"{name} {number_text(result.size.values[name])}" for name in names[1:]]
@@ -90,7 +90,7 @@ def _draw(ax: Axes, results: list[SizeResult], study: TuningStudy) -> None:
     """Mean scores with the points of the seeds, the best rates with their intervals, the spec's base rate."""
     rates = np.array(study.rates)
     shades = colormaps["viridis"](np.linspace(0.0, 0.9, len(results)))
-    names = [name for name in results[0].size.values if name != "interactions"][:1]
+    names = list(results[0].size.apart)[:1]
     handles = []
     for result, shade in zip(results, shades, strict=True):
         finite = np.where(np.isfinite(result.scores), result.scores, np.nan)

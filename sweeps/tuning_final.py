@@ -8,6 +8,7 @@ from scaling.errors import RlscaleError
 from sweeps.spec import SweepSpec, Tuning, expand, parse_spec
 from sweeps.tuning_study import (
     Size,
+    SizeResult,
     TuningStudy,
     listed_sizes,
     points_of,
@@ -68,8 +69,7 @@ def heading(study: TuningStudy) -> str:
     ]
     for result in study.sizes:
         if result.best is not None:
-            told = interval_text(result.best.interval)
-            lines.append(f"  {result.size.label}: {rounded(result.best.rate):g} ({told})")
+            lines.append(f"  {result.size.label}: {rounded(result.best.rate):g} ({rate_interval(result)})")
     lines += [f"Warning: {warning}" for warning in study.warnings]
     return "\n".join(" ".join(line.split("\n")) for line in lines)
 
@@ -77,6 +77,16 @@ def heading(study: TuningStudy) -> str:
 def rounded(rate: float) -> float:
     """A rate to three significant digits, as the final spec has it."""
     return float(f"{rate:.3g}")
+
+
+def rate_interval(result: SizeResult) -> str:
+    """The interval of the best rate, marked where only the grid ends it."""
+    best = result.best
+    if best is None or best.interval is None:
+        return "unknown"
+    at_low, at_high = result.ends_of_grid(best.interval)
+    low, high = best.interval
+    return f"{'≤ ' if at_low else ''}{low:.3g} to {'≥ ' if at_high else ''}{high:.3g}"
 
 
 def interval_text(interval: tuple[float, float] | None, form: str = ".3g") -> str:

@@ -19,13 +19,16 @@ from sweeps.spec import AxisGroup, SweepSpec, Tuning, axis_names, expand, parse_
 from sweeps.store import RunRecord, RunStore
 from sweeps.tuning import (
     BestRate,
+    Drift,
     Floats,
+    Interval,
     Loss,
     OneRate,
     Response,
     Trend,
     best_for_all,
     best_rate,
+    drift_of,
     loss_at,
     next_rate,
     response_of,
@@ -35,6 +38,8 @@ from sweeps.tuning import (
 
 _SEED = 0  # of the draws behind the intervals
 _DIVERGED = re.compile(r" is (nan|-?inf) after ")  # as ``NonFiniteLoss`` has it
+_EARLY_SHARE = 0.5  # of a run, for how the best rate changes with length
+_NEAR = 1.001  # factor within which two rates are one
 _NAMED_SIZES = 4  # in a warning
 #: Axes whose effect on the best rate is fitted, and where they live in the config.
 _TRENDS = {"width": "model", "depth": "model", "horizon": "agent"}
@@ -48,10 +53,16 @@ class Size:
     config: RunConfig
 
     @property
+    def apart(self) -> dict[str, Any]:
+        """What sets it apart from the other sizes; the length only if nothing else does."""
+        return {name: value for name, value in self.values.items() if name != "interactions"} or self.values
+
+    @property
     def label(self) -> str:
-        """What sets it apart, for people; the length only if nothing else does."""
-        told = {name: v for name, v in self.values.items() if name != "interactions"} or self.values
-        return ", ".join(f"{name} {number_text(value)}" for name, value in told.items()) or "the one size"
+        """The same in words."""
+        return (
+            ", ".join(f"{name} {number_text(value)}" for name, value in self.apart.items()) or "the one size"
+        )
 
     def step_size(self, rate: float) -> float:
         """Adam's step size in effect at a base rate."""
@@ -68,6 +79,7 @@ class SizeResult:
         num_params: None if none of its runs has begun.
         scores: shape (rates, seeds); minus infinity where a run diverged, NaN where none is done.
         best: None if no rate has a score.
+        early_best: the same by the first half of each run.
         rule: what the base rate, one for all sizes, costs instead; None if it is outside the measured rates.
     """
 
@@ -76,11 +88,17 @@ class SizeResult:
     scores: Floats
     response: Response
     best: BestRate | None
+    early_best: BestRate | None
     rule: Loss | None
 
     @property
     def num_missing(self) -> int:
         return int(np.isnan(self.scores).sum())
+
+    def ends_of_grid(self, interval: Interval) -> tuple[bool, bool]:
+        """Whether the lower and the upper end of an interval are those of the measured rates."""
+        low, high = np.exp(self.response.log_rates[[0, -1]])
+        return bool(interval[0] <= low * _NEAR), bool(interval[1] >= high / _NEAR)
 
 
 @dataclass(frozen=True)
@@ -92,6 +110,7 @@ class TuningStudy:
     rates: tuple[float, ...]
     sizes: tuple[SizeResult, ...]
     trends: dict[str, Trend]
+    drift: Drift | None
     one_rate: OneRate | None
     warnings: tuple[str, ...]
 
@@ -194,7 +213,14 @@ def read_study(spec: SweepSpec, store: RunStore, source: str = "the spec") -> Tu
     responses, bests = [result.response for result, _ in found], [best for _, best in found]
     one_rate = best_for_all(responses, bests, rates) if len(found) == len(results) > 1 else None
     return TuningStudy(
-        sweep, tuning, rates, results, _trends(results), one_rate, tuple(_warnings(results, tuning))
+        sweep=sweep,
+        tuning=tuning,
+        rates=rates,
+        sizes=results,
+        trends=_trends(results),
+        drift=_drift(results),
+        one_rate=one_rate,
+        warnings=tuple(_warnings(results, tuning)),
     )
 
 
@@ -203,30 +229,35 @@ def _read_size(
 ) -> SizeResult:
     rates = tuning.learning_rate or ()
     scores = np.full((len(rates), len(tuning.seeds)), np.nan)
+    early = scores.copy()
     num_params = None
     for i, rate in enumerate(rates):
         for j, seed in enumerate(tuning.seeds):
             record = store.read_run(sweep, tuned_config(size, tuning, rate, seed).run_id)
             if record is not None:
                 num_params = record.columns.get("num_params", num_params)
-                scores[i, j] = _score(store, record)
+                early[i, j], scores[i, j] = _scores(store, record)
     response = response_of(rates, scores, rng)
     best = best_rate(response)
     base = size.config.agent.learning_rate
     rule = loss_at(response, best, base) if best is not None and base > 0 else None
-    return SizeResult(size, num_params, scores, response, best, rule)
+    early_best = best_rate(response_of(rates, early, rng))
+    return SizeResult(size, num_params, scores, response, best, early_best, rule)
 
 
-def _score(store: RunStore, record: RunRecord) -> float:
-    """A run's score; NaN if it is not done, or failed for a reason that is not its learning rate."""
+def _scores(store: RunStore, record: RunRecord) -> tuple[float, float]:
+    """A run's score by its first half and by all of it.
+
+    NaN if it is not done, or failed for a reason that is not its learning rate.
+    """
     if record.status == "failed" and _DIVERGED.search(record.reason or ""):
-        return -np.inf
+        return -np.inf, -np.inf
     if record.status != "done":
-        return np.nan
+        return np.nan, np.nan
     names = ("interactions", "episodes", "return_mean")
     curve = store.read_curve(record.sweep, record.run_id, columns=names)
-    interactions, episodes, returns = (curve[name].to_numpy() for name in names)
-    return score_of(interactions, episodes, returns)
+    columns = [curve[name].to_numpy() for name in names]
+    return score_of(*columns, share=_EARLY_SHARE), score_of(*columns)
 
 
 def _trends(results: Sequence[SizeResult]) -> dict[str, Trend]:
@@ -242,6 +273,15 @@ def _trends(results: Sequence[SizeResult]) -> dict[str, Trend]:
         if found is not None:
             trends[axis] = found
     return trends
+
+
+def _drift(results: Sequence[SizeResult]) -> Drift | None:
+    """How the best rate changes with length, by the sizes that have it inside the grid both times."""
+    pairs = [(result.early_best, result.best) for result in results]
+    kept = [
+        (early.rate, late.rate) for early, late in pairs if early and late and early.refined and late.refined
+    ]
+    return drift_of([early for early, _ in kept], [late for _, late in kept])
 
 
 def _apart_from(config: RunConfig, part: str, axis: str) -> str:
@@ -288,16 +328,15 @@ def _size_warnings(result: SizeResult, tuning: Tuning) -> Iterable[str]:
 def _best_warnings(result: SizeResult, best: BestRate, tuning: Tuning) -> Iterable[str]:
     rates = tuning.learning_rate or ()
     if best.edge is not None:
-        end = "largest" if best.edge == "high" else "smallest"
-        measured = np.exp(result.response.log_rates).tolist()
-        wider = next_rate(measured if len(measured) > 1 else rates, best.edge)
-        yield f"the best rate is the {end} of the grid; extend the grid to {wider:g}."
+        end, name = (rates[-1], "largest") if best.edge == "high" else (rates[0], "smallest")
+        if np.isclose(best.rate, end, rtol=1e-5):  # else rates beyond it are only missing yet
+            wider = next_rate(rates, best.edge)
+            yield f"the best rate is the {name} of the grid; extend the grid to {wider:g}."
     elif not best.refined:
         yield "the best rate is beside one that diverged, so it is one of the grid and no finer."
-    ends = np.exp(result.response.log_rates[[0, -1]])
     if best.interval is None and len(tuning.seeds) > 1:
         yield "fewer than two seeds have every rate, so there are no intervals."
-    elif best.interval and best.interval[0] <= 1.01 * ends[0] and best.interval[1] >= ends[1] / 1.01:
+    elif best.interval and all(result.ends_of_grid(best.interval)):
         yield "any rate of the grid may be the best; more seeds or longer runs would tell them apart."
     if result.rule is None:
         base = result.size.config.agent.learning_rate

@@ -14,8 +14,8 @@ from rich.text import Text
 from sweeps.display import short
 from sweeps.plan import PlannedSize, duration
 from sweeps.spec import SweepSpec, Tuning
-from sweeps.tuning import SCORED_SHARE, OneRate, Trend
-from sweeps.tuning_final import interval_text
+from sweeps.tuning import SCORED_SHARE, Drift, OneRate, Trend
+from sweeps.tuning_final import interval_text, rate_interval
 from sweeps.tuning_study import Size, SizeResult, TuningStudy, number_text, shortened
 
 SCHEMA_VERSION = 1
@@ -74,10 +74,10 @@ def rule_table(sizes: Sequence[Size]) -> Table:
 
 
 def study_table(study: TuningStudy) -> Table:
-    """A row for each size: its best rate, the step size that it means, and what one rate for all costs."""
-    columns = ("N", "best rate", "step size", "score", "by the rule", "loss by it")
+    """Two lines for each size: its best rate with the step size in effect and the score, and the rule's."""
+    columns = ("N", "best rate\n90% interval", "step\nsize", "score\nby the rule", "loss by it\n90% interval")
     table = _table([result.size for result in study.sizes], *columns)
-    table.title = Text(f"{study.sweep}: best base rate by size; below each: 90% interval")
+    table.title = Text(f"{study.sweep}: the best base rate of each size")
     for result in study.sizes:
         table.add_row(*_axis_values(result.size), *_findings(result))
     return table
@@ -87,30 +87,20 @@ def _findings(result: SizeResult) -> list[str]:
     best, rule = result.best, result.rule
     size = "" if result.num_params is None else f"{result.num_params:,}"
     if best is None:
-        return [size, "unknown", "", "", "", ""]
-    cells = [
-        size,
-        f"{best.rate:.3g}\n{_with_open_end(result)}",
-        f"{result.size.step_size(best.rate):.3g}",
-        f"{best.score:.4g}",
-    ]
+        return [size, "unknown", "", "", ""]
     if rule is None:
-        return [*cells, "unknown", "unknown"]
-    if not np.isfinite(rule.score):
-        return [*cells, "diverged", ""]
-    return [*cells, f"{rule.score:.4g}", f"{rule.loss:.2g}\n{interval_text(rule.interval, '.2g')}"]
-
-
-def _with_open_end(result: SizeResult) -> str:
-    """The interval of the best rate, marked where only the grid ends it."""
-    best = result.best
-    if best is None or best.interval is None:
-        return "unknown"
-    ends = np.exp(result.response.log_rates[[0, -1]])
-    low, high = best.interval
-    below = "≤ " if low <= ends[0] * 1.001 else ""
-    above = "≥ " if high >= ends[1] / 1.001 else ""
-    return f"{below}{low:.3g} to {above}{high:.3g}"
+        by_rule, loss = "unknown", "unknown"
+    elif not np.isfinite(rule.score):
+        by_rule, loss = "diverged", ""
+    else:
+        by_rule, loss = f"{rule.score:.4g}", f"{rule.loss:.2g}\n{interval_text(rule.interval, '.2g')}"
+    return [
+        size,
+        f"{best.rate:.3g}\n{rate_interval(result)}",
+        f"{result.size.step_size(best.rate):.3g}",
+        f"{best.score:.4g}\n{by_rule}",
+        loss,
+    ]
 
 
 def study_lines(study: TuningStudy) -> list[str]:
@@ -120,6 +110,8 @@ def study_lines(study: TuningStudy) -> list[str]:
         lines.append(
             "Trends need 3 sizes that differ in width, depth or horizon and have their best inside the grid."
         )
+    if study.drift is not None:
+        lines.append(_drift_line(study.drift, study.tuning))
     if study.one_rate is not None:
         lines.append(_one_rate_line(study.one_rate, study))
     return lines
@@ -136,6 +128,18 @@ def _trend_line(axis: str, found: Trend) -> str:
     return f"{line}: the paper's rule, step size ∝ {_RULE[axis]}, does not hold here."
 
 
+def _drift_line(found: Drift, tuning: Tuning) -> str:
+    longer = (
+        f"; the final runs are {1 / tuning.interactions:.3g} times longer still"
+        if tuning.interactions < 1
+        else ""
+    )
+    return (
+        f"From half of these runs to their end the best rate changes by a factor of {found.factor:.2f} "
+        f"(90% interval {interval_text(found.interval, '.2f')}, {found.num_sizes} sizes){longer}."
+    )
+
+
 def _one_rate_line(one: OneRate, study: TuningStudy) -> str:
     return (
         f"One base rate for all sizes: {one.rate:g} is best and costs {one.loss:.2g} of score on average "
@@ -146,15 +150,15 @@ def _one_rate_line(one: OneRate, study: TuningStudy) -> str:
 
 def _table(sizes: Sequence[Size], *columns: str) -> Table:
     table = Table(box=SIMPLE_HEAD, title_justify="left", collapse_padding=True, pad_edge=False)
-    for name in sizes[0].values:
-        table.add_column(Text(name.replace("_", " ")), justify="right", overflow="fold")
+    for name in sizes[0].apart:
+        table.add_column(Text(name.replace("_", " ")), justify="right", overflow="fold", min_width=4)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
 def _axis_values(size: Size) -> list[Text]:
-    return [Text(number_text(value)) for value in size.values.values()]
+    return [Text(number_text(value)) for value in size.apart.values()]
 
 
 def study_json(study: TuningStudy) -> dict[str, Any]:
@@ -167,6 +171,7 @@ def study_json(study: TuningStudy) -> dict[str, Any]:
         "scored_share": SCORED_SHARE,
         "sizes": [_size_json(result, study.tuning) for result in study.sizes],
         "trends": {axis: asdict(found) for axis, found in study.trends.items()},
+        "drift": asdict(study.drift) if study.drift else None,
         "one_rate": asdict(study.one_rate) if study.one_rate else None,
         "missing": study.num_missing,
         "warnings": list(study.warnings),
