@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,7 @@ from scaling.errors import InputError, RlscaleError
 
 _OBJECT_STORE_BYTES = 128 * 1024**2  # results are a few words; Ray's default takes 30% of memory
 _PROBLEM_LENGTH = 300
+_REACHED_SECONDS = 10.0
 
 
 def connect(address: str | None) -> None:
@@ -30,6 +32,7 @@ def connect(address: str | None) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is not None:
+            _reach(address)
             ray.init(address=address, **quiet)
             return
         with _on_loopback():
@@ -47,6 +50,13 @@ def connect(address: str | None) -> None:
         raise RlscaleError(
             f"Ray did not start on this machine; try again when it is less busy: {problem}"
         ) from error
+
+
+def _reach(address: str) -> None:
+    """Find out in seconds whether anything listens at HOST:PORT; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACHED_SECONDS).close()
 
 
 @contextmanager

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 from processes import DEADLINE, Started
+from small_sweep import spec_of
 
 from scaling.config import run_config
 from sweeps.store import RunStore
@@ -31,18 +33,44 @@ def start(tmp_path):
 def rlscale():
     """Run ``rlscale`` with the given arguments to its end."""
 
-    def run(*arguments: object, columns: int = 80, cwd: Path | None = None):
+    def run(
+        *arguments: object,
+        columns: int = 80,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ):
         return subprocess.run(
             [sys.executable, "-m", "scaling.cli", *map(str, arguments)],
             capture_output=True,
             text=True,
             timeout=DEADLINE,
-            env={**os.environ, "COLUMNS": str(columns)},
+            env={**os.environ, "COLUMNS": str(columns), **(env or {})},
             cwd=cwd,
             check=False,
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def spec_file(tmp_path_factory):
+    """A file with the spec of ``small_sweep``, some fields of it changed."""
+
+    def write(**changes) -> Path:
+        path = tmp_path_factory.mktemp("spec") / "small.yaml"
+        path.write_text(yaml.safe_dump(spec_of(**changes)))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def undisturbed(rlscale, spec_file, tmp_path_factory) -> RunStore:
+    """The sweep of ``small_sweep`` as it is when nothing happens to it."""
+    place = tmp_path_factory.mktemp("undisturbed") / "store"
+    done = rlscale("sweep", "run", spec_file(), "--store", place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return RunStore(place)
 
 
 @pytest.fixture
