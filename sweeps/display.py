@@ -53,15 +53,12 @@ def plan_table(sizes: Sequence[PlannedSize]) -> Table:
     return table
 
 
-def status_table(
-    sweep: str, statuses: Sequence[RunStatus], shown: Sequence[RunStatus] | None = None
-) -> Table:
-    """One line for each of ``shown``, by default for every run; the title counts all."""
+def status_table(statuses: Sequence[RunStatus], shown: Sequence[RunStatus] | None = None) -> Table:
+    """One line for each of ``shown``, by default for every run of the sweep."""
     shown = statuses if shown is None else shown
     kinds = {status.size: status.config for status in statuses}
     names = ("N", "seed", "status", "interactions", "rate", "left")
     table = _table(*names, apart=_apart(list(kinds.values())), first="run", gap=0)
-    table.title = _text(f"{sweep}: {_counted(statuses)}")
     values_of = dict(zip(kinds, _values(list(kinds.values())), strict=True))
     for status in shown:
         table.add_row(
@@ -88,9 +85,9 @@ def status_parts(state: SweepState, *, show_all: bool = False) -> list[Renderabl
     shown = list(runs) if show_all else [run for kind in kinds for run in runs if run.status == kind]
     left_out = 0 if show_all else max(0, len(shown) - _MOST_SHOWN)
     shown = shown[: len(shown) - left_out]
-    title = _text(f"{state.sweep}: {_counted(runs)}")
-    parts: list[RenderableType] = [status_table(state.sweep, runs, shown) if shown else title]
-    parts += status_notes(shown)
+    parts: list[RenderableType] = [_text(f"{state.sweep}: {_counted(runs)}")]
+    if shown:
+        parts += [status_table(runs, shown), *status_notes(shown)]
     if left_out:
         parts.append(_text(f"... and {left_out:,} more of these; --all shows every run"))
     parts.append(_text(progress_line(progress(runs))))
@@ -133,7 +130,7 @@ def driver_line(driver: DriverRecord, silence: float) -> str:
 def _counted(statuses: Sequence[RunStatus]) -> str:
     count = counts(statuses)
     parts = [f"{number} {name}" for name, number in count.items() if number and name != "total"]
-    return ", ".join([f"{count['total']} runs", *parts])
+    return ", ".join([f"{count['total']} run{'' if count['total'] == 1 else 's'}", *parts])
 
 
 def _num_params(status: RunStatus) -> str:
@@ -347,13 +344,13 @@ class SweepView:
         if began < self._next:
             return
         statuses = self._reader.read()
+        title = _text(f"{self._sweep}: {_counted(statuses)}")
         line = _text(progress_line(progress(statuses)))
         if self._live:
             running = [status for status in statuses if status.status == "running"][:_MOST_SHOWN]
-            table = status_table(self._sweep, statuses, running)
-            self._live.update(Group(table, line), refresh=True)
+            self._live.update(Group(title, status_table(statuses, running), line), refresh=True)
         else:
-            self._console.print(_text(f"{self._sweep}: {_counted(statuses)}; ") + line, soft_wrap=True)
+            self._console.print(title + Text("; ") + line, soft_wrap=True)
         now = self._console.get_time()
         self._next = now + max(self._interval, 10 * (now - began))
 

@@ -195,7 +195,7 @@ def test_tables_fit_a_terminal_of_80_columns_and_cut_nothing(store, begin):
     statuses = sweep_status(store, "s")
     tables = [
         plan_table(sizes),
-        status_table("s", statuses),
+        status_table(statuses),
         curves_table(store, "s", list(store.runs("s"))),
     ]
     for table in tables:
@@ -211,7 +211,7 @@ def test_tables_show_what_sets_the_runs_apart_and_nothing_else(store):
     assert "width" in table
     assert not any(name in table for name in ("depth", "horizon", "learning", "seed"))
     save(store, spec({"agent.clip": [0.1, 0.25]}))
-    table = text(status_table("s", sweep_status(store, "s")))
+    table = text(status_table(sweep_status(store, "s")))
     assert "clip" in table
     assert "0.25" in table
     assert "width" not in table
