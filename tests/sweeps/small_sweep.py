@@ -1,0 +1,75 @@
+"""A sweep of small runs, watched while faults are done to it and judged once it is over."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from sweeps.store import RunRecord, RunStore, rows_equal
+
+NAME = "small"
+INTERACTIONS, CHECKPOINTS = 100_000, 10
+INTERVAL = INTERACTIONS // CHECKPOINTS
+SEEDS = (0, 1, 2)
+
+
+def spec_of(**changes) -> dict:
+    """One run for each of ``SEEDS``; ``changes`` take the place of the spec's own fields."""
+    base = {
+        "task": "digits-bandit",
+        "interactions": INTERACTIONS,
+        "checkpoints": CHECKPOINTS,
+        "model": {"width": 0.05},
+    }
+    return {"name": NAME, "base": base, "axes": {"seed": list(SEEDS)}, **changes}
+
+
+def records(place: Path) -> list[RunRecord]:
+    """What the store tells of the sweep's runs; nothing if it does not have it yet."""
+    return list(RunStore(place).runs(NAME)) if (place / f"sweep={NAME}").is_dir() else []
+
+
+def under_way(place: Path, runs: int = len(SEEDS)) -> list[RunRecord] | None:
+    """The records of the running ones, once so many have stored a first segment in their last attempt."""
+    found = [each for each in records(place) if each.status == "running"]
+    found = [each for each in found if each.interactions > each.attempts[-1].from_interactions]
+    return found if len(found) >= runs else None
+
+
+def worker_of(record: RunRecord) -> int:
+    """The process of a run's last attempt."""
+    return record.attempts[-1].pid
+
+
+def assert_as_if_nothing_had_happened(
+    place: Path, undisturbed: RunStore, seen: Iterable[RunRecord] = ()
+) -> None:
+    """Every run is done, bit for bit as undisturbed, and nothing but its curve and record is left.
+
+    ``seen`` are records as they were right before a fault that ended their last attempt: the attempt
+    that followed must have gone on from there or later, so at most one interval was done again.
+    """
+    store = RunStore(place)
+    expected = {record.run_id for record in undisturbed.runs(NAME)}
+    assert set(store.run_ids(NAME)) == expected
+    for record in store.runs(NAME):
+        assert (record.status, record.reason) == ("done", None)
+        assert_curve_is_undisturbed(store, undisturbed, record.run_id)
+        assert record.attempts[-1].outcome == "done"
+    assert_no_leftovers(place)
+    for before in seen:
+        attempts = store.read_run(NAME, before.run_id).attempts
+        assert attempts[len(before.attempts)].from_interactions >= before.interactions > 0
+
+
+def assert_curve_is_undisturbed(store: RunStore, undisturbed: RunStore, run_id: str) -> None:
+    curve = store.read_curve(NAME, run_id)
+    steps = curve.column("interactions").to_pylist()
+    assert steps == sorted(set(steps))
+    assert rows_equal(curve, undisturbed.read_curve(NAME, run_id))
+
+
+def assert_no_leftovers(place: Path) -> None:
+    """No temporary file anywhere, and in the folders of done runs no part, lease or checkpoint."""
+    assert [path for path in place.rglob(".*") if path.is_file()] == []
+    for curve in place.rglob("curve.parquet"):
+        names = {path.name for path in curve.parent.iterdir() if not path.name.startswith("log-")}
+        assert names == {"curve.parquet", "run.json"}
