@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from scaling.config import AgentConfig, RunConfig
-from scaling.errors import InputError
+from scaling.errors import OutOfMemory
 
 #: How the exceptions say it that torch raises, on CPU and on a GPU, when it gets no memory.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
@@ -17,14 +17,14 @@ def memory_is_asked_for(remedy: str) -> Iterator[None]:
     """Say what to change when memory runs out.
 
     Raises:
-        InputError: if torch or numpy could not get memory.
+        OutOfMemory: if torch or numpy could not get memory.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise InputError(f"The memory does not suffice for this run; {remedy}.") from error
+        raise OutOfMemory(f"The memory does not suffice for this run; {remedy}.") from error
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -30,7 +30,7 @@ from scaling.envs.evaluation import evaluate, unseen_levels
 from scaling.envs.interface import Bandit
 from scaling.envs.procgen_names import is_procgen
 from scaling.envs.registry import task_shape
-from scaling.errors import InputError, LeaseLost, NonFiniteLoss
+from scaling.errors import InputError, LeaseLost, NonFiniteLoss, StoreUnavailable
 from scaling.machine import usable_cores
 from scaling.models.sizing import sizes_of
 from scaling.out_of_memory import is_out_of_memory, memory_is_asked_for, smaller_batch, smaller_width
@@ -225,6 +225,7 @@ def train(
         InputError: if the run cannot start (the run is marked failed).
         NonFiniteLoss: if a loss is not finite (the run is marked failed, its rows kept).
         LeaseLost: if another attempt took the run over.
+        StoreUnavailable: if the rows cannot be stored; the run can go on from its last checkpoint.
     """
     index = 0
     rows: list[Row] = []
@@ -255,7 +256,7 @@ def train(
                 return "stopped"
         writer.finish()
         return "done"
-    except LeaseLost:
+    except (LeaseLost, StoreUnavailable):
         raise
     except NonFiniteLoss as error:
         if not run.recorder.is_empty:

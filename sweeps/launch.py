@@ -9,7 +9,9 @@ from typing import Any
 
 from scaling.config import RunConfig, run_config
 from scaling.errors import InputError
+from scaling.memory import memory_need
 from scaling.train import check_task_data, resolve_device, run_columns
+from sweeps.demand import estimated_memory
 from sweeps.plan import to_do
 from sweeps.ray_runner import Job, Outcome, RunEvent, run_jobs
 from sweeps.spec import Resources, SweepSpec, expand, parse_spec
@@ -51,6 +53,7 @@ def run_sweep(
     device = _check(missing, device, mnist_dir, spec.resources)
     jobs = _jobs(missing)
     store.write_spec(spec.name, spec.model_dump(mode="json"))
+    store.clean_sweep(spec.name)
     on_start(len(missing), len(configs) - len(missing) - len(failed), len(failed))
     ended = _run(
         jobs, store, spec.name, spec.resources, address, device, mnist_dir, on_event, on_poll, on_stop
@@ -101,14 +104,15 @@ def _check(configs: Sequence[RunConfig], device: str, mnist_dir: Path | None, re
 
 
 def _jobs(configs: Sequence[RunConfig]) -> list[Job]:
-    """The runs with their sizes; measuring those builds the networks, but a seed does not change them."""
-    columns: dict[str, dict[str, Any]] = {}
+    """The runs with their sizes and memory; these need the networks, but a seed does not change them."""
+    measured: dict[str, tuple[dict[str, Any], float]] = {}
     jobs = []
     for config in configs:
         key = config.model_copy(update={"seed": 0}).run_id
-        if key not in columns:
-            columns[key] = run_columns(config)
-        jobs.append(Job(config, {**columns[key], "seed": config.seed}))
+        if key not in measured:
+            measured[key] = run_columns(config), estimated_memory(memory_need(config).total)
+        columns, memory = measured[key]
+        jobs.append(Job(config, {**columns, "seed": config.seed}, memory))
     return jobs
 
 

@@ -4,17 +4,21 @@ The store alone decides what is done. The driver submits what is missing, larges
 and submits again what died: the worker's claim on the run makes any earlier attempt, dead
 or alive, unable to write. A worker killed at any moment costs at most the work since its
 last checkpoint, and so does the driver, which keeps nothing that the store does not hold.
+A run fails for dying only if it dies again and again without a checkpoint in between.
 """
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import signal
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,16 +31,29 @@ import ray
 from ray import exceptions as ray_exceptions
 
 from scaling.config import RunConfig
-from scaling.errors import InputError, LeaseLost, NonFiniteLoss, RlscaleError
+from scaling.errors import (
+    InputError,
+    LeaseLost,
+    NonFiniteLoss,
+    OutOfMemory,
+    RlscaleError,
+    StoreUnavailable,
+)
+from sweeps.demand import Demand, Node, demand_of, slots, with_half_the_concurrency
+from sweeps.patience import Patience, PatientWriter, patient
+from sweeps.run_log import logged
 from sweeps.spec import Resources
-from sweeps.store import RunStore
+from sweeps.store import RunRecord, RunStore
 
 _OBJECT_STORE_BYTES = 128 * 1024**2  # results are a few words; Ray's default takes 30% of memory
 _POLL_SECONDS = 0.5
 _REASON_LENGTH = 300
 _STOP_SECONDS = 30.0  # a run stores what it has after its current iteration
+_NODES_SECONDS = 1.0  # for which the list of the cluster's nodes is taken as it was
 
 Outcome = Literal["done", "failed", "stopped", "superseded"]
+#: How an attempt came to its end on a worker; the last two are no end of the run.
+AttemptOutcome = Literal["done", "failed", "stopped", "superseded", "out of memory", "no store"]
 
 
 @dataclass(frozen=True)
@@ -51,10 +68,11 @@ class RunEvent:
 
 @dataclass(frozen=True)
 class Job:
-    """A run to do, with the columns that the store keeps beside its curve."""
+    """A run to do, the columns that the store keeps beside its curve, and its estimated bytes of memory."""
 
     config: RunConfig
     columns: dict[str, Any]
+    memory: float
 
     @property
     def flops(self) -> float:
@@ -109,7 +127,7 @@ def _signals(driver: _Driver) -> Iterator[None]:
     def on_signal(*_: object) -> None:
         if driver.stopping:
             raise KeyboardInterrupt
-        driver.stopping = True
+        driver.ask_to_stop()
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -135,17 +153,27 @@ class _Driver:
         self._device, self._mnist_dir = device, mnist_dir
         self._on_event, self._on_poll = on_event, on_poll
         # Largest first: a long run begun last would leave the other slots idle.
-        self._waiting = sorted(jobs, key=lambda job: job.flops, reverse=True)
+        self._waiting = deque(sorted(jobs, key=lambda job: job.flops, reverse=True))
         self._flying: dict[ray.ObjectRef, Job] = {}
-        self._deaths: dict[str, int] = {}
+        self._demands: dict[str, Demand] = {}  # of runs that ran out of memory
+        self._deaths: dict[str, tuple[int, int]] = {}  # in a row, and the interactions stored then
+        self._nodes: tuple[float, list[Node]] = (-math.inf, [])
+        self._stop = threading.Event()
+        self._patiently = patient(resources.store_patience, stop=self._stop)
         self.ended: dict[Outcome, int] = {"done": 0, "failed": 0, "stopped": 0, "superseded": 0}
-        self.stopping = False
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
+    def ask_to_stop(self) -> None:
+        self._stop.set()
 
     def work(self) -> None:
-        """Do the jobs until all have ended or ``stopping`` is set."""
+        """Do the jobs until all have ended or the driver was asked to stop."""
         while (self._waiting or self._flying) and not self.stopping:
-            while self._waiting and len(self._flying) < 2 * self._slots(self._waiting[0]):
-                self._submit(self._waiting.pop(0))
+            while self._waiting and self._has_room():
+                self._submit(self._waiting.popleft())
             self._wait()
 
     def stop(self) -> None:
@@ -158,30 +186,40 @@ class _Driver:
             self._wait()
 
     def _wait(self) -> None:
-        ready, _ = ray.wait(list(self._flying), timeout=_POLL_SECONDS)
-        for reference in ready:
-            self._collect(self._flying.pop(reference), reference)
-        self._on_poll()
+        if self._flying:
+            ready, _ = ray.wait(list(self._flying), timeout=_POLL_SECONDS)
+            for reference in ready:
+                self._collect(self._flying.pop(reference), reference)
+        else:
+            self._stop.wait(_POLL_SECONDS)
+        with suppress(StoreUnavailable):  # what is shown may be old for a while
+            self._on_poll()
 
-    def _slots(self, job: Job) -> int:
-        """Runs of this kind that the cluster can hold at once."""
-        total = ray.cluster_resources()
-        cpus = self._cpus(job)
-        slots = int(total.get("CPU", 0) // cpus)
-        if self._resources.num_gpus:
-            slots = min(slots, int(total.get("GPU", 0) // self._resources.num_gpus))
-        if slots == 0:
-            raise InputError(
-                f"A run asks for {cpus:g} CPUs and {self._resources.num_gpus:g} GPUs, but the cluster has "
-                f"{total.get('CPU', 0):g} and {total.get('GPU', 0):g}; change 'resources' or 'threads'."
-            )
-        return slots
+    def _has_room(self) -> bool:
+        """Whether to submit the next run: twice as many as run keep every slot busy."""
+        try:
+            demand = self._demand(self._waiting[0])
+        except InputError:
+            if not self._flying and not any(self.ended.values()):
+                raise
+            return False  # the nodes that could hold it are gone, and may come back
+        return len(self._flying) < 2 * slots(demand, self._alive_nodes())
 
-    def _cpus(self, job: Job) -> float:
-        return self._resources.num_cpus or float(job.config.threads)
+    def _demand(self, job: Job) -> Demand:
+        known = self._demands.get(job.config.run_id)
+        return known or demand_of(job.config, job.memory, self._resources, self._alive_nodes())
+
+    def _alive_nodes(self) -> list[Node]:
+        asked, nodes = self._nodes
+        if time.monotonic() - asked > _NODES_SECONDS:
+            offers = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            nodes = [Node(o.get("CPU", 0.0), o.get("GPU", 0.0), o.get("memory", 0.0)) for o in offers]
+            self._nodes = (time.monotonic(), nodes)
+        return nodes
 
     def _submit(self, job: Job) -> None:
-        task = _train_remotely.options(num_cpus=self._cpus(job), num_gpus=self._resources.num_gpus)
+        demand = self._demand(job)
+        task = _train_remotely.options(num_cpus=demand.cpus, num_gpus=demand.gpus, memory=demand.memory)
         reference = task.remote(
             self._store,
             self._sweep,
@@ -189,53 +227,103 @@ class _Driver:
             job.columns,
             self._device,
             str(self._mnist_dir) if self._mnist_dir else None,
+            self._resources.store_patience,
         )
         self._flying[reference] = job
 
     def _collect(self, job: Job, reference: ray.ObjectRef) -> None:
+        """See how an attempt ended, and have the run done again if that is not how the run ends."""
         run_id = job.config.run_id
         try:
-            outcome, message = ray.get(reference)
-            if outcome == "stopped" and not self.stopping and self._may_die_again(run_id):
-                outcome, message = None, "its worker was asked to stop"
+            outcome, message = self._ending(job, *ray.get(reference))
         except ray_exceptions.TaskCancelledError:
             return  # it had not begun
         except ray_exceptions.RayError as error:
             outcome, message = self._after_death(job, error)
         if outcome is None:
             if not self.stopping:
-                self._on_event(RunEvent(run_id, "died", None, message))
-            self._waiting.insert(0, job)
+                self._tell(RunEvent(run_id, "died", None, message))
+            self._waiting.appendleft(job)
             return
         self.ended[outcome] += 1
-        self._on_event(RunEvent(run_id, "ended", outcome, message))
+        self._tell(RunEvent(run_id, "ended", outcome, message))
+
+    def _tell(self, event: RunEvent) -> None:
+        self._patiently(lambda: self._on_event(event))
+
+    def _ending(self, job: Job, ended: AttemptOutcome, message: str) -> tuple[Outcome | None, str]:
+        """What an attempt's end means for the run: how it ended, or None if it goes on."""
+        if ended == "failed":
+            return self._give_up(job, message)
+        if ended == "out of memory":
+            return self._with_less_concurrency(job, "its memory did not suffice") or self._give_up(
+                job, message
+            )
+        if ended == "no store":
+            return self._again_or_never(job, f"its worker gave up waiting for the store ({message})")
+        if ended == "superseded" and self._is_done(job):
+            return "done", ""
+        if ended == "stopped" and not self.stopping:
+            again, told = self._again_or_never(job, "its worker was asked to stop", fails=False)
+            return (None, told) if again is None else ("stopped", "")
+        return ended, message
 
     def _after_death(self, job: Job, error: Exception) -> tuple[Outcome | None, str]:
-        """Whether the run goes on (None) or has failed, and why."""
-        run_id = job.config.run_id
+        """The same for a worker that ended without a word."""
         if isinstance(error, ray_exceptions.RayTaskError):  # our code raised: doing it again would too
             problem = " ".join(f"{type(error.cause).__name__}: {error.cause}".split())
-            return self._give_up(run_id, problem[:_REASON_LENGTH])
+            return self._give_up(job, problem[:_REASON_LENGTH])
         if isinstance(error, ray_exceptions.NodeDiedError):  # never the run's fault
             return None, "its node died"
-        out_of_memory = isinstance(error, ray_exceptions.OutOfMemoryError)
-        cause = "ran out of memory" if out_of_memory else "was killed"
-        if self._may_die_again(run_id):
-            return None, f"its worker {cause}"
-        return self._give_up(run_id, f"its worker {cause} {self._deaths[run_id]} times")
+        if isinstance(error, ray_exceptions.OutOfMemoryError):
+            told = "its worker ran out of memory"
+            return self._with_less_concurrency(job, told) or self._again_or_never(job, told)
+        return self._again_or_never(job, "its worker was killed")
 
-    def _may_die_again(self, run_id: str) -> bool:
-        self._deaths[run_id] = self._deaths.get(run_id, 0) + 1
-        return self._deaths[run_id] <= self._resources.max_deaths
+    def _with_less_concurrency(self, job: Job, told: str) -> tuple[None, str] | None:
+        """Let half as many such runs share a node from now on; None if it had one to itself."""
+        demand = with_half_the_concurrency(self._demand(job), self._alive_nodes())
+        if demand is None:
+            return None
+        self._demands[job.config.run_id] = demand
+        return None, f"{told}; fewer runs will share its node"
 
-    def _give_up(self, run_id: str, reason: str) -> tuple[Outcome, str]:
-        store = RunStore(self._store)
-        record = store.read_run(self._sweep, run_id)
+    def _again_or_never(self, job: Job, told: str, *, fails: bool = True) -> tuple[Outcome | None, str]:
+        """Do a run again, unless it died too often without having stored anything in between."""
+        run_id = job.config.run_id
+        record = self._record(job)
+        reached = record.interactions if record else 0
+        deaths, before = self._deaths.get(run_id, (0, 0))
+        deaths = deaths + 1 if reached <= before else 1
+        self._deaths[run_id] = (deaths, reached)
+        if deaths <= self._resources.max_deaths:
+            return None, told
+        return self._give_up(job, f"{told}, {deaths} times in a row") if fails else ("stopped", told)
+
+    def _give_up(self, job: Job, reason: str) -> tuple[Outcome, str]:
+        """Mark a run failed, unless it is done or says so itself."""
+        record = self._record(job)
         if record is not None and record.status == "done":  # it died in the moment after
             return "done", ""
-        if record is not None:
-            store.mark(record, "failed", reason)
+        if record is None:
+            config = job.config.model_dump(mode="json")
+            record = RunRecord(
+                sweep=self._sweep,
+                run_id=job.config.run_id,
+                status="wanted",
+                config=config,
+                columns=job.columns,
+            )
+        if record.status != "failed":
+            self._patiently(lambda: RunStore(self._store).mark(record, "failed", reason))
         return "failed", reason
+
+    def _is_done(self, job: Job) -> bool:
+        record = self._record(job)
+        return record is not None and record.status == "done"
+
+    def _record(self, job: Job) -> RunRecord | None:
+        return self._patiently(lambda: RunStore(self._store).read_run(self._sweep, job.config.run_id))
 
 
 def _connect(address: str | None) -> None:
@@ -267,23 +355,48 @@ def _train_remotely(
     columns: dict[str, Any],
     device: str,
     mnist_dir: str | None,
-) -> tuple[Outcome, str]:
+    store_patience: float,
+) -> tuple[AttemptOutcome, str]:
     """One attempt at one run, on a worker. Returns how it ended; what it measured is in the store."""
     stop = threading.Event()
     if threading.current_thread() is threading.main_thread():
         # `ray job stop` and preemption send SIGTERM, `ray.cancel` SIGINT: store everything, then end.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
+    patiently = patient(store_patience, stop=stop, on_wait=logging.getLogger("rlscale").warning)
+    try:
+        opened = patiently(lambda: RunStore(store))
+        return _attempt(opened, sweep, config, columns, device, mnist_dir, patiently, stop)
+    except LeaseLost as error:
+        return "superseded", str(error)
+    except StoreUnavailable as error:
+        return ("stopped" if stop.is_set() else "no store"), str(error)
+    except OutOfMemory as error:
+        return "out of memory", str(error)
+    except (NonFiniteLoss, InputError) as error:
+        return "failed", str(error)
+
+
+def _attempt(
+    store: RunStore,
+    sweep: str,
+    config: dict[str, Any],
+    columns: dict[str, Any],
+    device: str,
+    mnist_dir: str | None,
+    patiently: Patience,
+    stop: threading.Event,
+) -> tuple[AttemptOutcome, str]:
     from scaling.train import provenance, resolve_device, train  # loads torch, which takes a while
 
     run = RunConfig.model_validate(config)
-    record = RunStore(store).read_run(sweep, run.run_id)
+    record = patiently(lambda: store.read_run(sweep, run.run_id))
     if record is not None and record.status == "done":
-        RunStore(store).clean_finished(sweep, run.run_id)  # a worker killed right at the end did not
+        patiently(lambda: store.clean_finished(sweep, run.run_id))  # a worker killed right at the end did not
         return "done", ""
-    try:
-        device = resolve_device(device)
-        writer = RunStore(store).claim(
+    device = resolve_device(device)
+    writer = patiently(
+        lambda: store.claim(
             sweep,
             run.run_id,
             config=config,
@@ -292,10 +405,9 @@ def _train_remotely(
             host=socket.gethostname(),
             pid=os.getpid(),
         )
-        folder = Path(mnist_dir) if mnist_dir else None
-        status = train(run, writer, device=device, mnist_dir=folder, should_stop=stop.is_set)
-        return ("done" if status == "done" else "stopped"), ""
-    except LeaseLost as error:
-        return "superseded", str(error)
-    except (NonFiniteLoss, InputError) as error:
-        return "failed", str(error)
+    )
+    folder = Path(mnist_dir) if mnist_dir else None
+    with logged(writer) as told:
+        patient_writer = PatientWriter(told, patiently)
+        status = train(run, patient_writer, device=device, mnist_dir=folder, should_stop=stop.is_set)
+    return ("done" if status == "done" else "stopped"), ""

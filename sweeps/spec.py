@@ -21,6 +21,7 @@ A block ``tuning`` names the learning rates that ``rlscale sweep tune`` tries at
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,11 +36,32 @@ AxisGroup = dict[str, list[Any]]
 
 
 class Resources(Frozen):
-    """What one run asks of Ray, and how often it may die before it counts as failed."""
+    """What one run asks of Ray, and what it may meet before it counts as failed."""
 
     num_cpus: float | None = Field(None, gt=0, description="default: the run's threads")
-    num_gpus: float = Field(0.0, ge=0)
-    max_deaths: int = Field(3, ge=0, description="deaths of a worker that are forgiven; a node's always are")
+    num_gpus: float = Field(0.0, ge=0, description="0.25 lets four runs share a GPU")
+    memory: float | None = Field(
+        None, gt=0, description="bytes, or as in '4 GB'; default: estimated from the model and the batch"
+    )
+    max_deaths: int = Field(
+        3,
+        ge=0,
+        description="deaths of its workers in a row, without a checkpoint between, that are forgiven; "
+        "a node's always are",
+    )
+    store_patience: float = Field(
+        600.0, ge=0, description="seconds for which a run waits for a store that cannot be written"
+    )
+
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _memory_in_bytes(cls, memory: Any) -> Any:
+        if not isinstance(memory, str):
+            return memory
+        match = re.fullmatch(r"([0-9.]+) *([kMGT])B", memory.strip())
+        if match is None:
+            raise ValueError("write bytes as a number, or with a unit as in '500 MB' or '4 GB'")
+        return float(match[1]) * 10.0 ** (3 * (1 + "kMGT".index(match[2])))
 
 
 class RateRange(Frozen):
@@ -206,6 +228,7 @@ def expand(spec: SweepSpec, *, source: str = "the spec") -> tuple[RunConfig, ...
         InputError: if a value does not fit the config, or two points of the grid are one run.
     """
     configs: dict[str, RunConfig] = {}
+    parts: dict[Frozen, Frozen] = {}
     points = [
         [dict(zip(group, row, strict=True)) for row in zip(*group.values(), strict=True)]
         for group in spec.axes
@@ -215,10 +238,17 @@ def expand(spec: SweepSpec, *, source: str = "the spec") -> tuple[RunConfig, ...
         values = _with(spec.base, point, source)
         listed = ", ".join(f"{name}={value}" for name, value in point.items())
         config = run_config(values, source=f"{source} ({listed})" if listed else source)
-        if config.run_id in configs:
+        run_id = config.run_id
+        if run_id in configs:
             raise InputError(f"{source}: two points of the grid are the same run ({listed}); remove one.")
-        configs[config.run_id] = config
+        configs[run_id] = _sharing(config, parts)
     return tuple(configs.values())
+
+
+def _sharing(config: RunConfig, parts: dict[Frozen, Frozen]) -> RunConfig:
+    """The same config, its parts those of an earlier one where they are equal: a third of the memory."""
+    groups = {name: value for name, value in config if isinstance(value, Frozen)}
+    return config.model_copy(update={name: parts.setdefault(value, value) for name, value in groups.items()})
 
 
 def _with(base: Mapping[str, Any], point: Mapping[str, Any], source: str) -> dict[str, Any]:
