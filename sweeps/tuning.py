@@ -61,11 +61,13 @@ class Response:
     Attributes:
         log_rates: ascending, shape ``(rates,)``; rates without any score are left out.
         means: minus infinity where a seed diverged, shape ``(rates,)``.
+        paired: scores of the seeds that have all rates, shape ``(rates, seeds)``, 0 where a rate diverged.
         draws: of ``means``, shape ``(draws, rates)``; None where fewer than two seeds have all rates.
     """
 
     log_rates: Floats
     means: Floats
+    paired: Floats
     draws: Floats | None
 
     @property
@@ -87,7 +89,7 @@ def response_of(rates: ArrayLike, scores: ArrayLike, rng: np.random.Generator) -
     draws = None
     if len(kept) and complete.shape[1] >= 2:
         draws = np.where(diverged, -np.inf, means + _noise(complete, rng))
-    return Response(log_rates, np.where(diverged, -np.inf, means), draws)
+    return Response(log_rates, np.where(diverged, -np.inf, means), complete, draws)
 
 
 def _noise(scores: Floats, rng: np.random.Generator) -> Floats:
@@ -194,6 +196,26 @@ def loss_at(response: Response, best: BestRate, rate: float) -> Loss | None:
     contrast = top - there
     draws = None if response.draws is None else np.where(finite, response.draws, 0.0) @ contrast
     return Loss(float(there @ means), float(contrast @ means), _percentiles(draws), draws)
+
+
+def is_flat(response: Response) -> bool:
+    """Whether noise alone would make the rates differ this much in one case of ten or more.
+
+    Analysis of variance of rates and seeds, over the rates that did not diverge.
+    """
+    from scipy.stats import f as fisher
+
+    scores = response.paired[response.finite]
+    rates, seeds = scores.shape
+    if rates < 2 or seeds < 2:
+        return False
+    between = scores.mean(axis=1) - scores.mean()
+    within = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0) + scores.mean()
+    signal, noise = float(between @ between), float((within**2).sum())
+    if noise == 0:
+        return signal == 0
+    ratio = seeds * (seeds - 1) * signal / noise
+    return bool(fisher.sf(ratio, rates - 1, (rates - 1) * (seeds - 1)) > 1 - LEVEL)
 
 
 def _weights(x: Floats, finite: Bools, at: float) -> Floats | None:

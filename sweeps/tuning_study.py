@@ -29,6 +29,7 @@ from sweeps.tuning import (
     best_for_all,
     best_rate,
     drift_of,
+    is_flat,
     loss_at,
     next_rate,
     response_of,
@@ -78,6 +79,7 @@ class SizeResult:
     Attributes:
         num_params: None if none of its runs has begun.
         scores: shape (rates, seeds); minus infinity where a run diverged, NaN where none is done.
+        num_unscored: runs that are done but ended no episode in their last tenth, NaN in ``scores``.
         best: None if no rate has a score.
         early_best: the same by the first half of each run.
         rule: what the base rate, one for all sizes, costs instead; None if it is outside the measured rates.
@@ -86,6 +88,7 @@ class SizeResult:
     size: Size
     num_params: int | None
     scores: Floats
+    num_unscored: int
     response: Response
     best: BestRate | None
     early_best: BestRate | None
@@ -230,19 +233,20 @@ def _read_size(
     rates = tuning.learning_rate or ()
     scores = np.full((len(rates), len(tuning.seeds)), np.nan)
     early = scores.copy()
-    num_params = None
+    num_params, num_unscored = None, 0
     for i, rate in enumerate(rates):
         for j, seed in enumerate(tuning.seeds):
             record = store.read_run(sweep, tuned_config(size, tuning, rate, seed).run_id)
             if record is not None:
                 num_params = record.columns.get("num_params", num_params)
                 early[i, j], scores[i, j] = _scores(store, record)
+                num_unscored += record.status == "done" and bool(np.isnan(scores[i, j]))
     response = response_of(rates, scores, rng)
     best = best_rate(response)
     base = size.config.agent.learning_rate
     rule = loss_at(response, best, base) if best is not None and base > 0 else None
     early_best = best_rate(response_of(rates, early, rng))
-    return SizeResult(size, num_params, scores, response, best, early_best, rule)
+    return SizeResult(size, num_params, scores, num_unscored, response, best, early_best, rule)
 
 
 def _scores(store: RunStore, record: RunRecord) -> tuple[float, float]:
@@ -309,10 +313,15 @@ def _warnings(results: Sequence[SizeResult], tuning: Tuning) -> list[str]:
 
 def _size_warnings(result: SizeResult, tuning: Tuning) -> Iterable[str]:
     rates, best, scores = tuning.learning_rate or (), result.best, result.scores
-    if result.num_missing:
+    if result.num_missing > result.num_unscored:
         yield (
-            f"{result.num_missing} of {scores.size} runs have no score, so this is provisional; run the same "
-            f"command again, or see why: rlscale sweep status."
+            f"{result.num_missing - result.num_unscored} of {scores.size} runs are not done, so this is "
+            f"provisional; run the same command again, or see why: rlscale sweep status."
+        )
+    if result.num_unscored:
+        yield (
+            f"{result.num_unscored} of {scores.size} runs ended no episode in their last tenth and have no "
+            f"score; give tuning.interactions a larger share."
         )
     diverged = [rate for rate, row in zip(rates, scores, strict=True) if np.isneginf(row).any()]
     if diverged:
@@ -336,8 +345,8 @@ def _best_warnings(result: SizeResult, best: BestRate, tuning: Tuning) -> Iterab
         yield "the best rate is beside one that diverged, so it is one of the grid and no finer."
     if best.interval is None and len(tuning.seeds) > 1:
         yield "fewer than two seeds have every rate, so there are no intervals."
-    elif best.interval and all(result.ends_of_grid(best.interval)):
-        yield "any rate of the grid may be the best; more seeds or longer runs would tell them apart."
+    elif best.interval and (all(result.ends_of_grid(best.interval)) or is_flat(result.response)):
+        yield "these seeds do not tell the rates apart; more seeds, longer runs or a wider grid would."
     if result.rule is None:
         base = result.size.config.agent.learning_rate
         yield f"the base rate {base:g} is outside the measured rates; add it to see what the rule costs."
