@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scaling.config import RunConfig
-from sweeps.store import RunRecord, RunStore
+from sweeps.store import CURVE, RunRecord, RunStore
 
 if TYPE_CHECKING:
     from scaling.memory import MemoryNeed
@@ -63,16 +63,15 @@ def to_do(
     """(runs that are missing, runs that failed earlier): done ones are in neither.
 
     A run that is marked running is missing too: its worker is gone or, should it live on,
-    loses its lease to the new attempt.
+    loses its lease to the new attempt. One listing tells what is done, so only the records of
+    the others are read.
     """
-    missing, failed = [], []
-    for config in configs:
-        record = store.read_run(sweep, config.run_id)
-        if record is None or record.status not in ("done", "failed"):
-            missing.append(config)
-        elif record.status == "failed":
-            failed.append(record)
-    return missing, failed
+    files = store.file_names(sweep)
+    unfinished = {c.run_id: c for c in configs if CURVE not in files.get(c.run_id, ())}
+    begun = [run_id for run_id in unfinished if run_id in files]
+    ended = {r.run_id: r for r in store.read_runs(sweep, begun) if r.status in ("done", "failed")}
+    missing = [config for run_id, config in unfinished.items() if run_id not in ended]
+    return missing, [record for record in ended.values() if record.status == "failed"]
 
 
 def memory_note(sizes: Sequence[PlannedSize], machine: int) -> str:

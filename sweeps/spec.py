@@ -237,11 +237,11 @@ def expand(spec: SweepSpec, *, source: str = "the spec") -> tuple[RunConfig, ...
         point = {name: value for part in combination for name, value in part.items()}
         values = _with(spec.base, point, source)
         listed = ", ".join(f"{name}={value}" for name, value in point.items())
-        config = run_config(values, source=f"{source} ({listed})" if listed else source)
+        config = _sharing(run_config(values, source=f"{source} ({listed})" if listed else source), parts)
         run_id = config.run_id
         if run_id in configs:
             raise InputError(f"{source}: two points of the grid are the same run ({listed}); remove one.")
-        configs[run_id] = _sharing(config, parts)
+        configs[run_id] = config
     return tuple(configs.values())
 
 

@@ -1,6 +1,7 @@
 """What a sweep would do and what it has done, from spec and store alone."""
 
 import math
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -67,6 +68,29 @@ def test_only_done_and_failed_runs_are_left_alone(store, begin):
     assert counts(sweep_status(store, "s")) == {
         "total": 5, "done": 1, "running": 1, "failed": 1, "stopped": 1, "wanted": 1,
     }  # fmt: skip
+
+
+def test_one_listing_tells_the_same_as_reading_every_record(store, begin, claim):
+    configs = save(store, spec({"seed": list(range(9))}))
+    begin(configs[0]).finish()
+    begin(configs[1]).fail("policy_loss is nan")
+    begin(configs[2], 5).stop("asked to")
+    begin(configs[3], 5)
+    begin(configs[4], 0)
+    finished = begin(configs[5])
+    finished.finish()
+    Path(
+        store.location, "sweep=s", f"run={configs[5].run_id}", "run.json"
+    ).unlink()  # a death right before it
+    store.mark(begin(configs[6]).record, "failed", "its worker was killed")
+    claim(store, "of-another-spec").finish()
+    missing, failed = to_do(configs, store, "s")
+    records = {config: store.read_run("s", config.run_id) for config in configs}
+    status = {config: record.status if record else "wanted" for config, record in records.items()}
+    assert missing == [config for config in configs if status[config] not in ("done", "failed")]
+    assert failed == [record for record in records.values() if record and record.status == "failed"]
+    assert [config.seed for config in missing] == [2, 3, 4, 7, 8]
+    assert [record.run_id for record in failed] == [configs[1].run_id, configs[6].run_id]
 
 
 def test_status_knows_share_rate_and_time_left(store, begin):

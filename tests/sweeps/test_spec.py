@@ -6,6 +6,7 @@ import itertools
 import pytest
 import yaml
 
+from scaling.config import run_config
 from scaling.errors import InputError
 from sweeps.spec import SweepSpec, expand, load_spec, parse_spec
 
@@ -86,6 +87,16 @@ def test_expanding_leaves_base_and_axes_as_they_were():
     assert expand(parsed) == expand(parsed)
     assert values == before
     assert parsed.model_dump(mode="json") == dumped
+
+
+def test_configs_share_their_equal_parts_and_are_what_each_would_be_alone():
+    configs = expand(spec({"agent.clip": [0.1, 0.2], "width": [0.05, 0.1], "seed": [0, 1]}))
+    assert len({id(config.agent) for config in configs}) == 2
+    assert len({id(config.model) for config in configs}) == 2
+    for config in configs:
+        alone = {**BASE, "agent": {**BASE["agent"], "clip": config.agent.clip}}
+        model = {"width": config.model.width}
+        assert config == run_config({**alone, "model": model, "seed": config.seed}, source="alone")
 
 
 def test_more_values_on_an_axis_keep_the_ids_of_the_other_runs():
