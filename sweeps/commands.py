@@ -225,6 +225,7 @@ def sweep_status(
 def watch(go: Any, store: Any, sweep: str) -> bool:
     """Run ``go``, a call of ``sweeps.launch``, with the live view. Returns whether every run is done."""
     from sweeps.display import SweepView
+    from sweeps.drivers import StoppedOnRequest
 
     def say(text: str) -> None:
         console.print(f"{sweep}: {text}", markup=False, highlight=False, soft_wrap=True)
@@ -251,6 +252,9 @@ def watch(go: Any, store: Any, sweep: str) -> bool:
     except KeyboardInterrupt:
         say("stopped; run the same command again to go on.")
         raise typer.Exit(130) from None
+    except StoppedOnRequest:
+        say("stopped on request; run the same command again to go on.")
+        raise typer.Exit(1) from None
     failed = outcome.ended["failed"] + len(outcome.failed_before)
     done = outcome.ended["done"] + outcome.done_before
     stopped, superseded = outcome.ended["stopped"], outcome.ended["superseded"]

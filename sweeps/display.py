@@ -119,7 +119,7 @@ def progress_line(done: SweepProgress) -> str:
 def driver_line(driver: DriverRecord, silence: float) -> str:
     """One driver: where it is, what it does, and whether it seems to live."""
     job = f", job {driver.job}" if driver.job else ""
-    work = f"{driver.running} running, {driver.waiting} waiting, {driver.ended} ended"
+    work = f"{driver.in_flight} in flight, {driver.waiting} waiting, {driver.ended} ended"
     if driver.is_known_dead or silence > SILENCE_SECONDS:
         heard = "dead: rlscale sweep resume goes on"
     else:

@@ -55,7 +55,7 @@ class DriverRecord(BaseModel):
     started: str
     updated: str
     beats: int = 0
-    running: int = 0
+    in_flight: int = 0
     waiting: int = 0
     ended: int = 0
 
@@ -80,7 +80,7 @@ class Presence:
             started=now,
             updated=now,
         )
-        self._counts = {"running": 0, "waiting": 0, "ended": 0}
+        self._counts = {"in_flight": 0, "waiting": 0, "ended": 0}
         self._others = Watch()
         self._wish, self._leaving = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._keep, name="presence", daemon=True)
@@ -100,9 +100,9 @@ class Presence:
     def is_asked_to_stop(self) -> bool:
         return self._wish.is_set()
 
-    def report(self, *, running: int, waiting: int, ended: int) -> None:
-        """Tell how many runs are under way, have not begun and have ended."""
-        self._counts = {"running": running, "waiting": waiting, "ended": ended}
+    def report(self, in_flight: int, waiting: int, ended: int) -> None:
+        """Tell how many runs are submitted to Ray, wait to be, and have ended."""
+        self._counts = {"in_flight": in_flight, "waiting": waiting, "ended": ended}
 
     def _keep(self) -> None:
         while True:

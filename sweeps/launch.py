@@ -12,8 +12,9 @@ from scaling.errors import InputError
 from scaling.memory import memory_need
 from scaling.train import check_task_data, resolve_device, run_columns
 from sweeps.demand import estimated_memory
+from sweeps.drivers import Presence
 from sweeps.plan import to_do
-from sweeps.ray_runner import Job, Outcome, RunEvent, run_jobs
+from sweeps.ray_runner import Job, Outcome, Progress, RunEvent, run_jobs
 from sweeps.spec import Resources, SweepSpec, expand, parse_spec
 from sweeps.store import RunRecord, RunStore
 
@@ -47,6 +48,7 @@ def run_sweep(
     Raises:
         InputError: if the spec, the task's data, the device or the cluster does not fit.
         KeyboardInterrupt: if a signal ended it early; what was done is stored.
+        StoppedOnRequest: if somebody ended it through the store; the same holds.
     """
     configs = expand(spec, source=source)
     missing, failed = to_do(configs, store, spec.name)
@@ -76,7 +78,7 @@ def retry_failed(
     """Do the failed runs of a sweep again, from their last checkpoints.
 
     Raises:
-        InputError, KeyboardInterrupt: see ``run_sweep``.
+        InputError, KeyboardInterrupt, StoppedOnRequest: see ``run_sweep``.
     """
     records = [record for record in store.runs(sweep) if record.status == "failed"]
     configs = [run_config(record.config, source=f"run {record.run_id}") for record in records]
@@ -93,7 +95,15 @@ def _check(configs: Sequence[RunConfig], device: str, mnist_dir: Path | None, re
     """Fail before anything starts if the runs' device or data cannot be had."""
     for task in {config.task for config in configs}:
         check_task_data(task, mnist_dir)
-    # The workers' machines may differ from this one: the spec says whether they have GPUs.
+    return workers_device(device, resources)
+
+
+def workers_device(device: str, resources: Resources) -> str:
+    """The device that runs compute on. The spec says whether the workers' machines have GPUs.
+
+    Raises:
+        InputError: if there is no such device, or the spec gives runs none.
+    """
     if device == "auto":
         return "cuda" if resources.num_gpus else "cpu"
     if device == "cuda" and not resources.num_gpus:
@@ -130,15 +140,22 @@ def _run(
 ) -> dict[Outcome, int]:
     if not jobs:
         return {"done": 0, "failed": 0, "stopped": 0, "superseded": 0}
-    return run_jobs(
-        jobs,
-        store=store.location if "://" in store.location else str(Path(store.location).resolve()),
-        sweep=sweep,
-        resources=resources,
-        address=address,
-        device=device,
-        mnist_dir=mnist_dir.resolve() if mnist_dir else None,
-        on_event=on_event,
-        on_poll=on_poll,
-        on_stop=on_stop,
-    )
+    with Presence(store, sweep) as presence:
+
+        def report(progress: Progress) -> None:
+            presence.report(progress.in_flight, progress.waiting, progress.ended)
+            on_poll()
+
+        return run_jobs(
+            jobs,
+            store=store.location if "://" in store.location else str(Path(store.location).resolve()),
+            sweep=sweep,
+            resources=resources,
+            address=address,
+            device=device,
+            mnist_dir=mnist_dir.resolve() if mnist_dir else None,
+            on_event=on_event,
+            on_poll=report,
+            on_stop=on_stop,
+            should_stop=lambda: presence.is_asked_to_stop,
+        )

@@ -23,10 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-# Read by Ray when it is imported.
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-
 import ray
 from ray import exceptions as ray_exceptions
 
@@ -36,16 +32,16 @@ from scaling.errors import (
     LeaseLost,
     NonFiniteLoss,
     OutOfMemory,
-    RlscaleError,
     StoreUnavailable,
 )
 from sweeps.demand import Demand, Node, demand_of, slots, with_half_the_concurrency
+from sweeps.drivers import StoppedOnRequest
 from sweeps.patience import Patience, PatientWriter, patient
+from sweeps.ray_connection import connect
 from sweeps.run_log import logged
 from sweeps.spec import Resources
 from sweeps.store import RunRecord, RunStore
 
-_OBJECT_STORE_BYTES = 128 * 1024**2  # results are a few words; Ray's default takes 30% of memory
 _POLL_SECONDS = 0.5
 _REASON_LENGTH = 300
 _STOP_SECONDS = 30.0  # a run stores what it has after its current iteration
@@ -64,6 +60,15 @@ class RunEvent:
     kind: Literal["ended", "died"]
     outcome: Outcome | None
     message: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many runs of a driver are submitted to Ray, wait to be, and have ended."""
+
+    in_flight: int
+    waiting: int
+    ended: int
 
 
 @dataclass(frozen=True)
@@ -89,29 +94,31 @@ def run_jobs(
     device: str = "cpu",
     mnist_dir: Path | None = None,
     on_event: Callable[[RunEvent], None] = lambda event: None,
-    on_poll: Callable[[], None] = lambda: None,
+    on_poll: Callable[[Progress], None] = lambda progress: None,
     on_stop: Callable[[], None] = lambda: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[Outcome, int]:
     """Do all jobs and return how many ended in which way.
 
     ``store`` must mean the same place on every node. Without ``address`` a Ray on this
-    machine is started and stopped again. At SIGINT or SIGTERM ``on_stop`` is called, and the
-    runs store what they have; at a second one they are given up.
+    machine is started and stopped again. At SIGINT or SIGTERM, and once ``should_stop`` is true,
+    ``on_stop`` is called, and the runs store what they have; at a second signal they are given up.
 
     Raises:
         InputError: if the cluster cannot be reached or can never hold one run.
         KeyboardInterrupt: if a signal ended it early.
+        StoppedOnRequest: if ``should_stop`` did.
     """
-    driver = _Driver(jobs, store, sweep, resources, device, mnist_dir, on_event, on_poll)
+    driver = _Driver(jobs, store, sweep, resources, device, mnist_dir, on_event, on_poll, should_stop)
     with _signals(driver):  # while Ray starts, too: an interrupted start leaves processes behind
-        _connect(address)
+        connect(address)
         try:
             with _signals(driver):  # Ray has put its own in their place
                 driver.work()
                 if driver.stopping:
                     on_stop()
                     driver.stop()
-                    raise KeyboardInterrupt
+                    raise StoppedOnRequest("Stopped on request.") if should_stop() else KeyboardInterrupt
         finally:
             ray.shutdown()
     return driver.ended
@@ -147,11 +154,12 @@ class _Driver:
         device: str,
         mnist_dir: Path | None,
         on_event: Callable[[RunEvent], None],
-        on_poll: Callable[[], None],
+        on_poll: Callable[[Progress], None],
+        should_stop: Callable[[], bool],
     ) -> None:
         self._store, self._sweep, self._resources = store, sweep, resources
         self._device, self._mnist_dir = device, mnist_dir
-        self._on_event, self._on_poll = on_event, on_poll
+        self._on_event, self._on_poll, self._should_stop = on_event, on_poll, should_stop
         # Largest first: a long run begun last would leave the other slots idle.
         self._waiting = deque(sorted(jobs, key=lambda job: job.flops, reverse=True))
         self._flying: dict[ray.ObjectRef, Job] = {}
@@ -192,8 +200,11 @@ class _Driver:
                 self._collect(self._flying.pop(reference), reference)
         else:
             self._stop.wait(_POLL_SECONDS)
+        progress = Progress(len(self._flying), len(self._waiting), sum(self.ended.values()))
         with suppress(StoreUnavailable):  # what is shown may be old for a while
-            self._on_poll()
+            self._on_poll(progress)
+        if self._should_stop():
+            self.ask_to_stop()
 
     def _has_room(self) -> bool:
         """Whether to submit the next run: twice as many as run keep every slot busy."""
@@ -324,27 +335,6 @@ class _Driver:
 
     def _record(self, job: Job) -> RunRecord | None:
         return self._patiently(lambda: RunStore(self._store).read_run(self._sweep, job.config.run_id))
-
-
-def _connect(address: str | None) -> None:
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    try:
-        if address is not None:
-            ray.init(address=address, **quiet)
-            return
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            **quiet,
-        )
-    except Exception as error:  # Ray raises whatever it meets, bare exceptions among them
-        problem = " ".join(str(error).split())[:_REASON_LENGTH]
-        if address is not None:
-            raise InputError(f"The Ray cluster at {address} cannot be reached: {problem}") from error
-        raise RlscaleError(
-            f"Ray did not start on this machine; try again when it is less busy: {problem}"
-        ) from error
 
 
 @ray.remote(max_retries=0, scheduling_strategy="SPREAD")

@@ -95,8 +95,8 @@ class LoggedWriter:
         return self._writer.checkpoints()
 
     def drop_after(self, index: int) -> None:
-        self._log.add("begins at the beginning" if index < 0 else f"goes on from checkpoint {index}")
         self._writer.drop_after(index)
+        self._log.add("begins at the beginning" if index < 0 else f"goes on from checkpoint {index}")
         self.store_log()
 
     def write_segment(

@@ -20,7 +20,7 @@ from sweeps.drivers import Presence
 from sweeps.store import RunStore
 
 with Presence(RunStore(sys.argv[1]), "s") as presence:
-    presence.report(running=2, waiting=3, ended=4)
+    presence.report(in_flight=2, waiting=3, ended=4)
     while not presence.is_asked_to_stop:
         time.sleep(0.02)
 """
@@ -97,7 +97,7 @@ def test_a_driver_is_seen_while_it_works_and_leaves_nothing(store, monkeypatch):
 
 def test_a_driver_keeps_its_file_fresh_and_tells_its_counts(store, begin):
     begin()
-    until(lambda: [record.running for record in drivers(store, "s").values()] == [2])
+    until(lambda: [record.in_flight for record in drivers(store, "s").values()] == [2])
     (record,) = drivers(store, "s").values()
     assert (record.waiting, record.ended) == (3, 4)
     assert record.beats > 1

@@ -196,12 +196,12 @@ def test_a_sweep_of_thousands_of_runs_stays_readable(store, save, begin, rlscale
 def test_drivers_are_shown_with_host_job_and_counts_and_cannot_steer_the_terminal(store, save, rlscale):
     save({"seed": [0]})
     store.write_file(
-        "s", "drivers/d.json", driver("d", host="\x1b[31mfar", job="job-1", running=2, waiting=3)
+        "s", "drivers/d.json", driver("d", host="\x1b[31mfar", job="job-1", in_flight=2, waiting=3)
     )
     done = rlscale("sweep", "status", store.location, columns=200)
     assert (done.returncode, done.stderr) == (0, "")
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("driver on ")]
-    assert "far, pid 1, job job-1: 2 running, 3 waiting, 0 ended" in line
+    assert "far, pid 1, job job-1: 2 in flight, 3 waiting, 0 ended" in line
     assert "\x1b" not in done.stdout
 
 
