@@ -29,7 +29,7 @@ _AWS_TRAILER = re.compile(r"\s*(\(Request ID: .*\)|with address : .*)$")
 _REMEDIES = {
     "NO_SUCH_BUCKET": "create the bucket, or check its name",
     "NETWORK_CONNECTION": "check the network and endpoint_override",
-    "ACCESS_DENIED": "allow these credentials to list, read, write and delete there",
+    "ACCESS_DENIED": "check the credentials, and that they may list, read, write and delete there",
 }
 _CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role"
 
@@ -203,7 +203,9 @@ def _problem(error: Exception) -> str:
     if aws is None:
         return text
     code, operation, detail = aws.groups()
-    told = _AWS_TRAILER.sub("", detail).rstrip(". ") or code
+    told = _AWS_TRAILER.sub("", detail).rstrip(". ")
+    if not told or told == "No response body":
+        told = code.lower().replace("_", " ")
     refused = "ACCESS_KEY" in code or "SIGNATURE" in code or "TOKEN" in code or "CREDENTIALS" in code
     remedy = _CREDENTIALS if refused else _REMEDIES.get(code)
     return f"{told} ({code} at {operation})" + (f"; {remedy}" if remedy else "")

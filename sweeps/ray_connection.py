@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Read by Ray when it is imported.
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-
 import ray
 from ray._private import ray_constants
 
 from scaling.errors import InputError, RlscaleError
+
+# For the workers of a Ray that is started here: versions that hide GPUs from tasks without one warn of it.
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 _OBJECT_STORE_BYTES = 128 * 1024**2  # results are a few words; Ray's default takes 30% of memory
 _PROBLEM_LENGTH = 300

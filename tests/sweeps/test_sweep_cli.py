@@ -317,7 +317,7 @@ def test_a_run_that_no_machine_can_hold_is_refused(rlscale, tmp_path):
 @pytest.mark.ray
 def test_a_worker_computes_with_as_many_threads_as_its_run_asks_for(config_of):
     ray = pytest.importorskip("ray")
-    from sweeps.ray_runner import _connect
+    from sweeps.ray_connection import connect
 
     @ray.remote
     def threads(config) -> tuple[int, int]:
@@ -328,7 +328,7 @@ def test_a_worker_computes_with_as_many_threads_as_its_run_asks_for(config_of):
         Run(config).iterate()
         return torch.get_num_threads(), torch.get_num_interop_threads()
 
-    _connect(None)
+    connect(None)
     try:
         for wanted in (1, 2):
             intra, _ = ray.get(
