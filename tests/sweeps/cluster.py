@@ -17,11 +17,12 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from processes import command_of, descendants, start_time
+from processes import command_of, descendants, start_time, zombies_of
 
 NUM_NODES = 3
 _OBJECT_STORE_BYTES = 80 * 1024**2
 _SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_awaited: set[int] = set()  # children whose exit status somebody asks for
 
 
 class Cluster:
@@ -96,6 +97,7 @@ class Cluster:
 
 def _serve(kind: str, folder: Path) -> None:
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
+    signal.signal(signal.SIGCHLD, _reap)
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the nodes print goes to the log
     if kind == "cluster-utils":
@@ -106,6 +108,13 @@ def _serve(kind: str, folder: Path) -> None:
     for _ in sys.stdin:
         add_node()
         print("true", file=replies, flush=True)
+
+
+def _reap(*_: object) -> None:
+    """Forget children that ended: a worker takes its raylet for alive as long as its number is there."""
+    for pid in zombies_of(os.getpid()) - _awaited:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def _with_cluster_utils():
@@ -122,19 +131,12 @@ def _with_cluster_utils():
 def _with_ray_start(folder: Path):
     port, dashboard, client = _free_ports(3)
     address = f"127.0.0.1:{port}"
-    begun = [
-        _ray_start(
-            folder / "head",
-            *("--head", f"--port={port}", f"--ray-client-server-port={client}"),
-            *("--include-dashboard=true", f"--dashboard-port={dashboard}"),
-        )
-    ]
-    assert begun.pop().wait() == 0
+    head = ("--head", f"--port={port}", f"--ray-client-server-port={client}")
+    _wait_for([_ray_start(folder / "head", *head, f"--dashboard-port={dashboard}")])
 
     def add_nodes(count: int) -> None:
         number = len(list(folder.glob("node-*")))
-        started = [_ray_start(folder / f"node-{number + i}", f"--address={address}") for i in range(count)]
-        assert [node.wait() for node in started] == [0] * count
+        _wait_for([_ray_start(folder / f"node-{number + i}", f"--address={address}") for i in range(count)])
 
     add_nodes(NUM_NODES - 1)
     return lambda: add_nodes(1), (address, f"http://127.0.0.1:{dashboard}")
@@ -142,7 +144,7 @@ def _with_ray_start(folder: Path):
 
 def _ray_start(folder: Path, *options: str) -> subprocess.Popen:
     folder.mkdir()
-    return subprocess.Popen(
+    started = subprocess.Popen(
         [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", *options),
             *("--node-ip-address=127.0.0.1", "--num-cpus=1", f"--temp-dir={folder}"),
@@ -150,6 +152,13 @@ def _ray_start(folder: Path, *options: str) -> subprocess.Popen:
             f"--dashboard-agent-listen-port={_free_ports(1)[0]}",
         ]
     )
+    _awaited.add(started.pid)
+    return started
+
+
+def _wait_for(nodes: list[subprocess.Popen]) -> None:
+    assert [node.wait() for node in nodes] == [0] * len(nodes)
+    _awaited.difference_update(node.pid for node in nodes)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -104,15 +104,26 @@ def command_of(pid: int) -> str:
 
 def descendants(pids: set[int]) -> set[int]:
     """All living processes below the given ones."""
-    parents = {int(p.name): _stat(int(p.name)) for p in Path("/proc").iterdir() if p.name.isdigit()}
+    table = _table()
     found: set[int] = set()
     waiting = set(pids)
     while waiting:
         parent = waiting.pop()
-        children = {pid for pid, fields in parents.items() if fields and int(fields[1]) == parent}
+        children = {pid for pid, fields in table.items() if int(fields[1]) == parent}
         waiting |= children - found
         found |= children
-    return {pid for pid in found if parents[pid][0] not in "ZX"}
+    return {pid for pid in found if table[pid][0] not in "ZX"}
+
+
+def zombies_of(pid: int) -> set[int]:
+    """Children that ended and whose exit status nobody has asked for."""
+    return {child for child, fields in _table().items() if fields[0] == "Z" and int(fields[1]) == pid}
+
+
+def _table() -> dict[int, list[str]]:
+    """Fields of /proc/PID/stat after the name, of all processes."""
+    table = {int(p.name): _stat(int(p.name)) for p in Path("/proc").iterdir() if p.name.isdigit()}
+    return {pid: fields for pid, fields in table.items() if fields}
 
 
 def _stat(pid: int) -> list[str]:
