@@ -134,14 +134,14 @@ def _counted(statuses: Sequence[RunStatus]) -> str:
 
 
 def _num_params(status: RunStatus) -> str:
-    number = status.record.columns.get("num_params") if status.record else None
+    number = status.stored.num_params if status.stored else None
     return short(number) if number else ""
 
 
 def _stored(status: RunStatus) -> str:
     wanted = status.config.get("interactions")
     if status.status == "done" or wanted is None:
-        return short(status.record.interactions) if status.record else ""
+        return short(status.stored.interactions) if status.stored else ""
     return f"{status.share:.0%} of {short(wanted)}"
 
 
@@ -164,9 +164,9 @@ def status_notes(statuses: Sequence[RunStatus]) -> list[Text]:
     notes = []
     for status in statuses:
         silent = status.seconds_since_update or 0.0
-        attempts = len(status.record.attempts) if status.record else 0
-        if status.record and status.record.reason:
-            note = f"{status.status}: {status.record.reason}"
+        attempts = status.stored.attempts if status.stored else 0
+        if status.stored and status.stored.reason:
+            note = f"{status.status}: {status.stored.reason}"
         elif status.status == "running" and silent > _SILENT_SECONDS:
             note = f"running, but last heard of {duration(silent)} ago"
         elif status.status == "running" and attempts > 1:
@@ -282,34 +282,34 @@ def status_json(state: SweepState) -> dict[str, Any]:
 
 
 def _run_json(status: RunStatus) -> dict[str, Any]:
-    record = status.record
+    stored = status.stored
     return {
         "run_id": status.run_id,
         "status": status.status,
-        "reason": record.reason if record else None,
-        "interactions": record.interactions if record else 0,
+        "reason": stored.reason if stored else None,
+        "interactions": stored.interactions if stored else 0,
         "interactions_wanted": status.config.get("interactions"),
         "share": status.share,
         "interactions_per_second": status.rate,
         "seconds_left": status.seconds_left if status.status == "running" else None,
         "seconds_since_update": status.seconds_since_update,
-        "attempts": len(record.attempts) if record else 0,
+        "attempts": stored.attempts if stored else 0,
         "config": status.config,
     }
 
 
 def run_line(status: RunStatus, last_return: float | None, note: str = "") -> Text:
     """The one line that sums a run up when it ends."""
-    record = status.record
-    size = f"N {record.columns.get('num_params', 0):,}" if record else ""
+    stored = status.stored
+    size = f"N {stored.num_params or 0:,}" if stored else ""
     reached = "" if last_return is None else f"return {last_return:.4f}"
-    seconds = duration(record.wall_seconds) if record else ""
+    seconds = duration(stored.wall_seconds) if stored else ""
     parts = [
         f"{status.status:<8}",
         status.run_id[:_ID_LENGTH],
         size,
         f"seed {status.config.get('seed')}",
-        f"{short(record.interactions if record else 0)} interactions",
+        f"{short(stored.interactions if stored else 0)} interactions",
         reached,
         seconds,
         note,
@@ -360,7 +360,7 @@ class SweepView:
         if record is None:
             self._console.print(_text(f"failed    {run_id[:_ID_LENGTH]}  {message}"), soft_wrap=True)
             return
-        status = RunStatus(run_id, record.status, record.config, record)
+        status = RunStatus.of(record, record.config)
         returns = self._store.read_curve(self._sweep, run_id).column("return_mean").drop_null()
         last = returns[-1].as_py() if len(returns) else None
         self._console.print(run_line(status, last, record.reason or message), soft_wrap=True)

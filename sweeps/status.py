@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,14 +15,39 @@ from sweeps.spec import expand, parse_spec
 from sweeps.store import RunRecord, RunStore, Status
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a status tells of a run's record, which itself takes ten times the memory: sweeps are large."""
+
+    interactions: int
+    wall_seconds: float
+    num_params: int | None
+    attempts: int
+    reason: str | None
+    updated: str
+
+
 @dataclass(frozen=True)
 class RunStatus:
-    """One run's place in a sweep; ``record`` is None if nothing is stored of it yet."""
+    """One run's place in a sweep; ``stored`` is None if nothing is stored of it yet."""
 
     run_id: str
     status: Status
-    config: dict[str, Any]
-    record: RunRecord | None
+    config: Mapping[str, Any]
+    stored: Stored | None
+
+    @classmethod
+    def of(cls, record: RunRecord, config: Mapping[str, Any]) -> RunStatus:
+        """The place of a stored run of this config."""
+        stored = Stored(
+            interactions=record.interactions,
+            wall_seconds=record.wall_seconds,
+            num_params=record.columns.get("num_params"),
+            attempts=len(record.attempts),
+            reason=record.reason,
+            updated=record.updated,
+        )
+        return cls(record.run_id, record.status, config, stored)
 
     @property
     def share(self) -> float:
@@ -29,32 +55,32 @@ class RunStatus:
         if self.status == "done":
             return 1.0
         wanted = int(self.config.get("interactions", 0))
-        return min(1.0, self.record.interactions / wanted) if self.record and wanted else 0.0
+        return min(1.0, self.stored.interactions / wanted) if self.stored and wanted else 0.0
 
     @property
     def rate(self) -> float | None:
         """Interactions per second of training so far."""
-        if self.record is None or self.record.wall_seconds <= 0:
+        if self.stored is None or self.stored.wall_seconds <= 0:
             return None
-        return self.record.interactions / self.record.wall_seconds
+        return self.stored.interactions / self.stored.wall_seconds
 
     @property
     def seconds_left(self) -> float | None:
         """At the rate so far; None if nothing is known."""
-        if self.rate is None or self.record is None:
+        if self.rate is None or self.stored is None:
             return None
-        left = int(self.config.get("interactions", 0)) - self.record.interactions
+        left = int(self.config.get("interactions", 0)) - self.stored.interactions
         return max(0, left) / self.rate if self.rate else None
 
     @property
     def seconds_since_update(self) -> float | None:
         """How long ago the store last heard of the run."""
-        return seconds_since(self.record.updated) if self.record else None
+        return seconds_since(self.stored.updated) if self.stored else None
 
     @cached_property
     def size(self) -> str:
         """The same for runs that differ in seed and length alone, which therefore run equally fast."""
-        return json.dumps({**self.config, "seed": None, "interactions": None}, sort_keys=True)
+        return sys.intern(json.dumps({**self.config, "seed": None, "interactions": None}, sort_keys=True))
 
 
 @dataclass(frozen=True)
@@ -97,7 +123,8 @@ class SweepReader:
     def __init__(self, store: RunStore, sweep: str) -> None:
         self._store, self._sweep = store, sweep
         self._watch = Watch()
-        self._done: dict[str, RunRecord] = {}
+        self._done: dict[str, RunStatus] = {}
+        self._groups: dict[str, Any] = {}
         self._spec: dict[str, Any] | None = None
         self._wanted: dict[str, RunStatus] = {}
 
@@ -113,14 +140,26 @@ class SweepReader:
         self._read_spec()
         run_ids = self._store.run_ids(self._sweep)
         changing = [run_id for run_id in run_ids if run_id not in self._done]
-        records = {record.run_id: record for record in self._store.read_runs(self._sweep, changing)}
-        self._done |= {run_id: record for run_id, record in records.items() if record.status == "done"}
+        records = self._store.read_runs(self._sweep, changing)
+        read = {record.run_id: self._status_of(record) for record in records}
+        self._done |= {run_id: status for run_id, status in read.items() if status.status == "done"}
         statuses = dict(self._wanted)
         for run_id in run_ids:
-            record = self._done.get(run_id) or records.get(run_id)
-            if record is not None:
-                statuses[run_id] = RunStatus(run_id, record.status, record.config, record)
+            status = self._done.get(run_id) or read.get(run_id)
+            if status is not None:
+                statuses[run_id] = status
         return list(statuses.values())
+
+    def _status_of(self, record: RunRecord) -> RunStatus:
+        wanted = self._wanted.get(record.run_id)
+        return RunStatus.of(record, wanted.config if wanted else self._sharing(record.config))
+
+    def _sharing(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The same config, its groups of fields those of an earlier one where they are equal."""
+        return {
+            name: self._groups.setdefault(repr(value), value) if isinstance(value, dict) else value
+            for name, value in config.items()
+        }
 
     def _read_spec(self) -> None:
         spec = self._store.read_spec(self._sweep)
@@ -128,11 +167,11 @@ class SweepReader:
             return
         source = f"the stored spec of {self._sweep}"
         configs = expand(parse_spec(spec, source=source), source=source) if spec is not None else ()
-        self._spec = spec
+        dumped = ((config.run_id, config.model_dump(mode="json")) for config in configs)
         self._wanted = {
-            config.run_id: RunStatus(config.run_id, "wanted", config.model_dump(mode="json"), None)
-            for config in configs
+            run_id: RunStatus(run_id, "wanted", self._sharing(values), None) for run_id, values in dumped
         }
+        self._spec = spec
 
 
 def sweep_status(store: RunStore, sweep: str) -> list[RunStatus]:
@@ -145,7 +184,7 @@ def progress(statuses: Sequence[RunStatus]) -> SweepProgress:
     running = [status for status in statuses if status.status == "running"]
     rates = [status.rate for status in running if status.rate is not None]
     return SweepProgress(
-        interactions=sum(status.record.interactions for status in statuses if status.record),
+        interactions=sum(status.stored.interactions for status in statuses if status.stored),
         interactions_wanted=sum(int(status.config.get("interactions") or 0) for status in statuses),
         rate=sum(rates) if rates else None,
         seconds_left=_seconds_left(statuses, len(running)),
@@ -163,7 +202,7 @@ def _seconds_left(statuses: Sequence[RunStatus], slots: int) -> float | None:
         rate = rates.get(status.size)
         if rate is None:
             return None
-        stored = status.record.interactions if status.record else 0
+        stored = status.stored.interactions if status.stored else 0
         seconds.append(max(0, int(status.config.get("interactions") or 0) - stored) / rate)
     return max(sum(seconds) / slots, max(seconds)) if slots else None
 
@@ -172,12 +211,10 @@ def _rates_by_size(statuses: Sequence[RunStatus]) -> dict[str, float]:
     """Interactions per second of the runs of each size of which some training is stored."""
     totals: dict[str, tuple[int, float]] = {}
     for status in statuses:
-        if status.record and status.record.wall_seconds > 0 and status.record.interactions:
+        stored = status.stored
+        if stored and stored.wall_seconds > 0 and stored.interactions:
             interactions, seconds = totals.get(status.size, (0, 0.0))
-            totals[status.size] = (
-                interactions + status.record.interactions,
-                seconds + status.record.wall_seconds,
-            )
+            totals[status.size] = (interactions + stored.interactions, seconds + stored.wall_seconds)
     return {size: interactions / seconds for size, (interactions, seconds) in totals.items()}
 
 

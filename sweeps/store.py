@@ -78,7 +78,11 @@ class RunStore:
 
     def read_runs(self, sweep: str, run_ids: Sequence[str]) -> Iterator[RunRecord]:
         """The records of these runs, but for those of which nothing is stored."""
-        with ThreadPoolExecutor(1 if self.files.is_local else _REQUESTS_AT_ONCE) as pool:
+        if self.files.is_local:
+            records: Iterable[RunRecord | None] = (self.read_run(sweep, run_id) for run_id in run_ids)
+            yield from (record for record in records if record is not None)
+            return
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
             records = pool.map(lambda run_id: self.read_run(sweep, run_id), run_ids)
             yield from (record for record in records if record is not None)
 
