@@ -85,11 +85,27 @@ def response_of(rates: ArrayLike, scores: ArrayLike, rng: np.random.Generator) -
     diverged = np.isneginf(values).any(axis=1)
     kept = np.where(diverged[:, None], 0.0, values)
     means = np.nanmean(kept, axis=1) if len(kept) else np.empty(0)
-    complete = kept[:, ~np.isnan(kept).any(axis=0)]
+    complete = _tempered(kept[:, ~np.isnan(kept).any(axis=0)], diverged)
     draws = None
     if len(kept) and complete.shape[1] >= 2:
         draws = np.where(diverged, -np.inf, means + _noise(complete, rng))
     return Response(log_rates, np.where(diverged, -np.inf, means), complete, draws)
+
+
+def _tempered(scores: Floats, diverged: Bools) -> Floats:
+    """The scores that tell of noise: (rates, seeds), runs that collapsed lifted.
+
+    Where a rate loses to the best one with every seed, but with one by far the most, that one makes it no
+    likelier to be the best, as a symmetric noise of its size would. So a seed of such a rate that loses
+    by more than four times their median counts as losing by twice that.
+    """
+    if diverged.all() or not scores.size:
+        return scores
+    best = scores[np.argmax(np.where(diverged, -np.inf, scores.mean(axis=1)))]
+    gaps = scores - best
+    usual = np.median(gaps, axis=1, keepdims=True)
+    collapsed = (gaps < 0).all(axis=1, keepdims=True) & (gaps < 4 * usual)
+    return np.where(collapsed, best + 2 * usual, scores)
 
 
 def _noise(scores: Floats, rng: np.random.Generator) -> Floats:

@@ -214,7 +214,9 @@ def read_study(spec: SweepSpec, store: RunStore, source: str = "the spec") -> Tu
     results = tuple(_read_size(store, sweep, size, tuning, rng) for size in sizes_of(spec, source))
     found = [(result, result.best) for result in results if result.best is not None]
     responses, bests = [result.response for result, _ in found], [best for _, best in found]
-    one_rate = best_for_all(responses, bests, rates) if len(found) == len(results) > 1 else None
+    # Scores of different tasks have different units.
+    comparable = len(found) == len(results) > 1 and len({each.size.config.task for each in results}) == 1
+    one_rate = best_for_all(responses, bests, rates) if comparable else None
     return TuningStudy(
         sweep=sweep,
         tuning=tuning,

@@ -175,6 +175,17 @@ def test_a_rate_at_which_one_seed_diverged_is_worse_than_all():
     assert (loss.score, loss.loss, loss.interval) == (-np.inf, np.inf, None)
 
 
+def test_a_seed_that_collapsed_makes_its_rate_no_likelier_to_be_the_best():
+    scores = noisy(1.5e-3, 0.002, rng())
+    collapsed = scores.copy()
+    collapsed[4, 1] = -1.0  # a finite score, but nothing was learned
+    one, other = (response_of(RATES, each, rng()) for each in (scores, collapsed))
+    assert best_rate(other).interval == pytest.approx(best_rate(one).interval, rel=1e-3)
+    assert not is_flat(other)
+    # The mean score of the rate is what its seeds gave, all the same.
+    assert other.means[4] == pytest.approx(collapsed[4].mean())
+
+
 def test_where_every_rate_diverged_or_none_is_measured_there_is_no_best_rate():
     assert best_rate(response_of(RATES, np.full((5, 2), -np.inf), rng())) is None
     assert best_rate(response_of(RATES, np.full((5, 2), np.nan), rng())) is None
