@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -229,12 +229,7 @@ def expand(spec: SweepSpec, *, source: str = "the spec") -> tuple[RunConfig, ...
     """
     configs: dict[str, RunConfig] = {}
     parts: dict[Frozen, Frozen] = {}
-    points = [
-        [dict(zip(group, row, strict=True)) for row in zip(*group.values(), strict=True)]
-        for group in spec.axes
-    ]
-    for combination in itertools.product(*points):
-        point = {name: value for part in combination for name, value in part.items()}
+    for point in points_of(spec.axes):
         values = _with(spec.base, point, source)
         listed = ", ".join(f"{name}={value}" for name, value in point.items())
         config = _sharing(run_config(values, source=f"{source} ({listed})" if listed else source), parts)
@@ -243,6 +238,15 @@ def expand(spec: SweepSpec, *, source: str = "the spec") -> tuple[RunConfig, ...
             raise InputError(f"{source}: two points of the grid are the same run ({listed}); remove one.")
         configs[run_id] = config
     return tuple(configs.values())
+
+
+def points_of(axes: Iterable[AxisGroup]) -> Iterator[dict[str, Any]]:
+    """The points of the grid, the last group varying fastest; one without values if there are no axes."""
+    groups = [
+        [dict(zip(group, row, strict=True)) for row in zip(*group.values(), strict=True)] for group in axes
+    ]
+    for combination in itertools.product(*groups):
+        yield {name: value for part in combination for name, value in part.items()}
 
 
 def _sharing(config: RunConfig, parts: dict[Frozen, Frozen]) -> RunConfig:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from scaling.errors import RlscaleError
-from sweeps.spec import SweepSpec, Tuning, expand, parse_spec
+from sweeps.spec import SweepSpec, Tuning, expand, parse_spec, points_of
 from sweeps.tuning_study import (
     Size,
     SizeResult,
     TuningStudy,
     listed_sizes,
-    points_of,
     tuned_config,
     without_seed,
 )
@@ -41,7 +40,7 @@ def final_values(spec: SweepSpec, study: TuningStudy | None, source: str = "the 
         repr(without_seed(point)): config.model_copy(update={"seed": 0}).run_id
         for point, config in zip(points_of(spec.axes), expand(spec, source=source), strict=True)
     }
-    rows = points_of(group for group in spec.axes if set(group) != {"seed"})
+    rows = list(points_of(group for group in spec.axes if set(group) != {"seed"}))
     listed = {name: [row[name] for row in rows] for name in rows[0]}
     listed["learning_rate"] = [rates[sizes[repr(without_seed(row))]] for row in rows]
     values["axes"] = [listed, *(group for group in spec.axes if set(group) == {"seed"})]

@@ -6,7 +6,6 @@ of its length, in a sweep of its own; see ``sweeps.tuning`` for what is made of 
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from scaling.config import RunConfig
-from sweeps.spec import AxisGroup, SweepSpec, Tuning, axis_names, expand, parse_spec
+from sweeps.spec import AxisGroup, SweepSpec, Tuning, axis_names, expand, parse_spec, points_of
 from sweeps.store import RunRecord, RunStore
 from sweeps.tuning import (
     BestRate,
@@ -185,17 +184,6 @@ def shortened(interactions: int, tuning: Tuning) -> int:
 def _tuning_of(spec: SweepSpec) -> Tuning:
     assert spec.tuning is not None, "callers ask first whether there is anything to tune"
     return spec.tuning
-
-
-def points_of(axes: Iterable[AxisGroup]) -> list[dict[str, Any]]:
-    """The points of the grid, in the order of ``expand``."""
-    groups = [
-        [dict(zip(group, row, strict=True)) for row in zip(*group.values(), strict=True)] for group in axes
-    ]
-    return [
-        {name: value for part in combination for name, value in part.items()}
-        for combination in itertools.product(*groups)
-    ]
 
 
 def without_seed(point: Mapping[str, Any]) -> dict[str, Any]:
