@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import ray
 from ray._private import ray_constants
+from ray._private import worker as ray_worker
 
 from scaling.errors import InputError, RlscaleError
 
@@ -18,6 +20,8 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 _OBJECT_STORE_BYTES = 128 * 1024**2  # results are a few words; Ray's default takes 30% of memory
 _PROBLEM_LENGTH = 300
+_HEAD_SECONDS = 1.0  # between two looks at the head
+_RAYS_PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"  # after which Ray ends a driver without a head
 _REACHED_SECONDS = 10.0
 
 
@@ -29,6 +33,7 @@ def connect(address: str | None) -> None:
         RlscaleError: if Ray does not start here.
     """
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    ray_worker._worker_logs_enabled = False  # else the last lines of a dead node's log are printed
     try:
         if address is not None:
             _reach(address)
@@ -56,6 +61,40 @@ def _reach(address: str) -> None:
     host, _, port = address.rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=_REACHED_SECONDS).close()
+
+
+class Head:
+    """The head of the cluster to which this process is connected.
+
+    Ray itself ends a driver that has not reached the head for a minute, without saying what to do.
+    """
+
+    def __init__(self) -> None:
+        self._address = ray.get_runtime_context().gcs_address
+        self._patience = float(os.environ.get(_RAYS_PATIENCE, "60")) / 2
+        self._asked = self._reached = time.monotonic()
+
+    def is_there(self) -> bool:
+        """Whether the head was there when it was last looked for, at most ``_HEAD_SECONDS`` ago.
+
+        While it is not, what asks Ray about the cluster does not return.
+
+        Raises:
+            RlscaleError: if it has been away for half as long as Ray would bear.
+        """
+        now = time.monotonic()
+        if now - self._asked >= _HEAD_SECONDS:
+            self._asked = now
+            try:
+                _reach(self._address)
+                self._reached = now
+            except OSError as error:
+                if now - self._reached >= self._patience:
+                    raise RlscaleError(
+                        f"The head of the Ray cluster at {self._address} is gone; what the runs stored is kept: "
+                        f"go on with the same command, on a cluster that works."
+                    ) from error
+        return self._reached == self._asked
 
 
 @contextmanager

@@ -37,7 +37,7 @@ from scaling.errors import (
 from sweeps.demand import Demand, Node, demand_of, slots, with_half_the_concurrency
 from sweeps.drivers import StoppedOnRequest
 from sweeps.patience import Patience, PatientWriter, patient
-from sweeps.ray_connection import connect
+from sweeps.ray_connection import Head, connect
 from sweeps.run_log import logged
 from sweeps.spec import Resources
 from sweeps.store import RunRecord, RunStore
@@ -106,6 +106,7 @@ def run_jobs(
 
     Raises:
         InputError: if the cluster cannot be reached or can never hold one run.
+        RlscaleError: if the cluster's head went away.
         KeyboardInterrupt: if a signal ended it early.
         StoppedOnRequest: if ``should_stop`` did.
     """
@@ -179,8 +180,9 @@ class _Driver:
 
     def work(self) -> None:
         """Do the jobs until all have ended or the driver was asked to stop."""
+        head = Head()
         while (self._waiting or self._flying) and not self.stopping:
-            while self._waiting and self._has_room():
+            while head.is_there() and self._waiting and self._has_room():
                 self._submit(self._waiting.popleft())
             self._wait()
 
@@ -309,7 +311,8 @@ class _Driver:
         self._deaths[run_id] = (deaths, reached)
         if deaths <= self._resources.max_deaths:
             return None, told
-        return self._give_up(job, f"{told}, {deaths} times in a row") if fails else ("stopped", told)
+        told += f", {deaths} times in a row" if deaths > 1 else ""
+        return self._give_up(job, told) if fails else ("stopped", told)
 
     def _give_up(self, job: Job, reason: str) -> tuple[Outcome, str]:
         """Mark a run failed, unless it is done or says so itself."""
