@@ -91,8 +91,8 @@ class Head:
             except OSError as error:
                 if now - self._reached >= self._patience:
                     raise RlscaleError(
-                        f"The head of the Ray cluster at {self._address} is gone; what the runs stored is kept: "
-                        f"go on with the same command, on a cluster that works."
+                        f"The head of the Ray cluster at {self._address} is gone, what the runs stored is "
+                        f"not: go on with the same command, on a cluster that works."
                     ) from error
         return self._reached == self._asked
 
