@@ -60,7 +60,8 @@ def assert_as_if_nothing_had_happened(place: Path, undisturbed: RunStore) -> Non
         assert steps == sorted(set(steps))
         assert rows_equal(curve, undisturbed.read_curve("long", record.run_id))
         folder = place / "sweep=long" / f"run={record.run_id}"
-        assert sorted(path.name for path in folder.iterdir()) == ["curve.parquet", "run.json"]
+        names = {path.name for path in folder.iterdir() if not path.name.startswith("log-")}
+        assert names == {"curve.parquet", "run.json"}
         assert disturbed.read_run("long", record.run_id).status == "done"
     assert [path for path in place.rglob(".*") if ".tmp-" in path.name] == []
 
@@ -121,3 +122,31 @@ def test_ctrl_c_stores_what_there_is_and_the_same_command_goes_on(start, spec, u
     for record in stopped:
         last = RunStore(place).read_run("long", record.run_id).attempts[-1]
         assert last.from_interactions == record.interactions
+
+
+def test_runs_that_ran_out_of_memory_or_of_lives_fail_alone_and_say_why(start, undisturbed, tmp_path):
+    """One asks for more memory than there is; the worker of the other is killed, which nothing forgives."""
+    place, path = tmp_path / "store", tmp_path / "long.yaml"
+    axes = {"seed": [0], "agent.num_envs": [1, 4 * 10**9]}
+    resources = {"memory": "1 GB", "max_deaths": 0}
+    path.write_text(yaml.safe_dump(SPEC | {"axes": axes, "resources": resources}))
+    command = start("sweep", "run", path, "--store", place)
+
+    def halfway():
+        return [record for record in run_records(place) if 0 < record.interactions < 140_000]
+
+    (victim,) = command.until(halfway, "the small run under way")
+    os.kill(victim.attempts[-1].pid, signal.SIGKILL)
+    assert command.wait() == 1, command.output
+    assert "its memory did not suffice; fewer runs will share its node" in command.output
+    assert "Traceback" not in command.output
+    reasons = {record.config["agent"]["num_envs"]: record.reason for record in run_records(place)}
+    assert reasons[1] == "its worker was killed"
+    assert "The memory does not suffice for this run; try agent.num_envs 2000000000" in reasons[4 * 10**9]
+    again = start("sweep", "retry", place)
+    assert again.wait() == 1, again.output
+    ((small, large),) = [sorted(run_records(place), key=lambda record: record.config["agent"]["num_envs"])]
+    assert (small.status, large.status) == ("done", "failed")
+    assert rows_equal(
+        RunStore(place).read_curve("long", small.run_id), undisturbed.read_curve("long", small.run_id)
+    )
