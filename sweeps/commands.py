@@ -137,7 +137,7 @@ def sweep_run(
 
     spec = find_spec(spec_name)
     # What is wrong with it is said before torch and ray are loaded.
-    configs = expand(spec, source=spec_name)
+    busiest = max(expand(spec, source=spec_name), key=lambda config: config.threads)
     if spec.tuning and spec.tuning.learning_rate:
         warn(f"'tuning' is for: rlscale sweep tune {spec_name}; here every size takes the one base rate.")
     opened = RunStore(store, create=True)
@@ -145,7 +145,7 @@ def sweep_run(
     from sweeps.launch import run_sweep
 
     if address is None:  # elsewhere there may be more cores
-        warn(warning_of_threads(configs))
+        warn(warning_of_threads([busiest]))
 
     def go(**callbacks: Any) -> Any:
         return run_sweep(

@@ -50,17 +50,23 @@ def run_sweep(
         KeyboardInterrupt: if a signal ended it early; what was done is stored.
         StoppedOnRequest: if somebody ended it through the store; the same holds.
     """
-    configs = expand(spec, source=source)
-    missing, failed = to_do(configs, store, spec.name)
+    missing, failed, num_done = _compared(spec, store, source)
     device = _check(missing, device, mnist_dir, spec.resources)
     jobs = _jobs(missing)
     store.write_spec(spec.name, spec.model_dump(mode="json"))
     store.clean_sweep(spec.name)
-    on_start(len(missing), len(configs) - len(missing) - len(failed), len(failed))
+    on_start(len(missing), num_done, len(failed))
     ended = _run(
         jobs, store, spec.name, spec.resources, address, device, mnist_dir, on_event, on_poll, on_stop
     )
-    return SweepOutcome(len(configs) - len(missing) - len(failed), failed, ended)
+    return SweepOutcome(num_done, failed, ended)
+
+
+def _compared(spec: SweepSpec, store: RunStore, source: str) -> tuple[list[RunConfig], list[RunRecord], int]:
+    """(missing runs, failed ones, number of done ones); nothing is kept of those that are done."""
+    configs = expand(spec, source=source)
+    missing, failed = to_do(configs, store, spec.name)
+    return missing, failed, len(configs) - len(missing) - len(failed)
 
 
 def retry_failed(
