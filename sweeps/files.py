@@ -42,12 +42,14 @@ class Files:
 
         Raises:
             InputError: if ``location`` is no address of a filesystem, or holds a secret.
+            StoreUnavailable: if the filesystem cannot be reached.
         """
         self.location = check_location(location)
         try:
             self.fs, self.root = _filesystem(location)
         except (OSError, pa.ArrowException) as error:
-            raise InputError(f"The store {location} cannot be opened: {_problem(error)}") from error
+            kind = StoreUnavailable if isinstance(error, OSError) else InputError
+            raise kind(f"The store {location} cannot be opened: {_problem(error)}") from error
         if not self.root:
             raise InputError(f"The store {location} cannot be opened: name a bucket and a folder in it.")
         self.is_local = isinstance(self.fs, pafs.LocalFileSystem)
