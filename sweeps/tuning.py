@@ -4,8 +4,9 @@ Scores have the shape (rates, seeds), the rates ascending. A run that diverged s
 than any other; NaN is a run that is not measured. A rate at which any seed diverged counts as diverged.
 
 The best rate is the vertex of the parabola, in the logarithm of the rate, through the mean score of the best
-measured rate and of its two neighbours; it lies at most half a step of the grid from the former. At an end
-of the grid, or beside a rate that diverged, there is no parabola and the best measured rate stands.
+measured rate and of its two neighbours, at most 0.4 of the way to either, so that a neighbour where
+learning collapsed does not decide it. At an end of the grid, or beside a rate that diverged, there is no
+parabola and the best measured rate stands.
 
 Uncertainty is that of the mean over seeds. A seed is drawn with all its rates together, so what makes a seed
 good at every rate does not count as noise. Ordinary resampling of two or three seeds gives intervals far
@@ -33,6 +34,7 @@ DRAWS = 4000
 #: Share of a run, at its end, whose returns are its score: late enough to be what the rate led to, and
 #: long enough for many episodes.
 SCORED_SHARE = 0.1
+_MAX_SHIFT = 0.4  # steps of the grid
 _SAME = 1e-6  # log rates that are as near as this are one
 
 
@@ -85,27 +87,32 @@ def response_of(rates: ArrayLike, scores: ArrayLike, rng: np.random.Generator) -
     diverged = np.isneginf(values).any(axis=1)
     kept = np.where(diverged[:, None], 0.0, values)
     means = np.nanmean(kept, axis=1) if len(kept) else np.empty(0)
-    complete = _tempered(kept[:, ~np.isnan(kept).any(axis=0)], diverged)
+    complete = kept[:, ~np.isnan(kept).any(axis=0)]
     draws = None
     if len(kept) and complete.shape[1] >= 2:
-        draws = np.where(diverged, -np.inf, means + _noise(complete, rng))
+        noise = _noise(_without_collapses(complete, diverged), rng)
+        draws = np.where(diverged, -np.inf, means + noise)
     return Response(log_rates, np.where(diverged, -np.inf, means), complete, draws)
 
 
-def _tempered(scores: Floats, diverged: Bools) -> Floats:
-    """The scores that tell of noise: (rates, seeds), runs that collapsed lifted.
+def _without_collapses(scores: Floats, diverged: Bools) -> Floats:
+    """The scores (rates, seeds) that tell how sure the best rate is: without the noise of collapsed rates.
 
-    Where a rate loses to the best one with every seed, but with one by far the most, that one makes it no
-    likelier to be the best, as a symmetric noise of its size would. So a seed of such a rate that loses
-    by more than four times their median counts as losing by twice that.
+    Where some seeds learned nothing, scores scatter widely, but all on one side: as a symmetric noise that
+    would make their rate a candidate for the best. So a rate that loses to the best one with every seed,
+    both losses and scatter more than four times the usual scatter, always loses by its mean.
     """
-    if diverged.all() or not scores.size:
+    if diverged.all() or scores.shape[1] < 2:
         return scores
-    best = scores[np.argmax(np.where(diverged, -np.inf, scores.mean(axis=1)))]
-    gaps = scores - best
-    usual = np.median(gaps, axis=1, keepdims=True)
-    collapsed = (gaps < 0).all(axis=1, keepdims=True) & (gaps < 4 * usual)
-    return np.where(collapsed, best + 2 * usual, scores)
+    at = np.argmax(np.where(diverged, -np.inf, scores.mean(axis=1)))
+    gaps = scores - scores[at]
+    scatter = gaps.std(axis=1, ddof=1)
+    others = ~diverged & (np.arange(len(scores)) != at)
+    if not others.any():
+        return scores
+    usual = np.quantile(scatter[others], 0.5, method="lower")
+    collapsed = (gaps < -4 * usual).all(axis=1) & (scatter > 4 * usual)
+    return np.where(collapsed[:, None], scores[at] + gaps.mean(axis=1, keepdims=True), scores)
 
 
 def _noise(scores: Floats, rng: np.random.Generator) -> Floats:
@@ -123,9 +130,10 @@ class BestRate:
 
     Attributes:
         rate, score: and the score there.
-        interval: 90%; None if unknown. Where no parabola tells more, it reaches halfway to the neighbours.
+        interval: 90%; None if unknown. It reaches halfway to a neighbour where no parabola tells more.
         edge: the end of the grid at which the best rate lies, so that a better one may lie beyond.
         refined: whether a parabola gave it, rather than the grid alone.
+        draws: of the logarithm of the rate; None if unknown.
     """
 
     rate: float
@@ -133,6 +141,7 @@ class BestRate:
     interval: Interval | None
     edge: Edge | None
     refined: bool
+    draws: Floats | None
 
 
 def best_rate(response: Response) -> BestRate | None:
@@ -140,15 +149,17 @@ def best_rate(response: Response) -> BestRate | None:
     x = response.log_rates
     if not response.finite.any():
         return None
-    vertex, score, low, high = (float(each[0]) for each in _vertices(x, response.means[None]))
-    interval = None
+    vertex = float(_vertices(x, response.means[None])[0][0])
+    interval, draws = None, None
     if response.draws is not None:
-        _, _, lows, highs = _vertices(x, response.draws)
+        draws, lows, highs = _vertices(x, response.draws)
         tail = (1 - LEVEL) / 2
         interval = (_rate(np.quantile(lows, tail)), _rate(np.quantile(highs, 1 - tail)))
     at = int(np.argmax(response.means))
     edge: Edge | None = "high" if at == len(x) - 1 else "low" if at == 0 else None
-    return BestRate(_rate(vertex), score, interval, edge, low == high and edge is None)
+    score = float(_top_weights(response, vertex) @ np.where(response.finite, response.means, 0.0))
+    refined = bool(edge is None and response.finite[at - 1 : at + 2].all())
+    return BestRate(_rate(vertex), score, interval, edge, refined, draws)
 
 
 def _rate(log_rate: np.floating[Any] | float) -> float:
@@ -156,8 +167,8 @@ def _rate(log_rate: np.floating[Any] | float) -> float:
     return float(f"{np.exp(log_rate):.6g}")
 
 
-def _vertices(x: Floats, means: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """Best log rate, its score, and between which log rates it lies, each of shape ``(n,)``.
+def _vertices(x: Floats, means: Floats) -> tuple[Floats, Floats, Floats]:
+    """Best log rate, and between which log rates it lies, each of shape ``(n,)``.
 
     Args:
         x: log rates, ascending, shape ``(rates,)``.
@@ -166,52 +177,69 @@ def _vertices(x: Floats, means: Floats) -> tuple[Floats, Floats, Floats, Floats]
     n, count = means.shape
     rows, at = np.arange(n), np.argmax(means, axis=1)
     left, right = np.maximum(at - 1, 0), np.minimum(at + 1, count - 1)
-    h1, h2 = x[at] - x[left], x[right] - x[at]
-    peak = means[rows, at]
     inside = (at > 0) & (at < count - 1)
     inside &= np.isfinite(means[rows, left]) & np.isfinite(means[rows, right])
-    rise = np.divide(peak - means[rows, left], h1, out=np.zeros(n), where=inside)
-    fall = np.divide(peak - means[rows, right], h2, out=np.zeros(n), where=inside)
-    bend = rise + fall  # minus half the second derivative, times h1 + h2
-    slope = np.divide(rise * h2 - fall * h1, h1 + h2, out=np.zeros(n), where=inside)
-    shift = np.divide(slope * (h1 + h2), 2 * bend, out=np.zeros(n), where=bend > 0)
-    vertex = x[at] + shift
-    low = np.where(inside, vertex, (x[left] + x[at]) / 2)
-    high = np.where(inside, vertex, (x[at] + x[right]) / 2)
-    return vertex, peak + slope * shift / 2, low, high
+    h1 = np.where(inside, x[at] - x[left], 1.0)
+    h2 = np.where(inside, x[right] - x[at], 1.0)
+    peak = means[rows, at]
+    rise = np.where(inside, peak - np.where(inside, means[rows, left], 0.0), 0.0) / h1
+    fall = np.where(inside, peak - np.where(inside, means[rows, right], 0.0), 0.0) / h2
+    bend = rise + fall
+    shift = np.divide(rise * h2 - fall * h1, 2 * bend, out=np.zeros(n), where=bend > 0)
+    vertex = x[at] + np.clip(shift, -_MAX_SHIFT * h1, _MAX_SHIFT * h2)
+    # Beyond the limit of its shift the vertex may lie anywhere up to half of the way, as it may without one.
+    low = np.where(inside & (shift > -_MAX_SHIFT * h1), vertex, (x[left] + x[at]) / 2)
+    high = np.where(inside & (shift < _MAX_SHIFT * h2), vertex, (x[at] + x[right]) / 2)
+    return vertex, low, high
 
 
 @dataclass(frozen=True)
 class Loss:
-    """How much score a rate costs beside the best rate of its size.
+    """How much score a rate costs beside the best rate of its size, the two rates taken as given.
 
     Attributes:
         score: at that rate; minus infinity if it diverged.
         loss: score at the best rate minus that.
-        interval: of the loss, 90%, the two rates taken as given; None if unknown.
-        draws: of the loss; None if unknown.
+        error: standard error of the loss over paired seeds; None if unknown.
+        num_seeds: behind ``error``.
     """
 
     score: float
     loss: float
-    interval: Interval | None
-    draws: Floats | None
+    error: float | None = None
+    num_seeds: int = 0
+
+    @property
+    def interval(self) -> Interval | None:
+        """Student's, 90%; None if unknown."""
+        if self.error is None:
+            return None
+        return _student(self.loss, self.error, self.num_seeds - 1)
 
 
 def loss_at(response: Response, best: BestRate, rate: float) -> Loss | None:
-    """The loss at a rate, between the measured rates by the local parabola; None outside of them."""
+    """The loss at a rate, between the measured rates by a straight line; None outside of them."""
     x, finite = response.log_rates, response.finite
     at = np.log(rate)
     if ((np.abs(x - at) < _SAME) & ~finite).any():
-        return Loss(-np.inf, np.inf, None, None)
+        return Loss(-np.inf, np.inf)
     there = _weights(x, finite, at)
-    top = _weights(x, finite, np.log(best.rate))
-    if there is None or top is None:
+    if there is None:
         return None
     means = np.where(finite, response.means, 0.0)
-    contrast = top - there
-    draws = None if response.draws is None else np.where(finite, response.draws, 0.0) @ contrast
-    return Loss(float(there @ means), float(contrast @ means), _percentiles(draws), draws)
+    contrast = _top_weights(response, np.log(best.rate)) - there
+    score, loss, seeds = float(there @ means), float(contrast @ means), response.paired.shape[1]
+    if seeds < 2:
+        return Loss(score, loss)
+    error = float((contrast @ response.paired).std(ddof=1)) / seeds**0.5
+    return Loss(score, loss, error, seeds)
+
+
+def _student(middle: float, error: float, freedom: float) -> Interval:
+    from scipy.stats import t as student
+
+    half = float(student.ppf((1 + LEVEL) / 2, freedom)) * error
+    return middle - half, middle + half
 
 
 def is_flat(response: Response) -> bool:
@@ -221,7 +249,7 @@ def is_flat(response: Response) -> bool:
     """
     from scipy.stats import f as fisher
 
-    scores = response.paired[response.finite]
+    scores = _without_collapses(response.paired, ~response.finite)[response.finite]
     rates, seeds = scores.shape
     if rates < 2 or seeds < 2:
         return False
@@ -234,23 +262,39 @@ def is_flat(response: Response) -> bool:
     return bool(fisher.sf(ratio, rates - 1, (rates - 1) * (seeds - 1)) > 1 - LEVEL)
 
 
-def _weights(x: Floats, finite: Bools, at: float) -> Floats | None:
-    """What the scores weigh, shape ``(rates,)``, in the parabola through the three rates about ``at``.
+def _top_weights(response: Response, vertex: float) -> Floats:
+    """What the means weigh, shape ``(rates,)``, in the score at the vertex of the parabola.
 
-    The middle one is the nearest. Where one of the three is missing the parabola moves over, or is a line.
+    At the limit of its shift the neighbour on the far side is too far below to belong to the parabola, which
+    is then that through the other two with this vertex.
     """
-    near = int(np.argmin(np.abs(x - at)))
-    on_grid = abs(x[near] - at) < _SAME
-    for first, last in [(0, 0)] if on_grid else [(-1, 1), (0, 2), (-2, 0), (0, 1), (-1, 0)]:
-        i = np.arange(near + first, near + last + 1)
-        inside = i[0] >= 0 and i[-1] < len(x)
-        if inside and finite[i].all() and x[i[0]] - _SAME <= at <= x[i[-1]] + _SAME:
-            weights = np.zeros(len(x))
-            for j in i:
-                others = x[i[i != j]]
-                weights[j] = np.prod((at - others) / (x[j] - others))
-            return weights
-    return None
+    x, weights = response.log_rates, np.zeros(len(response.log_rates))
+    at = int(np.argmax(response.means))
+    shift = vertex - x[at]
+    weights[at] = 1.0
+    if abs(shift) < _SAME:
+        return weights
+    side = at + (1 if shift > 0 else -1)
+    step = abs(x[side] - x[at])
+    if abs(shift) > _MAX_SHIFT * step - _SAME:
+        gain = _MAX_SHIFT**2 / (1 - 2 * _MAX_SHIFT)
+        weights[at], weights[side] = 1 + gain, -gain
+        return weights
+    three = np.arange(at - 1, at + 2)
+    for j in three:
+        others = x[three[three != j]]
+        weights[j] = np.prod((vertex - others) / (x[j] - others))
+    return weights
+
+
+def _weights(x: Floats, finite: Bools, at: float) -> Floats | None:
+    """What the means weigh, shape ``(rates,)``, in the score at the log rate ``at``."""
+    right = int(np.clip(np.searchsorted(x, at), 1, len(x) - 1))
+    share = (at - x[right - 1]) / (x[right] - x[right - 1])
+    weights = np.zeros(len(x))
+    weights[right - 1 : right + 1] = 1 - share, share
+    weights[np.abs(weights) < _SAME] = 0.0  # a rate of the grid does without its neighbour
+    return weights if (weights >= 0).all() and finite[weights > 0].all() else None
 
 
 @dataclass(frozen=True)
@@ -281,13 +325,24 @@ def best_for_all(
         if not known or len(known) < len(losses):
             continue
         values = np.array([each.loss for each in known])
-        draws = [each.draws for each in known if each.draws is not None]
-        interval = _percentiles(np.mean(draws, axis=0)) if len(draws) == len(known) else None
         worst = int(np.argmax(values))
-        one = OneRate(float(rate), float(values.mean()), interval, float(values[worst]), worst)
+        one = OneRate(float(rate), float(values.mean()), _of_mean(known), float(values[worst]), worst)
         if found is None or one.loss < found.loss:
             found = one
     return found
+
+
+def _of_mean(losses: Sequence[Loss]) -> Interval | None:
+    """Interval of the mean of losses whose errors are independent, degrees of freedom by Satterthwaite."""
+    errors = np.array([loss.error for loss in losses if loss.error is not None])
+    if len(errors) < len(losses):
+        return None
+    parts = (errors / len(errors)) ** 2
+    middle, variance = float(np.mean([loss.loss for loss in losses])), float(parts.sum())
+    if variance == 0:
+        return middle, middle
+    freedom = variance**2 / float(np.sum(parts**2 / (np.array([loss.num_seeds for loss in losses]) - 1)))
+    return _student(middle, variance**0.5, freedom)
 
 
 @dataclass(frozen=True)
@@ -299,24 +354,21 @@ class Trend:
     num_sizes: int
 
 
-def trend(axis: ArrayLike, rates: ArrayLike, groups: Sequence[object]) -> Trend | None:
+def trend(axis: ArrayLike, bests: Sequence[BestRate], groups: Sequence[object]) -> Trend | None:
     """The exponent of the best rates in ``axis``, one factor of its own for each group.
 
-    By least squares; the interval, Student's, comes from the scatter about the fit. None if that leaves no
-    degree of freedom.
+    By least squares. The interval holds both what the scatter about the fit tells, by Student's
+    distribution, and what the seeds tell. None if that leaves no degree of freedom.
 
     Args:
-        axis, rates: positive, shape ``(sizes,)``.
+        axis: positive, shape ``(sizes,)``.
+        bests: the best rate of each size.
         groups: what else sets the sizes apart, equal for those that differ in ``axis`` alone.
     """
-    from scipy.stats import t as student
-
-    x, y = np.log(np.asarray(axis, float)), np.log(np.asarray(rates, float))
     labels = list(dict.fromkeys(groups))
     member = np.array([labels.index(group) for group in groups], int)
-    for label in range(len(labels)):
-        x[member == label] -= x[member == label].mean()
-        y[member == label] -= y[member == label].mean()
+    x = _centred(np.log(np.asarray(axis, float)), member)
+    y = _centred(np.log([best.rate for best in bests]), member)
     freedom = len(x) - len(labels) - 1
     spread = float(x @ x)
     if freedom < 1 or spread < 1e-12:
@@ -324,8 +376,18 @@ def trend(axis: ArrayLike, rates: ArrayLike, groups: Sequence[object]) -> Trend 
     exponent = float(x @ y) / spread
     residuals = y - exponent * x
     error = float(np.sqrt(residuals @ residuals / freedom / spread))
-    half = float(student.ppf((1 + LEVEL) / 2, freedom)) * error
-    return Trend(exponent, (exponent - half, exponent + half), len(x))
+    ends = [_student(exponent, error, freedom)]
+    draws = [best.draws for best in bests if best.draws is not None]
+    if len(draws) == len(bests):
+        low, high = np.quantile(x @ np.array(draws) / spread, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        ends.append((float(low), float(high)))
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    return Trend(exponent, (low, high), len(x))
+
+
+def _centred(values: Floats, member: NDArray[np.int_]) -> Floats:
+    """The values less the mean of their group."""
+    return values - (np.bincount(member, values) / np.bincount(member))[member]
 
 
 @dataclass(frozen=True)
@@ -342,27 +404,15 @@ def drift_of(early: ArrayLike, late: ArrayLike) -> Drift | None:
 
     None for fewer than two sizes.
     """
-    from scipy.stats import t as student
-
     change = np.log(np.asarray(late, float)) - np.log(np.asarray(early, float))
     if len(change) < 2:
         return None
     middle = float(change.mean())
-    half = (
-        float(student.ppf((1 + LEVEL) / 2, len(change) - 1)) * float(change.std(ddof=1)) / len(change) ** 0.5
-    )
-    low, high = np.exp([middle - half, middle + half])
-    return Drift(float(np.exp(middle)), (float(low), float(high)), len(change))
+    low, high = _student(middle, float(change.std(ddof=1)) / len(change) ** 0.5, len(change) - 1)
+    return Drift(float(np.exp(middle)), (float(np.exp(low)), float(np.exp(high))), len(change))
 
 
 def next_rate(rates: Sequence[float], edge: Edge) -> float:
     """The rate with which to extend an ascending grid: as far beyond its end as the last step was long."""
     end, before = (rates[-1], rates[-2]) if edge == "high" else (rates[0], rates[1])
     return float(f"{end * end / before:.3g}")
-
-
-def _percentiles(draws: Floats | None) -> Interval | None:
-    if draws is None:
-        return None
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from scaling.errors import InputError
+from sweeps.tuning import Floats
 from sweeps.tuning_study import SizeResult, TuningStudy, number_text
 
 _STYLE: Any = {
@@ -33,6 +34,7 @@ _STYLE: Any = {
 _PANEL = (4.6, 3.1)  # inches
 _COLUMNS = 3
 _QUIET = "#7a7a7a"
+_DOT: Any = {"markersize": 2.4, "markeredgewidth": 0, "alpha": 0.7}
 _PATH_KINDS = (".png", ".pdf", ".svg")
 
 
@@ -93,21 +95,52 @@ def _draw(ax: Axes, results: list[SizeResult], study: TuningStudy) -> None:
     names = list(results[0].size.apart)[:1]
     handles = []
     for result, shade in zip(results, shades, strict=True):
-        finite = np.where(np.isfinite(result.scores), result.scores, np.nan)
-        ax.plot(rates, finite, "o", color=shade, markersize=2.2, markeredgewidth=0, alpha=0.6)
+        ax.plot(rates, np.where(np.isfinite(result.scores), result.scores, np.nan), "o", color=shade, **_DOT)
         kept = result.response.finite
         ax.plot(np.exp(result.response.log_rates[kept]), result.response.means[kept], color=shade)
         _mark_best(ax, result, shade)
         label = " ".join(f"{name} {number_text(result.size.values[name])}" for name in names)
         handles.append(Line2D([], [], color=shade, linewidth=2.2, label=label or study.sweep))
+    _cut_below(ax, results, rates, shades)
     ax.axvline(results[0].size.config.agent.learning_rate, color=_QUIET, linestyle=":", linewidth=1.0)
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(FixedLocator(rates.tolist()))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.set_xlabel("Base learning rate (dotted: of the spec)")
+    ax.set_xlabel("Base learning rate (dotted: the spec's)")
     ax.set_ylabel("Mean return of the last tenth")
     ax.legend(handles=handles[::-1], loc="upper left", bbox_to_anchor=(1.01, 1.02), borderaxespad=0.0)
+
+
+def _cut_below(ax: Axes, results: list[SizeResult], rates: Floats, shades: Floats) -> None:
+    """End the axis below what surrounds the best rates; runs below, or diverged, are marked at its foot."""
+    near = [_near_best(result) for result in results if result.best]
+    if not near:
+        return
+    low, high = min(map(min, near)), max(map(max, near))
+    foot = low - 0.15 * (high - low or 1.0)
+    for result, shade in zip(results, shades, strict=True):
+        i, _ = np.nonzero(result.scores < foot)
+        nudge = 1.0 + 0.02 * (np.flatnonzero((shades == shade).all(axis=1))[0] - len(shades) / 2)
+        ax.plot(
+            rates[i] * nudge,
+            np.full(len(i), foot),
+            "v",
+            color=shade,
+            **_DOT | {"markersize": 4.5},
+            clip_on=False,
+        )
+    ax.set_ylim(foot, high + 0.1 * (high - low or 1.0))
+
+
+def _near_best(result: SizeResult) -> list[float]:
+    """The scores that must be seen: of the best rate, of those about it and of the base rate."""
+    response, best, rule = result.response, result.best, result.rule
+    assert best is not None
+    at = int(np.argmax(response.means))
+    means = response.means[max(at - 1, 0) : at + 2]
+    base = [rule.score] if rule is not None else []
+    return [float(score) for score in (best.score, *means, *base) if np.isfinite(score)]
 
 
 def _mark_best(ax: Axes, result: SizeResult, shade: Any) -> None:

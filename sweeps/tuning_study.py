@@ -256,14 +256,12 @@ def _scores(store: RunStore, record: RunRecord) -> tuple[float, float]:
 
 def _trends(results: Sequence[SizeResult]) -> dict[str, Trend]:
     """The best rate as a power of width, depth and horizon, of the sizes whose best lies inside the grid."""
-    kept = [
-        (result.size.config, result.best.rate) for result in results if result.best and result.best.refined
-    ]
+    kept = [(result.size.config, result.best) for result in results if result.best and result.best.refined]
     trends = {}
     for axis, part in _TRENDS.items():
         values = [float(getattr(getattr(config, part), axis)) for config, _ in kept]
         groups = [_apart_from(config, part, axis) for config, _ in kept]
-        found = trend(values, [rate for _, rate in kept], groups)
+        found = trend(values, [best for _, best in kept], groups)
         if found is not None:
             trends[axis] = found
     return trends

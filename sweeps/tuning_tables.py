@@ -188,7 +188,7 @@ def _size_json(result: SizeResult, tuning: Tuning) -> dict[str, Any]:
         "tuning_interactions": shortened(config.interactions, tuning),
         "scores": [[_finite(score) for score in row] for row in result.scores],
         "diverged": np.isneginf(result.scores).tolist(),
-        "best": asdict(best) | {"step_size": result.size.step_size(best.rate)} if best else None,
+        "best": _best_json(result) if best else None,
         "rule": {
             "rate": base,
             "step_size": result.size.step_size(base),
@@ -197,6 +197,19 @@ def _size_json(result: SizeResult, tuning: Tuning) -> dict[str, Any]:
             "interval": rule.interval if rule else None,
             "diverged": rule is not None and not np.isfinite(rule.score),
         },
+    }
+
+
+def _best_json(result: SizeResult) -> dict[str, Any]:
+    best = result.best
+    assert best is not None
+    return {
+        "rate": best.rate,
+        "interval": best.interval,
+        "step_size": result.size.step_size(best.rate),
+        "score": best.score,
+        "edge": best.edge,
+        "refined": best.refined,
     }
 
 

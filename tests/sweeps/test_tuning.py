@@ -88,19 +88,30 @@ def test_without_an_episode_at_the_end_there_is_no_score(returns):
 
 @given(
     st.lists(st.floats(0.3, 1.5), min_size=2, max_size=7),
-    st.floats(0.0, 1.0),
+    st.integers(0, 5),
+    st.floats(-0.39, 0.39),
     st.floats(0.01, 10.0),
 )
-def test_without_noise_the_vertex_of_a_parabola_is_found(steps, place, bend):
-    rates = 1e-4 * np.exp(np.concatenate([[0.0], np.cumsum(steps)]))
-    # Anywhere that is nearer to an inner rate than to the ends of the grid.
-    low, high = math.sqrt(rates[0] * rates[1]), math.sqrt(rates[-2] * rates[-1])
-    optimum = low * (high / low) ** (0.001 + 0.998 * place)
-    found = best_rate(response_of(rates, parabola(rates, optimum, bend=bend)[:, None], rng()))
+def test_without_noise_the_vertex_of_a_parabola_is_found(steps, which, shift, bend):
+    logs = np.concatenate([[0.0], np.cumsum(steps)])
+    at = 1 + which % (len(logs) - 2)
+    optimum = logs[at] + shift * (logs[at + 1] - logs[at] if shift > 0 else logs[at] - logs[at - 1])
+    rates, scores = 1e-4 * np.exp(logs), 0.9 - bend * (logs - optimum) ** 2
+    response = response_of(rates, scores[:, None], rng())
+    found = best_rate(response)
     assert found.refined
     assert found.edge is None
-    assert found.rate == pytest.approx(optimum, rel=1e-4)
-    assert found.score == pytest.approx(0.9, abs=1e-6)
+    assert found.rate == pytest.approx(1e-4 * math.exp(optimum), rel=1e-4)
+    assert found.score == pytest.approx(0.9, abs=1e-4 * bend)
+
+
+def test_a_neighbour_that_collapsed_moves_the_best_rate_less_than_half_a_step():
+    scores = parabola(RATES, 2e-3)
+    scores[3:] = 0.1
+    found = best_rate(response_of(RATES, np.stack([scores, scores], axis=1), rng()))
+    assert found.rate == pytest.approx(2e-3 * 2**-0.4, rel=1e-4)
+    assert scores[2] < found.score < 2 * scores[2] - scores[1]
+    assert found.interval == pytest.approx((2e-3 * 2**-0.5, found.rate), rel=1e-4)
 
 
 @pytest.mark.parametrize(("seeds", "noise"), [(2, 0.01), (3, 0.01), (3, 0.05), (5, 0.03)])
@@ -177,13 +188,17 @@ def test_a_rate_at_which_one_seed_diverged_is_worse_than_all():
 
 def test_a_seed_that_collapsed_makes_its_rate_no_likelier_to_be_the_best():
     scores = noisy(1.5e-3, 0.002, rng())
-    collapsed = scores.copy()
-    collapsed[4, 1] = -1.0  # a finite score, but nothing was learned
-    one, other = (response_of(RATES, each, rng()) for each in (scores, collapsed))
-    assert best_rate(other).interval == pytest.approx(best_rate(one).interval, rel=1e-3)
-    assert not is_flat(other)
-    # The mean score of the rate is what its seeds gave, all the same.
-    assert other.means[4] == pytest.approx(collapsed[4].mean())
+    usual = best_rate(response_of(RATES, scores, rng()))
+    for seeds in ([1], [0, 2]):
+        collapsed = scores.copy()
+        collapsed[4, seeds] = -1.0  # finite scores, but nothing was learned
+        response = response_of(RATES, collapsed, rng())
+        assert best_rate(response).interval == pytest.approx(usual.interval, rel=1e-3)
+        assert not is_flat(response)
+        # What the rate costs counts all its seeds.
+        loss = loss_at(response, usual, RATES[4])
+        assert loss.score == pytest.approx(collapsed[4].mean())
+        assert loss.interval[1] - loss.interval[0] > 1
 
 
 def test_where_every_rate_diverged_or_none_is_measured_there_is_no_best_rate():
@@ -225,12 +240,12 @@ def test_missing_runs_leave_out_a_rate_or_a_seed():
 
 
 def test_a_loss_is_read_off_between_the_rates_but_not_beyond_them():
-    response = response_of(RATES, noisy(2e-3, 1e-9, rng()), rng())
+    response = response_of(RATES, noisy(2e-3, 0.001, rng()), rng())
     found = best_rate(response)
-    assert loss_at(response, found, 1.3e-3).loss == pytest.approx(
-        0.05 * math.log(1.3e-3 / 2e-3) ** 2, abs=1e-4
-    )
-    assert loss_at(response, found, 7e-3).loss == pytest.approx(0.05 * math.log(7e-3 / 2e-3) ** 2, abs=1e-4)
+    for rate in (*RATES, 1.3e-3, 7e-3):
+        loss = loss_at(response, found, rate)
+        assert loss.score == pytest.approx(np.interp(math.log(rate), response.log_rates, response.means))
+        assert loss.loss == pytest.approx(found.score - loss.score)
     assert loss_at(response, found, 4e-4) is None
     assert loss_at(response, found, 9e-3) is None
 
@@ -262,10 +277,16 @@ def test_a_rate_that_diverged_at_one_size_can_not_serve_all():
     assert best_for_all(broken, [best_rate(responses[0])] * 2, RATES) is None
 
 
+def bests_at(rates):
+    """Best rates of one seed each, of which no draws are known."""
+    found = best_rate(response_of(RATES, parabola(RATES, 2e-3)[:, None], rng()))
+    return [replace(found, rate=float(rate)) for rate in rates]
+
+
 def test_the_trend_is_that_of_least_squares():
     widths = np.array([0.1, 0.2, 0.5, 1.0, 3.0])
     rates = 1e-3 * widths**0.3 * np.exp(0.1 * rng().standard_normal(5))
-    found = trend(widths, rates, ["one"] * 5)
+    found = trend(widths, bests_at(rates), ["one"] * 5)
     line = scipy.stats.linregress(np.log(widths), np.log(rates))
     half = scipy.stats.t.ppf(0.95, 3) * line.stderr
     assert found.exponent == pytest.approx(line.slope)
@@ -275,14 +296,24 @@ def test_the_trend_is_that_of_least_squares():
 def test_the_trend_gives_each_group_a_factor_of_its_own():
     widths = [0.1, 0.2, 0.4] * 2
     rates = [0.01 * w**-0.5 for w in widths[:3]] + [7.0 * w**-0.5 for w in widths[3:]]
-    found = trend(widths, rates, [1, 1, 1, 64, 64, 64])
+    found = trend(widths, bests_at(rates), [1, 1, 1, 64, 64, 64])
     assert found.exponent == pytest.approx(-0.5)
     assert found.interval == pytest.approx((-0.5, -0.5))
 
 
 @pytest.mark.parametrize("groups", [[1, 1], [1, 2], [1, 2, 3, 4]])
 def test_there_is_no_trend_without_a_degree_of_freedom(groups):
-    assert trend(np.arange(1, len(groups) + 1), np.ones(len(groups)), groups) is None
+    assert trend(np.arange(1, len(groups) + 1), bests_at(np.ones(len(groups))), groups) is None
+
+
+def test_the_trend_is_no_surer_than_the_rates_that_it_is_drawn_through():
+    widths = [0.1, 0.2, 0.4, 0.8]
+    draws = np.log(1e-3) + 0.5 * rng().standard_normal((4, 4000))
+    bests = [replace(best, draws=drawn) for best, drawn in zip(bests_at([1e-3] * 4), draws, strict=True)]
+    found = trend(widths, bests, ["one"] * 4)
+    half = 1.645 * 0.5 / math.sqrt(np.sum((np.log(widths) - np.log(widths).mean()) ** 2))
+    assert found.exponent == pytest.approx(0.0, abs=1e-12)
+    assert found.interval == pytest.approx((-half, half), rel=0.1)
 
 
 def test_the_drift_is_the_mean_change_with_students_interval():
