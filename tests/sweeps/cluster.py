@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class Cluster:
     ``ray start`` began, each with a folder of its own for temporary files.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, env: Mapping[str, str] | None = None) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="ray-"))  # short, for the paths of sockets are limited
         token = self._folder / "token"
         token.write_text(os.urandom(32).hex())
@@ -42,6 +43,7 @@ class Cluster:
             "RAY_TMPDIR": str(self._folder),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_worker_niceness": "0",
+            **(env or {}),
         }
         self._log = open(self._folder / "log.txt", "w+")  # noqa: SIM115
         self._root = subprocess.Popen(

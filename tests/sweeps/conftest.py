@@ -9,10 +9,16 @@ from pathlib import Path
 import pytest
 import yaml
 from processes import DEADLINE, Started
-from small_sweep import spec_of
+from small_sweep import ALL_SEEDS, spec_of
 
 from scaling.config import run_config
 from sweeps.store import RunStore
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _workers_are_not_nice():
+    """Ray's workers would else get hardly any time beside other work on the machine."""
+    os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 @pytest.fixture
@@ -66,9 +72,9 @@ def spec_file(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def undisturbed(rlscale, spec_file, tmp_path_factory) -> RunStore:
-    """The sweep of ``small_sweep`` as it is when nothing happens to it."""
+    """The sweep of ``small_sweep`` with all its seeds, as it is when nothing happens to it."""
     place = tmp_path_factory.mktemp("undisturbed") / "store"
-    done = rlscale("sweep", "run", spec_file(), "--store", place)
+    done = rlscale("sweep", "run", spec_file(axes={"seed": list(ALL_SEEDS)}), "--store", place)
     assert done.returncode == 0, done.stdout + done.stderr
     return RunStore(place)
 

@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 DEADLINE = 600.0  # only ever met when something hangs
+_IDLE_SHARE = 0.2  # of one processor, for Ray's own threads
 
 
 class Started:
@@ -61,6 +62,14 @@ class Started:
         assert self.process.poll() is not None, f"still running after {DEADLINE} s\n{self.output}"
         return self.process.returncode
 
+    def until_gone(self, pids: Iterable[int]) -> None:
+        """Wait for the end of processes that the command, which may have ended, had started or used."""
+        deadline = time.monotonic() + DEADLINE
+        left = list(pids)
+        while left := [pid for pid in left if is_alive(pid)]:
+            assert time.monotonic() < deadline, f"{left} still run after {DEADLINE} s\n{self.output}"
+            time.sleep(0.05)
+
     def clean_up(self) -> None:
         """End whatever is left of the command and of the processes seen below it."""
         self._look_around()
@@ -74,6 +83,24 @@ class Started:
     def _look_around(self) -> None:
         new = descendants(set(self._family)) - set(self._family)
         self._family |= {pid: start_time(pid) for pid in new}
+
+
+class Idleness:
+    """Whether some processes together have taken next to no time of a processor for a second."""
+
+    def __init__(self, pids: Iterable[int]) -> None:
+        self._pids = list(pids)
+        self._since, self._seconds = time.monotonic(), self._busy_seconds()
+
+    def __call__(self) -> bool:
+        now, seconds = time.monotonic(), self._busy_seconds()
+        if seconds - self._seconds > _IDLE_SHARE * (now - self._since):
+            self._since, self._seconds = now, seconds
+        return now - self._since >= 1.0
+
+    def _busy_seconds(self) -> float:
+        ticks = sum(int(field) for pid in self._pids for field in _stat(pid)[11:13])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def start_time(pid: int) -> str | None:
