@@ -20,7 +20,7 @@ from sweeps.store import RunStore, rows_equal
 CHECKPOINTS = 10
 CONFIG = {
     "task": "digits-bandit",
-    "interactions": 100_000,
+    "interactions": 30_000,
     "checkpoints": CHECKPOINTS,
     "model": {"width": 0.05},
 }
@@ -298,6 +298,20 @@ def test_an_address_with_a_secret_gets_into_no_message_of_a_command(rlscale, spe
         assert done.returncode in (1, 2), done.stdout + done.stderr
         assert "AWS_ACCESS_KEY_ID" in done.stderr + " ".join(done.stdout.split())
         assert "hush" not in done.stdout + done.stderr
+
+
+def test_curves_are_imported_into_s3_and_fitted_from_it_as_from_their_file(server, rlscale, tmp_path):
+    measured = Path(__file__).parents[2] / "data" / "mnist_width" / "curves.parquet"
+    location = server.uri(f"{server.bucket()}/store")
+    imported = rlscale("curves", "import", measured, "--store", location)
+    assert imported.returncode == 0, imported.stderr
+    fits = []
+    for source in (measured, location):
+        done = rlscale("fit", source, "--bootstrap", 0, "--json", tmp_path / "fit.json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        fits.append(json.loads((tmp_path / "fit.json").read_text()))
+    for name in ("alpha_N", "alpha_E", "beta", "N_c", "E_c", "nu", "num_points", "num_runs", "monotone_map"):
+        assert fits[0][name] == fits[1][name]
 
 
 # -- a sweep -----------------------------------------------------------------------
