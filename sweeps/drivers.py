@@ -105,17 +105,17 @@ class Presence:
         self._counts = {"in_flight": in_flight, "waiting": waiting, "ended": ended}
 
     def _keep(self) -> None:
-        while True:
-            # What cannot be written or read now is tried again: the runs do not depend on it.
-            with suppress(RlscaleError, OSError):
-                if _is_stop_wished(self._store, self._sweep, self._record.driver_id):
-                    self._wish.set()
-            with suppress(RlscaleError, OSError):
-                self._remove_dead()
-            if self._leaving.wait(BEAT_SECONDS):
-                return
-            with suppress(RlscaleError, OSError):
-                self._beat()
+        steps = (self._look_for_wish, self._remove_dead, self._look_for_wish, self._beat)
+        while not self._leaving.is_set():
+            for step in steps:
+                with suppress(RlscaleError, OSError):  # tried again; the runs do not depend on it
+                    step()
+                if self._leaving.wait(BEAT_SECONDS / len(steps)):
+                    return
+
+    def _look_for_wish(self) -> None:
+        if self._store.read_file(self._sweep, _path(self._record.driver_id, "stop")) is not None:
+            self._wish.set()
 
     def _beat(self) -> None:
         changes = {**self._counts, "updated": _now(), "beats": self._record.beats + 1}
@@ -220,10 +220,6 @@ def _parsed(content: bytes) -> DriverRecord | None:
         return DriverRecord.model_validate_json(content)
     except ValidationError:  # not a driver's
         return None
-
-
-def _is_stop_wished(store: RunStore, sweep: str, driver_id: str) -> bool:
-    return store.read_file(sweep, _path(driver_id, "stop")) is not None
 
 
 def _remove(store: RunStore, sweep: str, driver_id: str) -> None:

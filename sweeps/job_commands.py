@@ -24,6 +24,7 @@ job_app = typer.Typer()
 
 StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="The run store.")]
 _MOST_CANDIDATES = 10
+_PARTING_SECONDS = 10.0  # for which a job lasts once its driver has left the store
 
 
 @job_app.command("submit")
@@ -63,13 +64,9 @@ def sweep_submit(
 
     workers_device(device, spec.resources)
     jobs = RayJobs(address)
-    job_id = jobs.unfinished(sweep=spec.name, store=location)
-    if job_id is not None:
-        raise InputError(
-            f"The job {job_id} works on sweep {spec.name} already; see it with: rlscale sweep status "
-            f"{location}, or end it with: rlscale sweep stop {location}"
-        )
-    RunStore(location, create=True).write_spec(spec.name, spec.model_dump(mode="json"))
+    opened = RunStore(location, create=True)
+    _refuse_second_job(jobs, opened, spec.name)
+    opened.write_spec(spec.name, spec.model_dump(mode="json"))
     entrypoint = _entrypoint(python, location, spec.name, device, mnist_dir)
     job_id = jobs.submit(entrypoint, sweep=spec.name, store=location)
     submitted = {"job": job_id, "address": jobs.address, "sweep": spec.name, "store": location}
@@ -191,6 +188,21 @@ def _shared_location(store: str) -> str:
     return store
 
 
+def _refuse_second_job(jobs: RayJobs, store: RunStore, sweep: str) -> None:
+    from sweeps.drivers import drivers
+
+    job_id = jobs.unfinished(sweep=sweep, store=store.location)
+    if job_id is None:
+        return
+    is_at_work = any(driver.job == job_id for driver in drivers(store, sweep).values())
+    if not is_at_work and jobs.wait(job_id, timeout=_PARTING_SECONDS) is not None:
+        return  # it was just about to end
+    raise InputError(
+        f"The job {job_id} works on sweep {sweep} already; see it with: rlscale sweep status "
+        f"{store.location}, or end it with: rlscale sweep stop {store.location}"
+    )
+
+
 def _entrypoint(python: str, store: str, sweep: str, device: str, mnist_dir: Path | None) -> str:
     """The job's command line; the shell of the cluster's head reads it."""
     words = [python, "-m", "scaling.cli", "sweep", "resume", store, "--sweep", sweep, "--address", "auto"]
@@ -208,6 +220,7 @@ def _watched(jobs: RayJobs, job_id: str, sweep: str, store: str, *, follow: bool
 
     try:
         end = jobs.follow(job_id, show) if follow else jobs.wait(job_id)
+        assert end is not None  # there was no limit to the wait
     except KeyboardInterrupt:
         _say(sweep, f"the job {job_id} goes on; end it with: rlscale sweep stop {store}")
         raise typer.Exit(130) from None

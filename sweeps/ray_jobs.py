@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import time
 import uuid
@@ -88,13 +89,14 @@ class RayJobs:
                 return job.submission_id
         return None
 
-    def wait(self, job_id: str) -> JobEnd:
-        """Wait until the job has ended.
+    def wait(self, job_id: str, *, timeout: float = math.inf) -> JobEnd | None:
+        """Wait until the job has ended, or for ``timeout`` seconds; None if it has not ended then.
 
         Raises:
             RlscaleError: if the cluster cannot be reached for minutes.
         """
-        while (end := self._end(job_id)) is None:
+        deadline = time.monotonic() + timeout
+        while (end := self._end(job_id)) is None and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
         return end
 
