@@ -394,7 +394,7 @@ def read_stored(path: str | Path, model: type[M], command: str) -> M:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); {remedy}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}); {remedy}.") from error
     kind = model.model_fields["kind"].default
     if not isinstance(value, dict) or value.get("kind") != kind:

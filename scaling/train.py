@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import io
 import json
+import logging
 import math
 import os
 import platform
@@ -173,17 +174,25 @@ class Run:
         """Continue from ``save``'s bytes.
 
         Raises:
-            ValueError: if they are damaged or belong to another run.
+            ValueError: if they are damaged or belong to another run; this one is then of no more use.
             InputError: if the memory does not suffice, or a GPU's run goes on without one.
         """
         with memory_is_asked_for(smaller_batch(self.config.agent)):
             state = self._read(checkpoint)
-            self._collector.load_state_dict(state["collector"])
-            self.agent.load_state_dict(state["agent"])
+            try:
+                self._load(state)
+            except Exception as error:  # whatever meets a state that is not of this shape
+                if is_out_of_memory(error) or isinstance(error, InputError):
+                    raise
+                raise ValueError(f"the checkpoint does not fit ({error})") from error
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self._collector.load_state_dict(state["collector"])
+        self.agent.load_state_dict(state["agent"])
         self._batches.bit_generator.state = state["batches"]
         self.recorder.load_state_dict(json.loads(state["recorder"]))
-        self.interactions = state["interactions"]
-        self.wall_seconds = state["wall_seconds"]
+        self.interactions = int(state["interactions"])
+        self.wall_seconds = float(state["wall_seconds"])
 
     def _read(self, checkpoint: bytes) -> dict[str, Any]:
         try:
@@ -194,7 +203,7 @@ class Run:
             if is_out_of_memory(error):
                 raise
             raise ValueError(f"the checkpoint cannot be read ({error})") from error
-        if state["run_id"] != self.config.run_id:
+        if not isinstance(state, dict) or state.get("run_id") != self.config.run_id:
             raise ValueError("the checkpoint belongs to another run")
         if "collector" not in state:
             raise ValueError("the checkpoint is of an earlier version")
@@ -230,8 +239,7 @@ def train(
     index = 0
     rows: list[Row] = []
     try:
-        run = Run(config, device=device, mnist_dir=mnist_dir)
-        index = _resume(run, writer) + 1
+        run, index = _resume(lambda: Run(config, device=device, mnist_dir=mnist_dir), writer)
         due = _next_checkpoint(run.interactions, config)
         on_progress(run.interactions, run.wall_seconds)
         while run.interactions < config.interactions or not run.is_between_phases:
@@ -350,18 +358,20 @@ def provenance(device: str) -> dict[str, Any]:
     }
 
 
-def _resume(run: Run, writer: CurveWriter) -> int:
-    """Restore the newest readable checkpoint; drop what comes after it. Returns its index or -1."""
-    last = -1
+def _resume(make: Callable[[], Run], writer: CurveWriter) -> tuple[Run, int]:
+    """A run restored from the newest checkpoint that can be, and the index of its next one."""
+    run, last = make(), -1
     for index, checkpoint in writer.checkpoints():
         try:
             run.restore(checkpoint)
-        except ValueError:
-            continue  # a damaged checkpoint costs one interval: the one before it is used
+        except ValueError as error:  # a damaged checkpoint costs one interval: the one before it is used
+            logging.getLogger("rlscale").warning("checkpoint %d is not used: %s", index, error)
+            run = make()
+            continue
         last = index
         break
     writer.drop_after(last)
-    return last
+    return run, last + 1
 
 
 def _next_checkpoint(interactions: int, config: RunConfig) -> int:

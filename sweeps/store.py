@@ -111,7 +111,7 @@ class RunStore:
         text = self.read_file(sweep, _SPEC)
         try:
             spec = None if text is None else json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             spec = error
         if not isinstance(spec, dict | None):
             raise InputError(
