@@ -85,10 +85,12 @@ class TuneWriter(NoWriter):
 def run_empty(runs: int) -> None:
     import ray
 
+    from sweeps.ray_connection import connect
+
     @ray.remote(max_retries=0, num_cpus=1, scheduling_strategy="SPREAD")
     def nothing() -> None: ...
 
-    _start_ray()
+    connect(None)
     ray.get([nothing.remote() for _ in range(runs)])
     ray.shutdown()
 
@@ -108,13 +110,15 @@ def run_tune(runs: int, folder: Path, *, favourable: bool) -> None:
     from ray import tune
     from ray.tune.logger import JsonLoggerCallback
 
+    from sweeps.ray_connection import connect
+
     def trial(point: dict[str, Any]) -> None:
         from scaling.config import run_config
         from scaling.train import train
 
         train(run_config({**BASE, "seed": point["seed"]}, source="benchmark"), TuneWriter())
 
-    _start_ray()
+    connect(None)
     results = tune.Tuner(
         tune.with_resources(trial, {"cpu": 1}),
         param_space={"seed": tune.grid_search(list(range(runs)))},
@@ -126,12 +130,6 @@ def run_tune(runs: int, folder: Path, *, favourable: bool) -> None:
     if results.num_errors or len(results) != runs:
         raise RuntimeError(f"{results.num_errors} of {runs} trials failed")
     ray.shutdown()
-
-
-def _start_ray() -> None:
-    import ray
-
-    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 
 
 def seconds_of(*commands: list[str], folder: Path) -> float:
