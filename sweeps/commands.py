@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from scaling.terminal import (
     write_json,
     write_yaml,
 )
+
+if TYPE_CHECKING:
+    from sweeps.spec import SweepSpec
 
 sweep_app = typer.Typer(help="Plan, run and watch many runs.", no_args_is_help=True)
 
@@ -138,8 +141,7 @@ def sweep_run(
     spec = find_spec(spec_name)
     # What is wrong with it is said before torch and ray are loaded.
     busiest = max(expand(spec, source=spec_name), key=lambda config: config.threads)
-    if spec.tuning and spec.tuning.learning_rate:
-        warn(f"'tuning' is for: rlscale sweep tune {spec_name}; here every size takes the one base rate.")
+    warn_of_tuning(spec, spec_name)
     opened = RunStore(store, create=True)
     from scaling.train import warning_of_threads
     from sweeps.launch import run_sweep
@@ -222,10 +224,17 @@ def sweep_status(
     write_json(json_path, {"sweeps": [status_json(state) for state in states]})
 
 
+def warn_of_tuning(spec: SweepSpec, spec_name: str) -> None:
+    """Say that a sweep as such does not tune."""
+    if spec.tuning and spec.tuning.learning_rate:
+        warn(f"'tuning' is for: rlscale sweep tune {spec_name}; here every size takes the one base rate.")
+
+
 def watch(go: Any, store: Any, sweep: str) -> bool:
     """Run ``go``, a call of ``sweeps.launch``, with the live view. Returns whether every run is done."""
     from sweeps.display import SweepView
     from sweeps.drivers import StoppedOnRequest
+    from sweeps.launch import Listener
 
     def say(text: str) -> None:
         console.print(f"{sweep}: {text}", markup=False, highlight=False, soft_wrap=True)
@@ -243,12 +252,17 @@ def watch(go: Any, store: Any, sweep: str) -> bool:
                 else:
                     view.ended(event.run_id, event.message)
 
-            outcome = go(
+            def on_trouble(problem: str | None) -> None:
+                say("the store can be written again." if problem is None else f"{problem}; runs wait for it.")
+
+            listener = Listener(
                 on_start=on_start,
                 on_event=on_event,
                 on_poll=view.poll,
+                on_trouble=on_trouble,
                 on_stop=lambda: say("stopping, the runs store what they have."),
             )
+            outcome = go(listener=listener)
     except KeyboardInterrupt:
         say("stopped; run the same command again to go on.")
         raise typer.Exit(130) from None

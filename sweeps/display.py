@@ -91,7 +91,10 @@ def status_parts(state: SweepState, *, show_all: bool = False) -> list[Renderabl
     if left_out:
         parts.append(_text(f"... and {left_out:,} more of these; --all shows every run"))
     parts.append(_text(progress_line(progress(runs))))
-    return parts + [_text(driver_line(driver, silence)) for driver, silence in state.drivers]
+    parts += [_text(driver_line(driver, silence)) for driver, silence in state.drivers]
+    if state.has_spec and not state.has_ended and not state.has_live_driver:
+        parts.append(_text("no driver is at work on it; go on with: rlscale sweep resume"))
+    return parts
 
 
 def print_status(console: Console, state: SweepState, *, show_all: bool = False) -> None:
@@ -121,7 +124,7 @@ def driver_line(driver: DriverRecord, silence: float) -> str:
     job = f", job {driver.job}" if driver.job else ""
     work = f"{driver.in_flight} in flight, {driver.waiting} waiting, {driver.ended} ended"
     if driver.is_known_dead or silence > SILENCE_SECONDS:
-        heard = "dead: rlscale sweep resume goes on"
+        heard = "dead"
     else:
         heard = f"last heard of {duration(seconds_since(driver.updated))} ago"
     return f"driver on {driver.host}, pid {driver.pid}{job}: {work}; {heard}"

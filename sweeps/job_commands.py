@@ -13,7 +13,7 @@ import typer
 
 from scaling.errors import InputError
 from scaling.terminal import JsonOption, MnistOption, StoreOption, SweepOption, console, write_json
-from sweeps.commands import AddressOption, SpecArgument, SweepDeviceOption, watch
+from sweeps.commands import AddressOption, SpecArgument, SweepDeviceOption, warn_of_tuning, watch
 
 if TYPE_CHECKING:
     from sweeps.drivers import DriverRecord, StopReport
@@ -51,6 +51,8 @@ def sweep_submit(
 
     The store must be a place that this machine and all of the cluster's see: a URI such as
     s3://bucket/runs, or a folder on a shared disk. rlscale is taken to be installed on the cluster.
+    No environment variable is passed on, for everyone who sees the dashboard could read it: the cluster's
+    machines need credentials for the store, and MNIST, of their own.
     """
     from sweeps.presets import find_spec
     from sweeps.spec import expand
@@ -59,6 +61,7 @@ def sweep_submit(
     spec = find_spec(spec_name)
     expand(spec, source=spec_name)
     location = _shared_location(store)
+    warn_of_tuning(spec, spec_name)
     from sweeps.launch import workers_device
     from sweeps.ray_jobs import RayJobs
 

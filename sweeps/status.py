@@ -99,9 +99,13 @@ class SweepProgress:
 
 @dataclass(frozen=True)
 class SweepState:
-    """A sweep's runs, and its drivers with the seconds for which each was seen to be silent."""
+    """A sweep's runs, and its drivers with the seconds for which each was seen to be silent.
+
+    ``has_spec`` is false of runs that no sweep wanted: single and imported ones.
+    """
 
     sweep: str
+    has_spec: bool
     statuses: Sequence[RunStatus]
     drivers: Sequence[tuple[DriverRecord, float]]
 
@@ -133,7 +137,8 @@ class SweepReader:
         there = drivers(self._store, self._sweep)
         silences = self._watch.look(there.values())
         pairs = [(driver, silences[driver_id]) for driver_id, driver in there.items()]
-        return SweepState(self._sweep, self.read(), pairs)
+        statuses = self.read()
+        return SweepState(self._sweep, self._spec is not None, statuses, pairs)
 
     def read(self) -> list[RunStatus]:
         """Every run of the sweep: those its spec wants and any others that are stored."""

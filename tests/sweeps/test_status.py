@@ -5,7 +5,7 @@ import json
 import pytest
 from rich.console import Console
 
-from sweeps.display import progress_line, status_json, status_parts
+from sweeps.display import SweepView, progress_line, status_json, status_parts
 from sweeps.drivers import Presence
 from sweeps.spec import expand, parse_spec
 from sweeps.status import SweepReader, progress, sweep_status
@@ -250,7 +250,10 @@ def test_ctrl_c_ends_watching_with_the_last_state(start, store, save):
     command.interrupt()
     assert command.wait() == 0, command.output
     assert "Traceback" not in command.output
-    assert command.output.splitlines()[-1] == "0 of 1k interactions (0%), ?/s, ? left"
+    assert command.output.splitlines()[-2:] == [
+        "0 of 1k interactions (0%), ?/s, ? left",
+        "no driver is at work on it; go on with: rlscale sweep resume",
+    ]
 
 
 def test_a_terminal_is_shown_one_picture(store, save, begin):
@@ -260,3 +263,25 @@ def test_a_terminal_is_shown_one_picture(store, save, begin):
     (state,) = watch_sweeps(console, [SweepReader(RunStore(store.location), "s")])
     assert state.has_ended
     assert "failed: policy_loss is nan" in console.export_text()
+
+
+# -- what a driver shows -------------------------------------------------------------
+
+
+def test_without_a_terminal_a_driver_tells_its_progress_each_minute(store, save, begin, tmp_path):
+    (config,) = save({"seed": [0]})
+    begin(config, 500, 5.0)
+    now = 0.0
+    console = Console(file=open(tmp_path / "out", "w"), get_time=lambda: now)  # noqa: SIM115
+    with SweepView(console, store, "s") as view:
+        view.poll()
+        now = 59.0
+        view.poll()
+        console.file.flush()
+        assert (tmp_path / "out").read_text() == ""
+        now = 61.0
+        view.poll()
+        view.poll()
+    console.file.flush()
+    line = "s: 1 run, 1 running; 500 of 1k interactions (50%), 100/s, 5 s left"
+    assert (tmp_path / "out").read_text().splitlines() == [line]
