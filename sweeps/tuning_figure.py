@@ -107,7 +107,7 @@ def _draw(ax: Axes, results: list[SizeResult], study: TuningStudy) -> None:
     ax.xaxis.set_major_locator(FixedLocator(rates.tolist()))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.set_xlabel("Base learning rate (dotted: the spec's)")
+    ax.set_xlabel("Base learning rate (dotted: the spec's; wedges: lower or diverged)")
     ax.set_ylabel("Mean return of the last tenth")
     ax.legend(handles=handles[::-1], loc="upper left", bbox_to_anchor=(1.01, 1.02), borderaxespad=0.0)
 
