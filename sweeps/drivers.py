@@ -81,6 +81,7 @@ class Presence:
             updated=now,
         )
         self._counts = {"in_flight": 0, "waiting": 0, "ended": 0}
+        self._trouble: str | None = None
         self._others = Watch()
         self._wish, self._leaving = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._keep, name="presence", daemon=True)
@@ -99,6 +100,11 @@ class Presence:
     @property
     def is_asked_to_stop(self) -> bool:
         return self._wish.is_set()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the store could not be written at the last try, None if it could."""
+        return self._trouble
 
     def report(self, in_flight: int, waiting: int, ended: int) -> None:
         """Tell how many runs are submitted to Ray, wait to be, and have ended."""

@@ -28,6 +28,24 @@ class SweepOutcome:
     ended: dict[Outcome, int]
 
 
+@dataclass(frozen=True)
+class Listener:
+    """Who is told what happens while a sweep runs.
+
+    on_start: how many runs are missing, were done before and have failed before
+    on_event: a run ended, or its worker died
+    on_poll: about twice a second
+    on_trouble: why the store cannot be written at the moment, or None once it can again
+    on_stop: the driver was asked to stop
+    """
+
+    on_start: Callable[[int, int, int], None] = lambda missing, done, failed: None
+    on_event: Callable[[RunEvent], None] = lambda event: None
+    on_poll: Callable[[], None] = lambda: None
+    on_trouble: Callable[[str | None], None] = lambda problem: None
+    on_stop: Callable[[], None] = lambda: None
+
+
 def run_sweep(
     spec: SweepSpec,
     store: RunStore,
@@ -36,10 +54,7 @@ def run_sweep(
     address: str | None = None,
     device: str = "auto",
     mnist_dir: Path | None = None,
-    on_start: Callable[[int, int, int], None] = lambda missing, done, failed: None,
-    on_event: Callable[[RunEvent], None] = lambda event: None,
-    on_poll: Callable[[], None] = lambda: None,
-    on_stop: Callable[[], None] = lambda: None,
+    listener: Listener = Listener(),
 ) -> SweepOutcome:
     """Do what is missing of a sweep. Done runs are left alone; failed ones wait for ``retry``.
 
@@ -55,10 +70,8 @@ def run_sweep(
     jobs = _jobs(missing)
     store.write_spec(spec.name, spec.model_dump(mode="json"))
     store.clean_sweep(spec.name)
-    on_start(len(missing), num_done, len(failed))
-    ended = _run(
-        jobs, store, spec.name, spec.resources, address, device, mnist_dir, on_event, on_poll, on_stop
-    )
+    listener.on_start(len(missing), num_done, len(failed))
+    ended = _run(jobs, store, spec.name, spec.resources, address, device, mnist_dir, listener)
     return SweepOutcome(num_done, failed, ended)
 
 
@@ -76,10 +89,7 @@ def retry_failed(
     address: str | None = None,
     device: str = "auto",
     mnist_dir: Path | None = None,
-    on_start: Callable[[int, int, int], None] = lambda missing, done, failed: None,
-    on_event: Callable[[RunEvent], None] = lambda event: None,
-    on_poll: Callable[[], None] = lambda: None,
-    on_stop: Callable[[], None] = lambda: None,
+    listener: Listener = Listener(),
 ) -> SweepOutcome:
     """Do the failed runs of a sweep again, from their last checkpoints.
 
@@ -92,8 +102,8 @@ def retry_failed(
     resources = parse_spec(stored, source=f"the stored spec of {sweep}").resources if stored else Resources()
     device = _check(configs, device, mnist_dir, resources)
     jobs = _jobs(configs)
-    on_start(len(jobs), 0, 0)
-    ended = _run(jobs, store, sweep, resources, address, device, mnist_dir, on_event, on_poll, on_stop)
+    listener.on_start(len(jobs), 0, 0)
+    ended = _run(jobs, store, sweep, resources, address, device, mnist_dir, listener)
     return SweepOutcome(0, [], ended)
 
 
@@ -140,17 +150,20 @@ def _run(
     address: str | None,
     device: str,
     mnist_dir: Path | None,
-    on_event: Callable[[RunEvent], None],
-    on_poll: Callable[[], None],
-    on_stop: Callable[[], None],
+    listener: Listener,
 ) -> dict[Outcome, int]:
     if not jobs:
         return {"done": 0, "failed": 0, "stopped": 0, "superseded": 0}
     with Presence(store, sweep) as presence:
+        told: str | None = None
 
         def report(progress: Progress) -> None:
+            nonlocal told
             presence.report(progress.in_flight, progress.waiting, progress.ended)
-            on_poll()
+            if (trouble := presence.trouble) != told:
+                told = trouble
+                listener.on_trouble(trouble)
+            listener.on_poll()
 
         return run_jobs(
             jobs,
@@ -160,8 +173,8 @@ def _run(
             address=address,
             device=device,
             mnist_dir=mnist_dir.resolve() if mnist_dir else None,
-            on_event=on_event,
+            on_event=listener.on_event,
             on_poll=report,
-            on_stop=on_stop,
+            on_stop=listener.on_stop,
             should_stop=lambda: presence.is_asked_to_stop,
         )

@@ -315,7 +315,7 @@ class _Driver:
         return self._give_up(job, told) if fails else ("stopped", told)
 
     def _give_up(self, job: Job, reason: str) -> tuple[Outcome, str]:
-        """Mark a run failed, unless it is done or says so itself."""
+        """Mark a run failed, unless it is done, says so itself or is another driver's by now."""
         record = self._record(job)
         if record is not None and record.status == "done":  # it died in the moment after
             return "done", ""
@@ -329,7 +329,10 @@ class _Driver:
                 columns=job.columns,
             )
         if record.status != "failed":
-            self._patiently(lambda: RunStore(self._store).mark(record, "failed", reason))
+            try:
+                self._patiently(lambda: RunStore(self._store).mark(record, "failed", reason))
+            except LeaseLost as error:
+                return "superseded", str(error)
         return "failed", reason
 
     def _is_done(self, job: Job) -> bool:
