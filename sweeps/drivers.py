@@ -127,7 +127,12 @@ class Presence:
         changes = {**self._counts, "updated": _now(), "beats": self._record.beats + 1}
         self._record = self._record.model_copy(update=changes)
         content = self._record.model_dump_json(indent=1).encode()
-        self._store.write_file(self._sweep, _path(self._record.driver_id, "json"), content)
+        try:
+            self._store.write_file(self._sweep, _path(self._record.driver_id, "json"), content)
+        except (RlscaleError, OSError) as error:
+            self._trouble = " ".join(str(error).split())
+            raise
+        self._trouble = None
 
     def _remove_dead(self) -> None:
         """Remove what drivers that were killed left behind."""

@@ -1,18 +1,22 @@
 """Drivers seen and stopped through the store alone."""
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
+from object_store import CREDENTIALS, S3Server
 
 from sweeps import drivers as module
 from sweeps.drivers import SILENCE_SECONDS, DriverRecord, Presence, Watch, drivers, stop_drivers
 from sweeps.status import SweepReader
+from sweeps.store import RunStore
 
 DRIVER = """
 import sys, time
@@ -49,11 +53,11 @@ def clock(monkeypatch) -> Clock:
 
 
 @pytest.fixture
-def begin(store):
-    """Start a driver in a process of its own, and wait until it is seen."""
+def begin_on():
+    """Start a driver in a process of its own on a store, and wait until it is seen."""
     processes = []
 
-    def make() -> subprocess.Popen:
+    def make(store) -> subprocess.Popen:
         before = set(drivers(store, "s"))
         processes.append(subprocess.Popen([sys.executable, "-c", DRIVER, store.location]))
         until(lambda: set(drivers(store, "s")) - before)
@@ -64,6 +68,11 @@ def begin(store):
         with suppress(ProcessLookupError):
             process.kill()
         process.wait()
+
+
+@pytest.fixture
+def begin(begin_on, store):
+    return lambda: begin_on(store)
 
 
 def until(condition) -> None:
@@ -101,6 +110,35 @@ def test_a_driver_keeps_its_file_fresh_and_tells_its_counts(store, begin):
     (record,) = drivers(store, "s").values()
     assert (record.waiting, record.ended) == (3, 4)
     assert record.beats > 1
+
+
+def test_a_driver_knows_when_the_store_cannot_be_written_and_when_it_can_again(store):
+    folder = Path(store.location) / "sweep=s" / "drivers"
+    with Presence(store, "s") as presence:
+        assert presence.trouble is None
+        shutil.rmtree(folder)
+        folder.write_text("in the way")
+        until(lambda: presence.trouble)
+        assert "cannot be written" in presence.trouble
+        folder.unlink()
+        until(lambda: presence.trouble is None)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_driver_is_seen_and_stopped_on_an_object_store(tmp_path, monkeypatch, begin_on):
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    server = S3Server(tmp_path)
+    try:
+        store = RunStore(server.uri(f"{server.bucket()}/store"), create=True)
+        store.write_spec("s", {})  # an object store exists once it holds something
+        process = begin_on(store)
+        report = stop_drivers(store, ["s"], timeout=60)["s"]
+        assert [record.pid for record in report.stopped] == [process.pid]
+        assert process.wait() == 0
+        assert store.list_files("s", "drivers") == []
+    finally:
+        server.stop()
 
 
 def test_stop_reaches_every_driver_and_waits_until_they_are_gone(store, begin):
