@@ -163,8 +163,8 @@ def best_rate(response: Response) -> BestRate | None:
 
 
 def _rate(log_rate: np.floating[Any] | float) -> float:
-    """To six digits, so that a rate of the grid is itself again."""
-    return float(f"{np.exp(log_rate):.6g}")
+    """To ten digits, so that a rate of the grid is itself again."""
+    return float(f"{np.exp(log_rate):.10g}")
 
 
 def _vertices(x: Floats, means: Floats) -> tuple[Floats, Floats, Floats]:
@@ -289,12 +289,14 @@ def _top_weights(response: Response, vertex: float) -> Floats:
 
 def _weights(x: Floats, finite: Bools, at: float) -> Floats | None:
     """What the means weigh, shape ``(rates,)``, in the score at the log rate ``at``."""
-    right = int(np.clip(np.searchsorted(x, at), 1, len(x) - 1))
-    share = (at - x[right - 1]) / (x[right] - x[right - 1])
-    weights = np.zeros(len(x))
-    weights[right - 1 : right + 1] = 1 - share, share
-    weights[np.abs(weights) < _SAME] = 0.0  # a rate of the grid does without its neighbour
-    return weights if (weights >= 0).all() and finite[weights > 0].all() else None
+    near = np.abs(x - at) < _SAME
+    if near.any():
+        weights = near.astype(float)
+    elif x[0] < at < x[-1]:
+        weights = np.array([np.interp(at, x, unit) for unit in np.eye(len(x))])
+    else:
+        return None
+    return weights if finite[weights > 0].all() else None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from statsmodels.stats.anova import AnovaRM
 from scaling.errors import InputError, RlscaleError
 from sweeps.plan import plan_sizes
 from sweeps.spec import expand, parse_spec
+from sweeps.store import RunStore
 from sweeps.tuning import (
     best_for_all,
     best_rate,
@@ -228,6 +229,24 @@ def test_rates_are_called_apart_by_noise_alone_in_one_case_of_ten():
     assert is_flat(response_of(RATES, np.ones((5, 3)), generator))
 
 
+def test_of_one_measured_rate_no_more_than_its_score_is_known():
+    scores = np.full((5, 2), np.nan)
+    scores[1] = 0.5, 0.7
+    response = response_of(RATES, scores, rng())
+    found = best_rate(response)
+    assert (found.rate, found.score, found.refined) == (RATES[1], pytest.approx(0.6), False)
+    assert loss_at(response, found, RATES[1]).loss == 0
+    assert loss_at(response, found, RATES[2]) is None
+
+
+@pytest.mark.parametrize("edge", [0, -1])
+def test_rates_of_many_digits_are_themselves_again(edge):
+    rates = [1.23456789e-3, 2.345678912e-3, 3.45678912e-3]
+    found = best_rate(response := response_of(rates, noisy(rates[edge], 1e-4, rng(), rates=rates), rng()))
+    assert found.rate == pytest.approx(rates[edge], rel=1e-9)
+    assert loss_at(response, found, rates[edge]).loss == pytest.approx(0.0, abs=1e-9)
+
+
 def test_missing_runs_leave_out_a_rate_or_a_seed():
     scores = noisy(2e-3, 0.001, rng(), seeds=3)
     scores[4] = np.nan
@@ -417,8 +436,8 @@ def test_the_tuning_sweep_has_each_size_at_each_rate_and_seed(spec):
 
 @settings(deadline=None, max_examples=60)
 @given(specs(), st.integers(0, 1000))
-def test_the_final_spec_has_the_runs_of_the_first_but_for_the_rates(spec, seed):
-    study = made_up_study(spec, rng(seed))
+def test_the_final_spec_has_the_runs_of_the_first_but_for_the_rates(empty_store, spec, seed):
+    study = made_up_study(spec, empty_store, rng(seed))
     values = yaml.safe_load(yaml.safe_dump(final_values(spec, study)))
     final = parse_spec(values, source="final.yaml")
     assert (final.name, final.tuning, final.resources) == (spec.name, None, spec.resources)
@@ -431,14 +450,14 @@ def test_the_final_spec_has_the_runs_of_the_first_but_for_the_rates(spec, seed):
     assert {config.run_id for config in expand(final)} == wanted
 
 
-def made_up_study(spec, generator):
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory):
+    return RunStore(tmp_path_factory.mktemp("empty"))
+
+
+def made_up_study(spec, store, generator):
     """The study of an empty store, with a best rate put in its place for each size."""
-
-    class Empty:
-        def read_run(self, sweep, run_id):
-            return None
-
-    study = read_study(spec, Empty())
+    study = read_study(spec, store)
     found = best_rate(response_of(RATES, noisy(2e-3, 0.001, generator), generator))
     drawn = [replace(found, rate=float(rate)) for rate in 10 ** generator.uniform(-5, -1, len(study.sizes))]
     sizes = [replace(size, best=best) for size, best in zip(study.sizes, drawn, strict=True)]
