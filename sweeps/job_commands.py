@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
@@ -176,19 +175,10 @@ def sweep_logs(
 
 
 def _shared_location(store: str) -> str:
-    """The store as every machine can name it."""
-    if "://" not in store:
-        return str(Path(store).expanduser().resolve())
-    try:
-        parts = urlsplit(store)
-    except ValueError as error:
-        raise InputError(f"--store {store}: {error}.") from error
-    if parts.username or parts.password:
-        raise InputError(
-            "--store has credentials in it, which everyone who sees the cluster's dashboard could read: "
-            "leave them out and give the cluster's machines credentials of their own."
-        )
-    return store
+    """The store as every machine can name it; InputError if its address holds a secret."""
+    from sweeps.files import check_location
+
+    return check_location(store) if "://" in store else str(Path(store).expanduser().resolve())
 
 
 def _refuse_second_job(jobs: RayJobs, store: RunStore, sweep: str) -> None:

@@ -202,7 +202,7 @@ NOWHERE = "http://127.0.0.1:1"
     [
         ({"--address": NOWHERE}, ("no Ray cluster with a dashboard at http://127.0.0.1:1",)),
         ({"--address": "head:6379"}, ("head:6379", "the cluster's dashboard, such as http://head:8265")),
-        ({"--store": "s3://key:secret@bucket/runs"}, ("credentials", "of their own")),
+        ({"--store": "s3://key:geheim@bucket/runs"}, ("holds a secret",)),
         ({"--device": "tpu"}, ("choose auto, cpu or cuda",)),
         ({"--device": "cuda"}, ("set resources.num_gpus",)),
     ],
@@ -214,7 +214,7 @@ def test_what_cannot_be_submitted_is_refused_and_nothing_stored(rlscale, spec_fi
         "sweep", "submit", spec_file(), *(x for pair in arguments.items() for x in pair), cwd=tmp_path
     )
     refused(done, *words)
-    assert "secret" not in done.stderr
+    assert "geheim" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
