@@ -5,9 +5,10 @@ The real command, ``rlscale sweep run SPEC --store STORE``, on stores whose fini
 
 * start: seconds from the start of the process until the store holds the first new run, claimed by its worker;
   then the command is interrupted, as with Ctrl-C;
-* memory: peak resident memory of the driver's process alone, with 100, 1,000 and 10,000 wanted runs of which
-  the same 100 are missing, and with 100 and 1,000 missing ones of 1,000, each run to the end;
-* status: seconds of ``rlscale sweep status`` on the largest of these stores.
+* memory: peak resident memory of the driver's process alone, with the live view on a terminal, in sweeps of
+  100, 1,000 and 10,000 runs: of the last, the same 100 are missing, and all of them (interrupted once 300 are
+  done, since only what waits takes memory);
+* status: seconds of ``rlscale sweep status`` on the store of the first measurement.
 
     python benchmarks/sweep_plan_scale.py [--wanted 10000] [--finished 9000] [--starts 3]
 """
@@ -18,12 +19,18 @@ import argparse
 import json
 import os
 import platform
+import pty
+import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -92,64 +99,69 @@ def write_finished(folder: Path, configs: tuple[RunConfig, ...], finished: int) 
 
 
 class Command:
-    """``rlscale sweep run`` in a session of its own."""
+    """``rlscale sweep run`` in a session and on a terminal of its own."""
 
-    def __init__(self, spec: Path, store: Path, log: Path) -> None:
-        self._log = log
+    def __init__(self, spec: Path, store: Path) -> None:
+        self._runs = store / f"sweep={SWEEP}"
+        self._said = deque[bytes](maxlen=100)
+        screen, terminal = pty.openpty()
         self.began = time.perf_counter()
-        with open(log, "w") as output:
-            self._process = subprocess.Popen(
-                [*RLSCALE, "sweep", "run", str(spec), "--store", str(store)],
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        self._process = subprocess.Popen(
+            [*RLSCALE, "sweep", "run", str(spec), "--store", str(store)],
+            stdout=terminal,
+            stderr=terminal,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+            start_new_session=True,
+        )
+        os.close(terminal)
+        threading.Thread(target=self._read, args=(screen,), daemon=True).start()
 
-    @property
-    def runs(self) -> bool:
-        return self._process.poll() is None
+    def seconds_until_claimed(self, before: int) -> float:
+        """Seconds from the start until more than ``before`` runs have a folder; then it is interrupted."""
+        self._wait(lambda: _count(self._runs, "run=*") > before)
+        seconds = time.perf_counter() - self.began
+        self._interrupt()
+        return seconds
 
-    def interrupt(self) -> None:
-        """What Ctrl-C does, then wait for the end."""
-        os.killpg(self._process.pid, signal.SIGINT)
-        self._process.wait()
-
-    def peak_megabytes(self) -> float:
-        """Of the process alone, none of those that it starts; call it while it runs, then until it ends.
-
-        Raises:
-            RuntimeError: if the command failed, with the end of what it said.
-        """
+    def peak_megabytes(self, until_done: int) -> float:
+        """Of the process alone, none of those that it starts, until so many runs are done in all."""
         peak = 0.0
-        while self.runs:
-            try:
-                status = Path(f"/proc/{self._process.pid}/status").read_text()
-            except OSError:
-                break
-            for line in status.splitlines():
-                if line.startswith("VmHWM:"):
-                    peak = int(line.split()[1]) / 1024
-            time.sleep(0.05)
-        if self._process.wait():
-            raise RuntimeError(f"the sweep failed: {self._log.read_text()[-2000:]}")
+
+        def is_done() -> bool:
+            nonlocal peak
+            peak = max(peak, self._high_water())
+            return _count(self._runs, "run=*/curve.parquet") >= until_done
+
+        self._wait(is_done)
+        self._interrupt()
         return peak
 
-    def seconds_until_claimed(self, store: Path, before: int) -> float:
-        """Seconds from the start until more than ``before`` runs have a record.
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            if self._process.poll() is not None:
+                said = b"".join(self._said).decode(errors="replace")
+                raise RuntimeError(f"the sweep ended early: {said[-2000:]}")
+            time.sleep(0.05)
 
-        Raises:
-            RuntimeError: if the command ends before.
-        """
-        folder = store / f"sweep={SWEEP}"
-        while self.runs:
-            if _number_of_runs(folder) > before:
-                return time.perf_counter() - self.began
-            time.sleep(0.02)
-        raise RuntimeError(f"the sweep ended early: {self._log.read_text()[-2000:]}")
+    def _high_water(self) -> float:
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return next(int(s.split()[1]) / 1024 for s in status.splitlines() if s.startswith("VmHWM:"))
+
+    def _interrupt(self) -> None:
+        """What Ctrl-C does, unless it has ended by itself."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGINT)
+        self._process.wait()
+
+    def _read(self, screen: int) -> None:
+        with suppress(OSError):  # the terminal closes with its last process
+            while said := os.read(screen, 1 << 16):
+                self._said.append(said)
+        os.close(screen)
 
 
-def _number_of_runs(folder: Path) -> int:
-    return sum(entry.name.startswith("run=") for entry in os.scandir(folder))
+def _count(folder: Path, pattern: str) -> int:
+    return sum(1 for _ in folder.glob(pattern))
 
 
 def measure_starts(folder: Path, wanted: int, finished: int, starts: int) -> tuple[list[float], float]:
@@ -158,24 +170,20 @@ def measure_starts(folder: Path, wanted: int, finished: int, starts: int) -> tup
     write_finished(store, write_spec(spec, wanted), finished)
     seconds = []
     for _ in range(starts):
-        before = _number_of_runs(store / f"sweep={SWEEP}")
-        command = Command(spec, store, folder / "start.txt")
-        seconds.append(command.seconds_until_claimed(store, before))
-        command.interrupt()
+        before = _count(store / f"sweep={SWEEP}", "run=*")
+        seconds.append(Command(spec, store).seconds_until_claimed(before))
     began = time.perf_counter()
     subprocess.run([*RLSCALE, "sweep", "status", str(store)], stdout=subprocess.DEVNULL, check=True)
     return seconds, time.perf_counter() - began
 
 
-def measure_memory(folder: Path, wanted: int, missing: int) -> dict[str, Any]:
-    """Peak memory of the driver of a sweep of ``wanted`` runs of which ``missing`` are to do."""
+def measure_memory(folder: Path, wanted: int, missing: int, run: int) -> dict[str, Any]:
+    """Peak memory of a driver whose sweep lacks ``missing`` of its runs, until it did ``run`` of them."""
     spec, store = folder / f"{wanted}-{missing}.yaml", folder / f"{wanted}-{missing}"
     write_finished(store, write_spec(spec, wanted), wanted - missing)
-    peak = Command(spec, store, folder / "memory.txt").peak_megabytes()
-    finished = len(list(store.glob(f"sweep={SWEEP}/run=*/curve.parquet")))
-    if finished != wanted:
-        raise RuntimeError(f"only {finished} of {wanted} runs are done")
-    return {"wanted": wanted, "run": missing, "peak_megabytes": round(peak, 1)}
+    peak = Command(spec, store).peak_megabytes(wanted - missing + run)
+    shutil.rmtree(store)
+    return {"wanted": wanted, "missing": missing, "run": run, "peak_megabytes": round(peak, 1)}
 
 
 def main() -> None:
@@ -195,12 +203,11 @@ def main() -> None:
         print(f"{given.wanted} wanted, {given.finished} finished: first run claimed after {listed} s")
         print(f"rlscale sweep status: {status:.2f} s", flush=True)
         memory = []
-        for wanted, missing in ((100, 100), (1000, 100), (given.wanted, 100), (1000, 1000)):
-            memory.append(measure_memory(folder, wanted, missing))
-            print(
-                "{wanted} wanted, {run} run: driver's peak {peak_megabytes} MB".format(**memory[-1]),
-                flush=True,
-            )
+        large = given.wanted
+        sizes = ((100, 100, 100), (1000, 1000, 1000), (large, 100, 100), (large, large, 300))
+        for wanted, missing, run in sizes:
+            memory.append(measure_memory(folder, wanted, missing, run))
+            print("{wanted} wanted, {missing} missing, {run} run: {peak_megabytes} MB".format(**memory[-1]))
     result = {
         "what": "rlscale sweep run, from process start to the first run claimed, beside finished runs; peak "
         "resident memory of the driver's process",

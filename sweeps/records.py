@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from sweeps.schema import SCHEMA_VERSION
+from sweeps.schema import RUN, SCHEMA_VERSION
 
 Status = Literal["wanted", "running", "done", "failed", "stopped"]
+
+_Count = Annotated[int, Field(ge=0, lt=2**63)]  # what the columns of a curve can hold
+_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Record(BaseModel):
@@ -26,7 +30,7 @@ class AttemptRecord(_Record):
     started: str
     ended: str | None = None
     outcome: str | None = None
-    from_interactions: int = 0
+    from_interactions: _Count = 0
 
 
 class RunRecord(_Record):
@@ -47,9 +51,22 @@ class RunRecord(_Record):
     provenance: dict[str, Any] = {}
     attempts: tuple[AttemptRecord, ...] = ()
     segments: tuple[str, ...] = ()
-    interactions: int = 0
-    wall_seconds: float = 0.0
+    interactions: _Count = 0
+    wall_seconds: _Seconds = 0.0
     updated: str = ""
+
+    @field_validator("columns")
+    @classmethod
+    def _have_their_types(cls, columns: dict[str, Any]) -> dict[str, Any]:
+        for field in RUN:
+            _check_type(field.name, columns.get(field.name), field.type)
+        return columns
+
+    @field_validator("config")
+    @classmethod
+    def _has_a_length(cls, config: dict[str, Any]) -> dict[str, Any]:
+        _check_type("interactions", config.get("interactions"), pa.int64())
+        return config
 
     @property
     def lease(self) -> str | None:
@@ -72,6 +89,15 @@ class RunRecord(_Record):
 
     def as_bytes(self) -> bytes:
         return self.model_dump_json(indent=1).encode()
+
+
+def _check_type(name: str, value: Any, dtype: pa.DataType) -> None:
+    try:
+        fits = pa.scalar(value, dtype).as_py() == value  # unequal where it was cut to a whole number
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        fits = False
+    if not fits:
+        raise ValueError(f"{name} is {value!r}, not of type {dtype}")
 
 
 def now() -> str:

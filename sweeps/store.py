@@ -212,13 +212,7 @@ class RunStore:
             values = {**record.columns, "status": record.status}
             for name in RUN_COLUMNS:
                 field = EXPORT_SCHEMA.field(name)
-                try:
-                    value = pa.scalar(values.get(name), field.type)
-                except (pa.ArrowException, TypeError, ValueError) as error:
-                    raise InputError(
-                        f"{self.location}, run {record.run_id}: {name} is {values[name]!r} in its {RUN}, "
-                        f"not of type {field.type}."
-                    ) from error
+                value = pa.scalar(values.get(name), field.type)
                 table = table.append_column(field, pa.repeat(value, table.num_rows))
             yield table.select(EXPORT_SCHEMA.names).cast(EXPORT_SCHEMA)
 

@@ -625,13 +625,24 @@ def test_a_curve_without_one_of_its_columns_is_refused_by_name(store, claim, row
         lambda text: b"[]",
         lambda text: text.replace(b'"running"', b'"walking"'),
         lambda text: text.replace(b'"attempts"', b'"tries"'),
+        lambda text: text.replace(b'"num_params": 100', b'"num_params": "many"'),
+        lambda text: text.replace(b'"num_params": 100', b'"num_params": 1e400'),
+        lambda text: text.replace(b'"num_params": 100', b'"depth": 2.5'),
+        lambda text: text.replace(b'"interactions": 0', b'"interactions": 9223372036854775808'),
+        lambda text: text.replace(b'"wall_seconds": 0.0', b'"wall_seconds": 1e400'),
+        lambda text: text.replace(b'"config": {}', b'"config": {"interactions": [3]}'),
     ],
-    ids=["empty", "truncated", "binary", "not a mapping", "unknown status", "renamed field"],
+    ids=[
+        *("empty", "truncated", "binary", "not a mapping", "unknown status", "renamed field"),
+        *("text for a number", "infinite count", "broken count", "too large", "endless", "list for a length"),
+    ],
 )
 def test_a_damaged_record_is_refused_with_the_remedy(store, claim, folder, damage):
     claim(store)
     path = folder / "run.json"
-    path.write_bytes(damage(path.read_bytes()))
+    before = path.read_bytes()
+    assert damage(before) != before
+    path.write_bytes(damage(before))
     with pytest.raises(InputError, match=r"run\.json is not a run record .* move the folder away") as caught:
         store.read_run("s", "r1")
     assert "\n" not in str(caught.value)
