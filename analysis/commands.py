@@ -370,7 +370,8 @@ def backtest(
 ) -> None:
     """Fit without the largest sizes, or below a compute, and compare predictions with what was left out.
 
-    Without a choice of what to hold out: the largest size, and the top third of the frontier's decades.
+    Without a choice of what to hold out: the largest size, and the top third of
+    the frontier's decades.
     """
     from analysis import tables
     from analysis.backtests import splits

@@ -174,7 +174,8 @@ def curves_import(
 ) -> None:
     """Bring curves from elsewhere into a store, as finished runs.
 
-    Reads tidy CSV and Parquet files, and logs of TensorBoard, Weights & Biases, stable-baselines3 and Ray.
+    Reads tidy CSV and Parquet files, and logs of TensorBoard, Weights & Biases,
+    stable-baselines3 and Ray.
     """
     from analysis.tables import parse_columns
     from sweeps.importers.importing import ImportOptions, import_curves
@@ -235,8 +236,9 @@ def config_rescale(
 ) -> None:
     """Rewrite a config for a smaller batch by the rules of batch-size invariance.
 
-    Moves the Adam step, the EWMA, the advantages' moments and PPG's phases, so that the run learns as
-    much from an interaction as before (arXiv 2110.00641, section 3).
+    Moves the Adam step, the EWMA, the advantages' moments and PPG's phases, so
+    that the run learns as much from an interaction as before (arXiv 2110.00641,
+    section 3).
     """
     from scaling.agents.batch_size import rescaled
     from scaling.config import load_run_config, run_config

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scaling.printable import printable
 from scaling.terminal import (
     JsonOption,
     MnistOption,
@@ -19,6 +21,7 @@ from scaling.terminal import (
 )
 
 if TYPE_CHECKING:
+    from sweeps.drivers import DriverRecord
     from sweeps.spec import SweepSpec
 
 sweep_app = typer.Typer(help="Plan, run and watch many runs.", no_args_is_help=True)
@@ -230,14 +233,19 @@ def warn_of_tuning(spec: SweepSpec, spec_name: str) -> None:
         warn(f"'tuning' is for: rlscale sweep tune {spec_name}; here every size takes the one base rate.")
 
 
+def say_of(sweep: str, text: str) -> None:
+    """Say something about a sweep on one line, wherever its words come from."""
+    console.print(printable(f"{sweep}: {text}"), markup=False, highlight=False, soft_wrap=True)
+
+
 def watch(go: Any, store: Any, sweep: str) -> bool:
     """Run ``go``, a call of ``sweeps.launch``, with the live view. Returns whether every run is done."""
-    from sweeps.display import SweepView
+    from sweeps.display import SweepView, driver_line
     from sweeps.drivers import StoppedOnRequest
     from sweeps.launch import Listener
 
     def say(text: str) -> None:
-        console.print(f"{sweep}: {text}", markup=False, highlight=False, soft_wrap=True)
+        say_of(sweep, text)
 
     try:
         with SweepView(console, store, sweep) as view:
@@ -245,6 +253,14 @@ def watch(go: Any, store: Any, sweep: str) -> bool:
             def on_start(missing: int, done: int, failed: int) -> None:
                 again = f", {failed} failed before (see: rlscale sweep retry)" if failed else ""
                 say(f"{missing} run{'' if missing == 1 else 's'} to do, {done} done before{again}.")
+
+            def on_others(others: Sequence[DriverRecord]) -> None:
+                for driver in others:
+                    say(f"{driver_line(driver, silence=0.0)}.")
+                say(
+                    "two drivers of one sweep take its runs from each other, so let one of them work alone: "
+                    f"rlscale sweep stop {store.location} ends all that are at it now."
+                )
 
             def on_event(event: Any) -> None:
                 if event.kind == "died":
@@ -257,6 +273,7 @@ def watch(go: Any, store: Any, sweep: str) -> bool:
 
             listener = Listener(
                 on_start=on_start,
+                on_others=on_others,
                 on_event=on_event,
                 on_poll=view.poll,
                 on_trouble=on_trouble,

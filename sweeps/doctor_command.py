@@ -40,7 +40,8 @@ def doctor(
 ) -> None:
     """Say whether this machine, or a cluster, is fit for sweeps: each line passes or says what to do.
 
-    Exits with 1 if a line fails. Nothing is downloaded, no Ray is started, and the store is left as it was.
+    Exits with 1 if a line fails. Nothing is downloaded, no Ray is started, and
+    the store is left as it was.
     """
     from sweeps.doctor import check_authentication, check_machine, find_authentication, summary
     from sweeps.machine_facts import gather

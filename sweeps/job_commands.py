@@ -12,7 +12,7 @@ import typer
 
 from scaling.errors import InputError
 from scaling.terminal import JsonOption, MnistOption, StoreOption, SweepOption, console, write_json
-from sweeps.commands import AddressOption, SpecArgument, SweepDeviceOption, warn_of_tuning, watch
+from sweeps.commands import AddressOption, SpecArgument, SweepDeviceOption, say_of, warn_of_tuning, watch
 
 if TYPE_CHECKING:
     from sweeps.drivers import DriverRecord, StopReport
@@ -48,10 +48,11 @@ def sweep_submit(
 ) -> None:
     """Run a sweep as a job on a Ray cluster, which goes on when this machine is off.
 
-    The store must be a place that this machine and all of the cluster's see: a URI such as
-    s3://bucket/runs, or a folder on a shared disk. rlscale is taken to be installed on the cluster.
-    No environment variable is passed on, for everyone who sees the dashboard could read it: the cluster's
-    machines need credentials for the store, and MNIST, of their own.
+    The store must be a place that this machine and all of the cluster's see: a
+    URI such as s3://bucket/runs, or a folder on a shared disk. rlscale is taken
+    to be installed on the cluster. No environment variable is passed on, for
+    everyone who sees the dashboard could read it: the cluster's machines need
+    credentials for the store, and MNIST, of their own.
     """
     from sweeps.presets import find_spec
     from sweeps.spec import expand
@@ -73,7 +74,7 @@ def sweep_submit(
     job_id = jobs.submit(entrypoint, sweep=spec.name, store=location)
     submitted = {"job": job_id, "address": jobs.address, "sweep": spec.name, "store": location}
     write_json(json_path, {**submitted, "entrypoint": entrypoint, "status": "submitted"})
-    _say(spec.name, f"submitted as job {job_id}; see: rlscale sweep status {location}")
+    say_of(spec.name, f"submitted as job {job_id}; see: rlscale sweep status {location}")
     if follow or wait:
         end = _watched(jobs, job_id, spec.name, location, follow=follow)
         write_json(json_path, {**submitted, "entrypoint": entrypoint, "status": end.status})
@@ -131,7 +132,8 @@ def sweep_stop(
 ) -> None:
     """Stop whatever works on a store's sweeps, here or on a cluster; each run stores what it has.
 
-    The runs go on from there with: rlscale sweep resume, or the command that began the sweep.
+    The runs go on from there with: rlscale sweep resume, or the command that
+    began the sweep.
     """
     from sweeps.drivers import stop_drivers
     from sweeps.store import RunStore
@@ -141,7 +143,7 @@ def sweep_stop(
     def on_asked(asked: Mapping[str, list[DriverRecord]]) -> None:
         for name, records in asked.items():
             for record in records:
-                _say(name, f"asked the driver on {_place(record)} to stop.")
+                say_of(name, f"asked the driver on {_place(record)} to stop.")
 
     reports = stop_drivers(opened, opened.select(sweep), timeout=timeout, on_asked=on_asked)
     for name, report in reports.items():
@@ -165,7 +167,7 @@ def sweep_logs(
     name, run_id = _find_run(opened, sweep, run)
     record, logs = opened.read_run(name, run_id), opened.read_logs(name, run_id)
     status = record.status if record else "wanted"
-    _say(name, f"run {run_id}, {status}" + (f": {record.reason}" if record and record.reason else ""))
+    say_of(name, f"run {run_id}, {status}" + (f": {record.reason}" if record and record.reason else ""))
     for _, text in logs:
         console.print(text.rstrip("\n"), markup=False, highlight=False, soft_wrap=True)
     if not logs:
@@ -215,9 +217,9 @@ def _watched(jobs: RayJobs, job_id: str, sweep: str, store: str, *, follow: bool
         end = jobs.follow(job_id, show) if follow else jobs.wait(job_id)
         assert end is not None  # there was no limit to the wait
     except KeyboardInterrupt:
-        _say(sweep, f"the job {job_id} goes on; end it with: rlscale sweep stop {store}")
+        say_of(sweep, f"the job {job_id} goes on; end it with: rlscale sweep stop {store}")
         raise typer.Exit(130) from None
-    _say(sweep, f"the job {job_id} has {end.status}.")
+    say_of(sweep, f"the job {job_id} has {end.status}.")
     if not end.succeeded and not follow and end.message:
         show(f"{end.message.rstrip()}\n")
     return end
@@ -225,15 +227,15 @@ def _watched(jobs: RayJobs, job_id: str, sweep: str, store: str, *, follow: bool
 
 def _tell_stop(sweep: str, report: StopReport, store: str, timeout: float) -> None:
     for record in report.stopped:
-        _say(sweep, f"the driver on {_place(record)} has stopped.")
+        say_of(sweep, f"the driver on {_place(record)} has stopped.")
     for record in report.dead:
-        _say(sweep, f"the driver on {_place(record)} was dead already; its file is removed.")
+        say_of(sweep, f"the driver on {_place(record)} was dead already; its file is removed.")
     for record in report.still_there:
-        _say(sweep, f"the driver on {_place(record)} has not ended in {timeout:g} s; it will when it can.")
+        say_of(sweep, f"the driver on {_place(record)} has not ended in {timeout:g} s; it will when it can.")
     if report.stopped or report.dead:
-        _say(sweep, f"go on with: rlscale sweep resume {store} --sweep {sweep}")
+        say_of(sweep, f"go on with: rlscale sweep resume {store} --sweep {sweep}")
     if report == type(report)((), (), ()):
-        _say(sweep, "no driver is at work on it.")
+        say_of(sweep, "no driver is at work on it.")
 
 
 def _place(record: DriverRecord) -> str:
@@ -257,7 +259,3 @@ def _find_run(store: RunStore, sweep: str | None, prefix: str) -> tuple[str, str
         more = f" and {len(found) - _MOST_CANDIDATES} more" if len(found) > _MOST_CANDIDATES else ""
         raise InputError(f"{prefix!r} may be {listed}{more}: give more of the id, or --sweep.")
     return found[0]
-
-
-def _say(sweep: str, text: str) -> None:
-    console.print(f"{sweep}: {text}", markup=False, highlight=False, soft_wrap=True)

@@ -12,7 +12,7 @@ from scaling.errors import InputError
 from scaling.memory import memory_need
 from scaling.train import check_task_data, resolve_device, run_columns
 from sweeps.demand import estimated_memory
-from sweeps.drivers import Presence
+from sweeps.drivers import DriverRecord, Presence, drivers
 from sweeps.plan import to_do
 from sweeps.ray_runner import Job, Outcome, Progress, RunEvent, run_jobs
 from sweeps.spec import Resources, SweepSpec, expand, parse_spec
@@ -33,6 +33,7 @@ class Listener:
     """Who is told what happens while a sweep runs.
 
     on_start: how many runs are missing, were done before and have failed before
+    on_others: drivers that may be at work on the sweep too
     on_event: a run ended, or its worker died
     on_poll: about twice a second
     on_trouble: why the store cannot be written at the moment, or None once it can again
@@ -40,6 +41,7 @@ class Listener:
     """
 
     on_start: Callable[[int, int, int], None] = lambda missing, done, failed: None
+    on_others: Callable[[Sequence[DriverRecord]], None] = lambda drivers: None
     on_event: Callable[[RunEvent], None] = lambda event: None
     on_poll: Callable[[], None] = lambda: None
     on_trouble: Callable[[str | None], None] = lambda problem: None
@@ -154,6 +156,9 @@ def _run(
 ) -> dict[Outcome, int]:
     if not jobs:
         return {"done": 0, "failed": 0, "stopped": 0, "superseded": 0}
+    others = [driver for driver in drivers(store, sweep).values() if not driver.is_known_dead]
+    if others:
+        listener.on_others(others)
     with Presence(store, sweep) as presence:
         told: str | None = None
 

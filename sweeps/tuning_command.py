@@ -53,10 +53,11 @@ def sweep_tune(
 ) -> None:
     """Find the best learning rate for each size and write the spec of the final sweep.
 
-    The rates of the spec's block 'tuning' are run at each size, as a sweep of its own. Run again, it does
-    only what is missing.
+    The rates of the spec's block 'tuning' are run at each size, as a sweep of
+    its own. Run again, it does only what is missing.
 
-    Without such rates the paper's rule holds: one base rate, the step size falling with width and depth.
+    Without such rates the paper's rule holds: one base rate, the step size
+    falling with width and depth.
     """
     from sweeps.presets import find_spec
     from sweeps.store import RunStore

@@ -237,3 +237,20 @@ def test_a_sweep_with_a_live_driver_is_seen_to_have_one(store, begin):
     process.kill()
     process.wait()
     assert not SweepReader(store, "s").read_state().has_live_driver
+
+
+@pytest.mark.ray
+def test_a_second_driver_says_who_else_is_at_work(rlscale, store, begin, spec_file):
+    base = {"task": "digits-bandit", "interactions": 64, "model": {"width": 0.025}}
+    spec = spec_file(name="s", base=base, axes={"seed": [0]})
+    put(store, elsewhere("far", host="far\nsmall: 3 done", job="job-7"))
+    begin()
+    done = rlscale("sweep", "run", spec, "--store", store.location, columns=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "s: 1 run to do, 0 done before."
+    told = " ".join(lines[1:])
+    assert f"s: driver on {socket.gethostname()}, pid " in told
+    assert "s: driver on far small: 3 done, pid 1, job job-7: 0 in flight" in told
+    assert "s: two drivers of one sweep take its runs from each other" in told
+    assert lines[-1] == "s: 1 done, 0 failed."
