@@ -13,6 +13,9 @@ from sweeps.schema import RUN, SCHEMA_VERSION
 Status = Literal["wanted", "running", "done", "failed", "stopped"]
 
 _Count = Annotated[int, Field(ge=0, lt=2**63)]  # what the columns of a curve can hold
+_Segment = Annotated[
+    str, Field(pattern=r"^[0-9]{6}(\.[0-9]{6,}-[0-9a-f]{8})?$")
+]  # becomes a part of file names
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -50,7 +53,7 @@ class RunRecord(_Record):
     columns: dict[str, Any]
     provenance: dict[str, Any] = {}
     attempts: tuple[AttemptRecord, ...] = ()
-    segments: tuple[str, ...] = ()
+    segments: tuple[_Segment, ...] = ()
     interactions: _Count = 0
     wall_seconds: _Seconds = 0.0
     updated: str = ""

@@ -568,6 +568,36 @@ def test_names_that_could_lead_out_of_the_store_are_refused(store, claim, tmp_pa
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("place", ["sweep=s", "sweep=s/run=r1", "sweep=s/run=r1/checkpoint"])
+def test_nothing_is_written_through_a_link_that_leads_out_of_the_store(
+    store, claim, rows_of, tmp_path, place
+):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "000000.pt").write_bytes(b"kept")
+    link = Path(store.location) / place
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(outside)
+    with pytest.raises(InputError, match=r"leads out of the store .* remove the link") as caught:
+        segment(claim(store), 0, rows_of(0, 3))
+    assert str(outside) in str(caught.value)
+    assert contents(outside) == {"000000.pt": b"kept"}
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(store, claim, rows_of, folder, tmp_path):
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"kept")
+    writer = claim(store)
+    (folder / "run.json").unlink()
+    (folder / "run.json").symlink_to(outside)
+    with pytest.raises(InputError, match="not a run record"):
+        store.read_run("s", "r1")
+    segment(writer, 0, rows_of(0, 3))
+    writer.stop("enough")
+    assert outside.read_bytes() == b"kept"
+    assert not (folder / "run.json").is_symlink()
+
+
 def test_a_store_that_is_a_file_is_refused(tmp_path):
     path = tmp_path / "store"
     path.write_text("")
@@ -631,10 +661,12 @@ def test_a_curve_without_one_of_its_columns_is_refused_by_name(store, claim, row
         lambda text: text.replace(b'"interactions": 0', b'"interactions": 9223372036854775808'),
         lambda text: text.replace(b'"wall_seconds": 0.0', b'"wall_seconds": 1e400'),
         lambda text: text.replace(b'"config": {}', b'"config": {"interactions": [3]}'),
+        lambda text: text.replace(b'"segments": []', b'"segments": ["../../../x"]'),
     ],
     ids=[
         *("empty", "truncated", "binary", "not a mapping", "unknown status", "renamed field"),
         *("text for a number", "infinite count", "broken count", "too large", "endless", "list for a length"),
+        "a way out of the folder",
     ],
 )
 def test_a_damaged_record_is_refused_with_the_remedy(store, claim, folder, damage):

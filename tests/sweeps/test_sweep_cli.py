@@ -271,6 +271,16 @@ def test_a_wrong_spec_is_refused_in_one_sentence_before_anything_is_stored(rlsca
     assert not (tmp_path / "store" / "sweep=tiny").exists()
 
 
+def test_a_sweep_whose_folder_is_a_link_out_of_the_store_is_refused(rlscale, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "sweep=tiny").symlink_to(outside)
+    path = write_spec(tmp_path, {"seed": [0]})
+    refused(rlscale("sweep", "run", path, "--store", tmp_path / "store"), "leads out", "remove the link")
+    assert list(outside.iterdir()) == []
+
+
 def test_a_wrong_spec_cannot_be_planned_either(rlscale, tmp_path):
     change, words = WRONG["a width without channels"]
     refused(rlscale("sweep", "plan", write_spec(tmp_path, **change)), *words)
