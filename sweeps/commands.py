@@ -271,12 +271,21 @@ def watch(go: Any, store: Any, sweep: str) -> bool:
             def on_trouble(problem: str | None) -> None:
                 say("the store can be written again." if problem is None else f"{problem}; runs wait for it.")
 
+            def on_head(answers: bool) -> None:
+                say(
+                    "the head of the Ray cluster answers again."
+                    if answers
+                    else "the head of the Ray cluster does not answer. What the runs stored is kept; should "
+                    "it be gone, go on with the same command on another cluster."
+                )
+
             listener = Listener(
                 on_start=on_start,
                 on_others=on_others,
                 on_event=on_event,
                 on_poll=view.poll,
                 on_trouble=on_trouble,
+                on_head=on_head,
                 on_stop=lambda: say("stopping, the runs store what they have."),
             )
             outcome = go(listener=listener)

@@ -37,6 +37,7 @@ class Listener:
     on_event: a run ended, or its worker died
     on_poll: about twice a second
     on_trouble: why the store cannot be written at the moment, or None once it can again
+    on_head: whether the head of the Ray cluster answers, when that has changed
     on_stop: the driver was asked to stop
     """
 
@@ -45,6 +46,7 @@ class Listener:
     on_event: Callable[[RunEvent], None] = lambda event: None
     on_poll: Callable[[], None] = lambda: None
     on_trouble: Callable[[str | None], None] = lambda problem: None
+    on_head: Callable[[bool], None] = lambda answers: None
     on_stop: Callable[[], None] = lambda: None
 
 
@@ -180,6 +182,7 @@ def _run(
             mnist_dir=mnist_dir.resolve() if mnist_dir else None,
             on_event=listener.on_event,
             on_poll=report,
+            on_head=listener.on_head,
             on_stop=listener.on_stop,
             should_stop=lambda: presence.is_asked_to_stop,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -66,10 +66,12 @@ def _reach(address: str) -> None:
 class Head:
     """The head of the cluster to which this process is connected.
 
-    Ray itself ends a driver that has not reached the head for a minute, without saying what to do.
+    Ray itself ends a driver that has not reached the head for a minute, or that lost its node meanwhile,
+    without a word; so ``on_change`` is told at once when the head does not answer, and when it does again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_change: Callable[[bool], None]) -> None:
+        self._on_change, self._answers = on_change, True
         self._address = ray.get_runtime_context().gcs_address
         self._patience = float(os.environ.get(_RAYS_PATIENCE, "60")) / 2
         self._asked = self._reached = time.monotonic()
@@ -88,13 +90,20 @@ class Head:
             try:
                 _reach(self._address)
                 self._reached = now
+                self._tell(True)
             except OSError as error:
+                self._tell(False)
                 if now - self._reached >= self._patience:
                     raise RlscaleError(
-                        f"The head of the Ray cluster at {self._address} is gone, what the runs stored is "
-                        f"not: go on with the same command, on a cluster that works."
+                        f"The head of the Ray cluster at {self._address} is gone: "
+                        f"go on with the same command on another cluster."
                     ) from error
         return self._reached == self._asked
+
+    def _tell(self, answers: bool) -> None:
+        if answers != self._answers:
+            self._answers = answers
+            self._on_change(answers)
 
 
 @contextmanager

@@ -95,6 +95,7 @@ def run_jobs(
     mnist_dir: Path | None = None,
     on_event: Callable[[RunEvent], None] = lambda event: None,
     on_poll: Callable[[Progress], None] = lambda progress: None,
+    on_head: Callable[[bool], None] = lambda answers: None,
     on_stop: Callable[[], None] = lambda: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[Outcome, int]:
@@ -103,6 +104,7 @@ def run_jobs(
     ``store`` must mean the same place on every node. Without ``address`` a Ray on this
     machine is started and stopped again. At SIGINT or SIGTERM, and once ``should_stop`` is true,
     ``on_stop`` is called, and the runs store what they have; at a second signal they are given up.
+    ``on_head`` is told when the cluster's head does not answer any more, and when it does again.
 
     Raises:
         InputError: if the cluster cannot be reached or can never hold one run.
@@ -110,7 +112,9 @@ def run_jobs(
         KeyboardInterrupt: if a signal ended it early.
         StoppedOnRequest: if ``should_stop`` did.
     """
-    driver = _Driver(jobs, store, sweep, resources, device, mnist_dir, on_event, on_poll, should_stop)
+    driver = _Driver(
+        jobs, store, sweep, resources, device, mnist_dir, on_event, on_poll, on_head, should_stop
+    )
     with _signals(driver):  # while Ray starts, too: an interrupted start leaves processes behind
         connect(address)
         try:
@@ -156,11 +160,13 @@ class _Driver:
         mnist_dir: Path | None,
         on_event: Callable[[RunEvent], None],
         on_poll: Callable[[Progress], None],
+        on_head: Callable[[bool], None],
         should_stop: Callable[[], bool],
     ) -> None:
         self._store, self._sweep, self._resources = store, sweep, resources
         self._device, self._mnist_dir = device, mnist_dir
-        self._on_event, self._on_poll, self._should_stop = on_event, on_poll, should_stop
+        self._on_event, self._on_poll = on_event, on_poll
+        self._on_head, self._should_stop = on_head, should_stop
         # Largest first: a long run begun last would leave the other slots idle.
         self._waiting = deque(sorted(jobs, key=lambda job: job.flops, reverse=True))
         self._flying: dict[ray.ObjectRef, Job] = {}
@@ -180,7 +186,7 @@ class _Driver:
 
     def work(self) -> None:
         """Do the jobs until all have ended or the driver was asked to stop."""
-        head = Head()
+        head = Head(self._on_head)
         while (self._waiting or self._flying) and not self.stopping:
             while head.is_there() and self._waiting and self._has_room():
                 self._submit(self._waiting.popleft())

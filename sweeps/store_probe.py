@@ -8,8 +8,12 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from scaling.errors import InputError, RlscaleError
+
+if TYPE_CHECKING:
+    from sweeps.files import Files  # with pyarrow, which the doctor may find broken
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,18 @@ def disk_of(place: Place) -> Disk | None:
     return Disk(usage.total, usage.free)
 
 
-def write_probe(place: Place, name: str) -> Probe:
-    """Write this machine's file, called ``name``, and read it again."""
+def _files(place: Place) -> Files:
+    """The files below ``base``: of a local store that is not there yet, they lie above it."""
     from sweeps.files import Files
 
+    return Files(place.base if place.is_local else place.location)
+
+
+def write_probe(place: Place, name: str) -> Probe:
+    """Write this machine's file, called ``name``, and read it again."""
     begun = time.perf_counter()
     try:
-        files = Files(place.location)
+        files = _files(place)
         if place.is_local and not os.path.isdir(place.base):
             return Probe(f"there is no folder {place.base}")
         files.make_folder(place.folder)
@@ -88,10 +97,8 @@ def write_probe(place: Place, name: str) -> Probe:
 
 def unseen_probes(place: Place, names: Sequence[str]) -> list[str]:
     """Those of the files that this machine cannot read."""
-    from sweeps.files import Files
-
     try:
-        files = Files(place.location)
+        files = _files(place)
         return [name for name in names if files.read(f"{place.folder}/{name}") != name.encode()]
     except (RlscaleError, OSError):
         return list(names)
@@ -99,9 +106,7 @@ def unseen_probes(place: Place, names: Sequence[str]) -> list[str]:
 
 def remove_probes(place: Place) -> None:
     """Remove all probe files that this machine sees."""
-    from sweeps.files import Files
-
     try:
-        Files(place.location).delete_folder(place.folder)
+        _files(place).delete_folder(place.folder)
     except (RlscaleError, OSError):
         return  # what could not be written is not there, and what else is wrong has been told
