@@ -4,7 +4,7 @@ The real command, ``rlscale sweep run``, on a cluster of three nodes on this mac
 twice: once left alone, once with kills at random moments, seeded: seven in ten hit a worker, the others
 a whole node (SIGKILL for its raylet; another node takes its place) or the driver (SIGKILL; the same
 command is started again). The cluster and the kills are those of ``tests/sweeps/test_faults.py``, which
-does the same with ten kills.
+does the same with six kills.
 
     python benchmarks/random_kills.py [--runs 40] [--kills 50] [--seed 0]
 """

@@ -22,6 +22,7 @@ _OBJECT_STORE_BYTES = 128 * 1024**2  # results are a few words; Ray's default ta
 _PROBLEM_LENGTH = 300
 _HEAD_SECONDS = 1.0  # between two looks at the head
 _RAYS_PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"  # after which Ray ends a driver without a head
+_PARTING_SECONDS = 6.0  # that ray.shutdown takes without a head
 _REACHED_SECONDS = 10.0
 
 
@@ -66,14 +67,14 @@ def _reach(address: str) -> None:
 class Head:
     """The head of the cluster to which this process is connected.
 
-    Ray itself ends a driver that has not reached the head for a minute, or that lost its node meanwhile,
-    without a word; so ``on_change`` is told at once when the head does not answer, and when it does again.
+    Ray itself ends a driver that has not reached the head for a minute, without saying what to do.
+    ``on_change`` is told when the head does not answer any more, and when it does again.
     """
 
     def __init__(self, on_change: Callable[[bool], None]) -> None:
         self._on_change, self._answers = on_change, True
         self._address = ray.get_runtime_context().gcs_address
-        self._patience = float(os.environ.get(_RAYS_PATIENCE, "60")) / 2
+        self._patience = max(0.0, float(os.environ.get(_RAYS_PATIENCE, "60")) - _PARTING_SECONDS) / 2
         self._asked = self._reached = time.monotonic()
 
     def is_there(self) -> bool:
@@ -82,7 +83,7 @@ class Head:
         While it is not, what asks Ray about the cluster does not return.
 
         Raises:
-            RlscaleError: if it has been away for half as long as Ray would bear.
+            RlscaleError: if it has been away for so long that Ray will end this process soon.
         """
         now = time.monotonic()
         if now - self._asked >= _HEAD_SECONDS:

@@ -6,8 +6,8 @@ from pathlib import Path
 from sweeps.store import RunRecord, RunStore, rows_equal
 
 NAME = "small"
-INTERACTIONS, CHECKPOINTS = 100_000, 10
-SEEDS, ALL_SEEDS = range(3), range(8)
+INTERACTIONS, CHECKPOINTS = 60_000, 10
+SEEDS, ALL_SEEDS = range(3), range(5)
 
 
 def spec_of(**changes) -> dict:

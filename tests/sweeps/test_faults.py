@@ -43,7 +43,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def started_cluster() -> Iterator[Cluster]:
     """Three nodes begun by ``ray start``, for two tests in this order: the second ends the head."""
-    nodes = Cluster("ray-start", {"RAY_gcs_rpc_server_reconnect_timeout_s": "10"})
+    nodes = Cluster("ray-start", {"RAY_gcs_rpc_server_reconnect_timeout_s": "16"})
     yield nodes
     nodes.close()
 
@@ -157,15 +157,17 @@ def test_a_sweep_whose_cluster_lost_its_head_says_so_and_finishes_on_another(
     os.kill(started_cluster.gcs(), signal.SIGKILL)
     assert command.wait() == 1, command.output
     said = " ".join(command.output.splitlines())
-    told, *last = said.split(" rlscale: ")
+    told, last = said.split(" rlscale: ")
     assert told == (
         "small: 3 runs to do, 0 done before. small: the head of the Ray cluster does not answer. "
         "What the runs stored is kept; should it be gone, go on with the same command on another cluster."
     )
-    if last:  # else Ray itself ended the driver first
-        port = started_cluster.address.rpartition(":")[2]
-        words = rf"The head of the Ray cluster at \S+:{port} is gone: go on with the same command .*"
-        assert re.fullmatch(words, *last)
+    port = started_cluster.address.rpartition(":")[2]
+    assert re.fullmatch(
+        rf"The head of the Ray cluster at \S+:{port} is gone: go on with the same command on another "
+        rf"cluster\.",
+        last,
+    )
     again = sweep_run(cluster, spec_file())  # while workers of the first may still write
     assert again.wait() == 0, again.output
     assert_as_if_nothing_had_happened(place, undisturbed, before)
@@ -274,15 +276,13 @@ def test_a_read_only_store_is_told_in_one_sentence_before_anything_starts(rlscal
 # -- all at once ----------------------------------------------------------------------
 
 
-def test_ten_random_kills_in_a_sweep_of_eight_runs_cost_no_row_and_no_bit(
-    sweep_run, spec_file, undisturbed, cluster, tmp_path
-):
+def test_random_kills_cost_no_row_and_no_bit(sweep_run, spec_file, undisturbed, cluster, tmp_path):
     place = tmp_path / "store"
     spec = spec_file(axes={"seed": list(ALL_SEEDS)}, resources={"max_deaths": 10})
     rng = np.random.default_rng(5)
-    command, kills = sweep_with_kills(lambda: sweep_run(cluster, spec), place, cluster, rng, number=10)
+    command, kills = sweep_with_kills(lambda: sweep_run(cluster, spec), place, cluster, rng, number=6)
     assert command.wait() == 0, command.output
-    assert sum(kills.counts.values()) == 10
+    assert sum(kills.counts.values()) == 6
     assert_as_if_nothing_had_happened(place, undisturbed, kills.seen, seeds=ALL_SEEDS)
 
 
