@@ -21,6 +21,7 @@ import pyarrow.fs as pafs
 from scaling.errors import InputError, StoreUnavailable
 
 _TEMPORARY = ".tmp-"
+_READS = 10  # of an object that is replaced while it is read
 _SECRET = re.compile(
     "secret|password|token|credential|_key|sas", re.IGNORECASE
 )  # in names of a URI's options
@@ -90,8 +91,17 @@ class Files:
         """
         if self.is_local:
             return self.fs.open_input_file(path)
-        with _telling(path, "read"), self.fs.open_input_file(path) as stream:
-            return pa.BufferReader(stream.read())
+        with _telling(path, "read"):
+            return pa.BufferReader(self._whole_object(path))
+
+    def _whole_object(self, path: str) -> bytes:
+        """pyarrow asks for an object's size, then for so many bytes: replaced in between, it is cut off."""
+        for _ in range(_READS):
+            with self.fs.open_input_file(path) as stream:
+                content = bytes(stream.read())
+            if self.fs.get_file_info(path).size == len(content):
+                return content
+        raise OSError("it keeps changing while it is read")
 
     def make_folder(self, folder: str) -> None:
         """Make a folder and those above it; an object store needs none.

@@ -7,6 +7,7 @@ take it as an id; importing the same curve again changes nothing.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -212,7 +213,7 @@ def _entry(
     for name, value in (("sweep", sweep), ("run_id", run_id)):
         place = table.schema.get_field_index(name)
         table = table.set_column(place, table.field(place), pa.array([value] * table.num_rows, pa.string()))
-    seconds = [value for value in table["wall_seconds"].to_pylist() if value is not None]
+    seconds = [s for s in table["wall_seconds"].to_pylist() if s is not None and 0 <= s < math.inf]
     config = {
         "imported_from": storable(str(source.resolve())),
         "format": kind,
