@@ -4,7 +4,8 @@ The real command, ``rlscale sweep run SPEC --store STORE``, on stores whose fini
 ``RunStore.add_curve`` (real configs and ids, a few rows each):
 
 * start: seconds from the start of the process until the store holds the first new run, claimed by its worker;
-  then the command is interrupted, as with Ctrl-C;
+  then the command is interrupted, as with Ctrl-C; beside it the same of a sweep of one run, which is what
+  Python, torch and Ray take;
 * memory: peak resident memory of the driver's process alone, with the live view on a terminal, in sweeps of
   100, 1,000 and 10,000 runs: of the last, the same 100 are missing, and all of them (interrupted once 300 are
   done, since only what waits takes memory);
@@ -118,7 +119,7 @@ class Command:
 
     def seconds_until_claimed(self, before: int) -> float:
         """Seconds from the start until more than ``before`` runs have a folder; then it is interrupted."""
-        self._wait(lambda: _count(self._runs, "run=*") > before)
+        self._wait(lambda: _num_runs(self._runs) > before)
         seconds = time.perf_counter() - self.began
         self._interrupt()
         return seconds
@@ -130,7 +131,7 @@ class Command:
         def is_done() -> bool:
             nonlocal peak
             peak = max(peak, self._high_water())
-            return _count(self._runs, "run=*/curve.parquet") >= until_done
+            return _num_done(self._runs) >= until_done
 
         self._wait(is_done)
         self._interrupt()
@@ -160,17 +161,21 @@ class Command:
         os.close(screen)
 
 
-def _count(folder: Path, pattern: str) -> int:
-    return sum(1 for _ in folder.glob(pattern))
+def _num_runs(folder: Path) -> int:
+    return sum(entry.name.startswith("run=") for entry in os.scandir(folder)) if folder.exists() else 0
+
+
+def _num_done(folder: Path) -> int:
+    return sum(1 for _ in folder.glob("run=*/curve.parquet"))
 
 
 def measure_starts(folder: Path, wanted: int, finished: int, starts: int) -> tuple[list[float], float]:
     """Seconds until the first run is claimed, several times; seconds of ``sweep status`` thereafter."""
-    spec, store = folder / "start.yaml", folder / "start"
+    spec, store = folder / f"start-{wanted}.yaml", folder / f"start-{wanted}"
     write_finished(store, write_spec(spec, wanted), finished)
     seconds = []
     for _ in range(starts):
-        before = _count(store / f"sweep={SWEEP}", "run=*")
+        before = _num_runs(store / f"sweep={SWEEP}")
         seconds.append(Command(spec, store).seconds_until_claimed(before))
     began = time.perf_counter()
     subprocess.run([*RLSCALE, "sweep", "status", str(store)], stdout=subprocess.DEVNULL, check=True)
@@ -198,7 +203,9 @@ def main() -> None:
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        alone, _ = measure_starts(folder, 1, 0, 1)
         seconds, status = measure_starts(folder, given.wanted, given.finished, given.starts)
+        print(f"a sweep of one run: claimed after {alone[0]:.2f} s")
         listed = ", ".join(f"{each:.2f}" for each in seconds)
         print(f"{given.wanted} wanted, {given.finished} finished: first run claimed after {listed} s")
         print(f"rlscale sweep status: {status:.2f} s", flush=True)
@@ -218,6 +225,7 @@ def main() -> None:
             "median": round(statistics.median(seconds), 2),
             "all": [round(s, 2) for s in seconds],
         },
+        "start_seconds_of_one_run": round(alone[0], 2),
         "status_seconds": round(status, 2),
         "memory": memory,
         "cores": os.cpu_count(),

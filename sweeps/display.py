@@ -330,7 +330,7 @@ class SweepView:
             Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         )
         self._interval = _REFRESH_SECONDS if self._live else _LINE_SECONDS
-        self._next = 0.0 if self._live else console.get_time() + self._interval
+        self._next: float | None = None
 
     def __enter__(self) -> SweepView:
         if self._live:
@@ -344,6 +344,8 @@ class SweepView:
     def poll(self) -> None:
         """Show the progress if it is time, more rarely where the store is slow to read."""
         began = self._console.get_time()
+        if self._next is None:  # the first runs are not to wait while the store is read
+            self._next = began + self._interval
         if began < self._next:
             return
         statuses = self._reader.read()
