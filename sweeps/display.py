@@ -112,7 +112,8 @@ def status_line(state: SweepState) -> tuple[str, Text]:
 def progress_line(done: SweepProgress) -> str:
     """How far a sweep is, its speed and the time left."""
     wanted = done.interactions_wanted
-    share = f" ({done.interactions / wanted:.0%})" if wanted else ""
+    # Runs end with an iteration, so a little beyond what is wanted.
+    share = f" ({min(1.0, done.interactions / wanted):.0%})" if wanted else ""
     parts = [f"{short(done.interactions)} of {short(wanted)} interactions{share}"]
     if done.seconds_left != 0:
         parts += [_rate(done.rate), f"{duration(done.seconds_left)} left"]

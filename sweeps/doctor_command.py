@@ -98,7 +98,8 @@ def _check_cluster(address: str, place: Place | None, mnist_dir: str | None, her
     except InputError as error:
         remedy = "Look at the address, at RAY_AUTH_MODE, and whether this machine is one of its nodes."
         return [doctor.Check("cluster", _HERE, "fail", str(error), remedy)]
-    checks = [doctor.Check("cluster", _HERE, "pass", f"{len(found.nodes)} nodes")]
+    nodes = len(found.nodes)
+    checks = [doctor.Check("cluster", _HERE, "pass", f"{nodes} node{'' if nodes == 1 else 's'}")]
     for name, problem in found.problems.items():
         remedy = "Install rlscale there, in the Python that Ray uses, and look at the node's load and logs."
         checks.append(doctor.Check("node", name, "fail", problem, remedy))
