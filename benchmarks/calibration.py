@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.joint_fit import JointScalingFit
-from analysis.power_law import PowerLaw
-from analysis.synthetic import SyntheticSweep
-from scaling.errors import RlscaleError
+from rlscale.analysis.curves.synthetic import SyntheticSweep
+from rlscale.analysis.fit.joint_fit import JointScalingFit
+from rlscale.analysis.theory.power_law import PowerLaw
+from rlscale.scaling.errors import RlscaleError
 
 LAWS = ((0.3, 0.5), (0.5, 0.5), (0.6, 0.45), (0.35, 0.25), (0.8, 0.6))  # (alpha_N, alpha_E)
 END = 1e8  # interactions of every run

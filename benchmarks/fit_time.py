@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import scipy
 
-from analysis.joint_fit import JointScalingFit
-from analysis.synthetic import SyntheticSweep
+from rlscale.analysis.curves.synthetic import SyntheticSweep
+from rlscale.analysis.fit.joint_fit import JointScalingFit
 
 SIZES = tuple(4e4 * 2.0 ** np.arange(10))
 SEEDS = 4

@@ -23,12 +23,12 @@ import numpy as np
 from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 
-from analysis.bootstrap import bootstrap
-from analysis.joint_fit import JointScalingFit
-from analysis.objectives import K_BOUNDS, P_BOUNDS, PaperObjective, mid_compute, theta_of
-from analysis.power_law import PowerLaw
-from analysis.preprocess import BinnedPoints, Preprocessor
-from analysis.synthetic import SyntheticSweep
+from rlscale.analysis.curves.synthetic import SyntheticSweep
+from rlscale.analysis.fit.bootstrap import bootstrap
+from rlscale.analysis.fit.joint_fit import JointScalingFit
+from rlscale.analysis.fit.objectives import K_BOUNDS, P_BOUNDS, PaperObjective, mid_compute, theta_of
+from rlscale.analysis.points.preprocess import BinnedPoints, Preprocessor
+from rlscale.analysis.theory.power_law import PowerLaw
 
 SIZES = tuple(4e4 * 2.0 ** np.arange(10))
 POINTS = (1_000, 10_000, 100_000)

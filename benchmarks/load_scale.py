@@ -28,11 +28,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from analysis.curves import curves_from_frame
-from analysis.joint_fit import JointScalingFit
-from analysis.synthetic import SyntheticSweep
-from sweeps.schema import CURVE_SCHEMA
-from sweeps.store import RunRecord, RunStore
+from rlscale.analysis.curves.load import curves_from_frame
+from rlscale.analysis.curves.synthetic import SyntheticSweep
+from rlscale.analysis.fit.joint_fit import JointScalingFit
+from rlscale.sweeps.store.records import RunRecord
+from rlscale.sweeps.store.run_store import RunStore
+from rlscale.sweeps.store.schema import CURVE_SCHEMA
 
 ROWS = (100_000, 1_000_000, 10_000_000)
 SIZES = tuple(4e4 * 2.0 ** np.arange(10))
@@ -106,10 +107,10 @@ def compare(rows: int, repeats: int) -> list[dict[str, Any]]:
         store, export = Path(folder) / "store", Path(folder) / "export.parquet"
         # In processes of their own: a child's peak memory counts what its parent holds when it starts.
         measure(__file__, "--rows", str(rows), "--write", str(store))
-        measure("-m", "scaling.cli", "curves", "export", str(store), "--out", str(export))
+        measure("-m", "rlscale.cli", "curves", "export", str(store), "--out", str(export))
         ways = {
-            "store": ("-m", "scaling.cli", "fit", str(store), "--bootstrap", "0"),
-            "file": ("-m", "scaling.cli", "fit", str(export), "--bootstrap", "0"),
+            "store": ("-m", "rlscale.cli", "fit", str(store), "--bootstrap", "0"),
+            "file": ("-m", "rlscale.cli", "fit", str(export), "--bootstrap", "0"),
             "pandas": (__file__, "--fit-with-pandas", str(store)),
         }
         measured = [{way: measure(*command) for way, command in ways.items()} for _ in range(repeats)]

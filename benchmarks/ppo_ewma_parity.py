@@ -277,11 +277,11 @@ class RecordedOrders(np.random.Generator):
 
 def learn_ours(agent_values: Mapping[str, Any]) -> tuple[dict[str, Any], Trace]:
     """This trainer from fresh weights; what the other side needs to follow, and the trace."""
-    from scaling.agents.collect import EnvironmentCollector
-    from scaling.build import build_networks, make_agent
-    from scaling.config import run_config
-    from scaling.envs.procgen import ProcgenEnv
-    from scaling.envs.procgen_names import parse_task
+    from rlscale.scaling.config.run import run_config
+    from rlscale.scaling.rollouts.environments import EnvironmentCollector
+    from rlscale.scaling.tasks.procgen.games import ProcgenEnv
+    from rlscale.scaling.tasks.procgen.names import parse_task
+    from rlscale.scaling.training.build import build_networks, make_agent
 
     config = run_config(
         {"task": "procgen-fruitbot-easy", "interactions": 10**9, "agent": COMMON | dict(agent_values)},
@@ -374,9 +374,9 @@ def _as_theirs(rollout: Any, last_observation: np.ndarray) -> Tensors:
 
 def _record_ours(recorder: Recorder, learner: Any) -> None:
     """Listen at this trainer's functions."""
-    from scaling.agents import ppg as ppg_module
-    from scaling.agents import ppo as ppo_module
-    from scaling.envs.reward_scale import RewardNormalizer
+    from rlscale.scaling.agents import ppo as ppg_module
+    from rlscale.scaling.agents import ppo as ppo_module
+    from rlscale.scaling.agents.reward_scale import RewardNormalizer
 
     ppo = getattr(learner, "ppo", learner)
     estimate, step = ppo.estimate, ppo_module.gradient_step

@@ -25,8 +25,8 @@ import torch
 from procgen_stepping import config_of
 from torch.distributions import Categorical
 
-from scaling.agents.rollout import Batch
-from scaling.train import Run
+from rlscale.scaling.rollouts.rollout import Batch
+from rlscale.scaling.training.run import Run
 
 ITERATIONS, ENVS, STEPS = 8, 16, 256
 
@@ -71,7 +71,7 @@ def compared_curves(
     curves: Sequence[Path], specs: Sequence[Path], *, width: float, until: int
 ) -> list[dict[str, Any]]:
     """Mean return over the second half of the first ``until`` interactions of each run of one width."""
-    from sweeps.spec import expand, load_spec
+    from rlscale.sweeps.specs.spec import expand, load_spec
 
     frame = pd.concat([pd.read_parquet(path) for path in curves])
     rows = []

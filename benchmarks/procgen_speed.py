@@ -221,7 +221,7 @@ def measure_ours(contender: Contender, setup: Setup, folder: str) -> dict[str, f
     """``rlscale train``, timed by the rows that it stores, one an iteration."""
     import yaml
 
-    from sweeps.store import RunStore
+    from rlscale.sweeps.store.run_store import RunStore
 
     iterations = 1 + setup.timed_iterations(contender)
     agent = OUR_AGENT | {"rollout_steps": setup.steps} | contender.settings["agent"]
@@ -241,7 +241,7 @@ def measure_ours(contender: Contender, setup: Setup, folder: str) -> dict[str, f
     config, store = Path(folder, "run.yaml"), Path(folder, "store")
     config.write_text(yaml.safe_dump(values))
     done = subprocess.run(
-        [sys.executable, "-m", "scaling.cli", "train", str(config), "--store", str(store), "--device", "cpu"],
+        [sys.executable, "-m", "rlscale.cli", "train", str(config), "--store", str(store), "--device", "cpu"],
         env=child_environment(setup),
         capture_output=True,
         text=True,

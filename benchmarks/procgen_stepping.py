@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from torch.distributions import Categorical
 
-from scaling.agents.collect import flat_inputs
-from scaling.build import make_procgen
-from scaling.config import RunConfig, run_config
-from scaling.train import Run
+from rlscale.scaling.config.run import RunConfig, run_config
+from rlscale.scaling.rollouts.policy import flat_inputs
+from rlscale.scaling.training.build import make_procgen
+from rlscale.scaling.training.run import Run
 
 ENVS, STEPS = 64, 256
 

@@ -32,7 +32,7 @@ from killing import Kills, sweep_with_kills
 from processes import Started
 from small_sweep import CHECKPOINTS, INTERACTIONS, NAME, spec_of
 
-from sweeps.store import RunStore, rows_equal
+from rlscale.sweeps.store.run_store import RunStore, rows_equal
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ from moto.server import ThreadedMotoServer
 
 METHODS = ("PUT", "POST", "LIST", "GET", "HEAD", "DELETE")
 FEW, MANY = 2, 8  # checkpoints of a run
-RLSCALE = [sys.executable, "-m", "scaling.cli"]
+RLSCALE = [sys.executable, "-m", "rlscale.cli"]
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",

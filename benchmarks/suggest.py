@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.bootstrap import bootstrap, percentile_interval
-from analysis.curves import Curves
-from analysis.joint_fit import JointScalingFit
-from analysis.objectives import theta_of
-from analysis.suggest import Suggestion, suggest
-from analysis.synthetic import SHAPES, SyntheticSweep
+from rlscale.analysis.curves.curve_set import Curves
+from rlscale.analysis.curves.synthetic import SHAPES, SyntheticSweep
+from rlscale.analysis.fit.bootstrap import bootstrap
+from rlscale.analysis.fit.joint_fit import JointScalingFit
+from rlscale.analysis.fit.objectives import theta_of
+from rlscale.analysis.forecast.suggest import Suggestion, suggest
+from rlscale.analysis.statistics.intervals import percentile_interval
 
 BAR = 1.5
 REPLICATES = 100

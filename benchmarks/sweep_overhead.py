@@ -85,7 +85,7 @@ class TuneWriter(NoWriter):
 def run_empty(runs: int) -> None:
     import ray
 
-    from sweeps.ray_connection import connect
+    from rlscale.sweeps.running.ray_connection import connect
 
     @ray.remote(max_retries=0, num_cpus=1, scheduling_strategy="SPREAD")
     def nothing() -> None: ...
@@ -96,8 +96,8 @@ def run_empty(runs: int) -> None:
 
 
 def run_train(first: int, last: int) -> None:
-    from scaling.config import run_config
-    from scaling.train import train
+    from rlscale.scaling.config.run import run_config
+    from rlscale.scaling.training.train import train
 
     for seed in range(first, last):
         train(run_config({**BASE, "seed": seed}, source="benchmark"), NoWriter())
@@ -110,11 +110,11 @@ def run_tune(runs: int, folder: Path, *, favourable: bool) -> None:
     from ray import tune
     from ray.tune.logger import JsonLoggerCallback
 
-    from sweeps.ray_connection import connect
+    from rlscale.sweeps.running.ray_connection import connect
 
     def trial(point: dict[str, Any]) -> None:
-        from scaling.config import run_config
-        from scaling.train import train
+        from rlscale.scaling.config.run import run_config
+        from rlscale.scaling.training.train import train
 
         train(run_config({**BASE, "seed": point["seed"]}, source="benchmark"), TuneWriter())
 
@@ -165,7 +165,7 @@ def measure_train(runs: int, folder: Path) -> float:
 def measure_sweep(runs: int, folder: Path) -> float:
     spec = {"name": "tiny", "base": BASE, "axes": {"seed": list(range(runs))}}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(spec))
-    rlscale = [sys.executable, "-m", "scaling.cli"]
+    rlscale = [sys.executable, "-m", "rlscale.cli"]
     seconds = seconds_of(
         [*rlscale, "sweep", "run", str(folder / "tiny.yaml"), "--store", str(folder / "store")], folder=folder
     )

@@ -40,11 +40,12 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from scaling.config import RunConfig
-from scaling.train import run_columns
-from sweeps.schema import CURVE_SCHEMA
-from sweeps.spec import expand, parse_spec
-from sweeps.store import RunRecord, RunStore
+from rlscale.scaling.config.run import RunConfig
+from rlscale.scaling.training.facts import run_columns
+from rlscale.sweeps.specs.spec import expand, parse_spec
+from rlscale.sweeps.store.records import RunRecord
+from rlscale.sweeps.store.run_store import RunStore
+from rlscale.sweeps.store.schema import CURVE_SCHEMA
 
 SWEEP = "large"
 WIDTHS = [0.025, 0.03, 0.035, 0.04, 0.045, 0.05, 0.055, 0.06, 0.065, 0.07]
@@ -56,7 +57,7 @@ BASE = {
 }
 ROWS = 5
 BAR = {"start_seconds": 10}
-RLSCALE = [sys.executable, "-m", "scaling.cli"]
+RLSCALE = [sys.executable, "-m", "rlscale.cli"]
 
 
 def write_spec(path: Path, runs: int) -> tuple[RunConfig, ...]:

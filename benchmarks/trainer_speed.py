@@ -64,8 +64,9 @@ def interactions_per_second(iterate: Callable[[], None], seconds: float) -> dict
 
 
 def measure_ours(algorithm: str, width: float, threads: int, seconds: float) -> dict[str, float]:
-    from scaling.config import run_config
-    from scaling.train import Run, run_columns
+    from rlscale.scaling.config.run import run_config
+    from rlscale.scaling.training.facts import run_columns
+    from rlscale.scaling.training.run import Run
 
     config = run_config(
         {
@@ -98,10 +99,9 @@ def measure_sb3(width: float, threads: int, seconds: float) -> dict[str, float]:
     from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
     from stable_baselines3.common.vec_env import VecEnv
 
-    from scaling.config import ModelConfig
-    from scaling.envs.registry import register_envs
-    from scaling.models.families import step_size
-    from scaling.models.mnist_cnn import MnistCnn, mnist_cnn_shape
+    from rlscale.scaling.config.model import ModelConfig, step_size
+    from rlscale.scaling.models.mnist_cnn import MnistCnn, mnist_cnn_shape
+    from rlscale.scaling.tasks.registry import register_envs
 
     class Trunk(BaseFeaturesExtractor):
         """The family's layers up to the head, which stable-baselines3 adds itself."""
@@ -314,7 +314,7 @@ def main() -> None:
     for row in rows:
         row["share_of_peak"] = {kind: round(f / peak, 3) for kind, f in row["flops_per_second"].items()}
     result = {
-        "what": "training on mnist-bandit: interactions per second of scaling.train.Run.iterate and of "
+        "what": "training on mnist-bandit: interactions per second of Run.iterate and of "
         "stable-baselines3's PPO, each measurement in its own process, interleaved",
         "options": {"rollout": ROLLOUT, "minibatches": MINIBATCHES, "epochs": 1, "envs": 1}
         | {"pairs": options.pairs, "threads": options.threads, "seconds": options.seconds},

@@ -1,33 +1,60 @@
-"""The exceptions that all three packages share. Imports nothing, so anyone may import it."""
+"""The exceptions that the whole toolkit shares. Imports nothing, so that any module may import it.
+
+Each carries a sentence for people and a ``code`` for programs. Nothing reads the sentence to decide.
+"""
+
+from __future__ import annotations
 
 
 class RlscaleError(Exception):
-    """A failure told in one clear sentence with its remedy. The command line exits with 1."""
+    """A failure described in one clear sentence with its remedy. The command line exits with 1.
+
+    Args:
+        message: the sentence.
+        code: what kind of failure it is, in lower case with underscores; by default that of the class.
+    """
 
     exit_status = 1
+    code = "failed"
+
+    def __init__(self, message: str = "", *, code: str | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
 
 
 class InputError(RlscaleError):
-    """What the user gave cannot be used. The command line exits with 2."""
+    """The user's input cannot be used. The command line exits with 2."""
 
     exit_status = 2
+    code = "invalid_input"
 
 
 class StoreUnavailable(InputError):
     """A store cannot be read or written at the moment: its disk is full, read-only or out of reach."""
 
+    code = "store_unavailable"
+
 
 class OutOfMemory(InputError):
-    """The memory does not suffice for a run where it was; elsewhere, or alone, it may."""
+    """The memory of this machine does not suffice for a run; alone or on another machine it may."""
+
+    code = "out_of_memory"
 
 
 class FitDidNotConverge(RlscaleError):
-    """The optimiser found no minimum to stand on; says what was tried and what to do."""
+    """The optimiser found no minimum; the sentence says what was tried and what to do."""
+
+    code = "fit_did_not_converge"
 
 
 class NonFiniteLoss(RlscaleError):
     """Training produced a loss that is not a finite number."""
 
+    code = "non_finite_loss"
+
 
 class LeaseLost(RlscaleError):
-    """Another attempt at the same run took it over; this one may no longer write."""
+    """Another attempt took the run over; this one may no longer write."""
+
+    code = "lease_lost"

@@ -1,6 +1,151 @@
-"""Hypothesis tests behaviour here, never time: a machine that does something else beside is no failure."""
+"""What tests of several folders share: stores with made-up runs, ``rlscale`` as a user starts it, MNIST.
 
+Hypothesis tests behaviour here, never time: a machine that is busy is no failure.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
 from hypothesis import settings
+from processes import DEADLINE, Started
+from small_sweep import ALL_SEEDS, spec_of
+
+from rlscale.scaling.config.run import run_config
+from rlscale.scaling.tasks.digits.images import MNIST_FILES
+from rlscale.sweeps.store.run_store import RunStore
 
 settings.register_profile("without a deadline", deadline=None)
 settings.load_profile("without a deadline")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _workers_are_not_nice():
+    """Ray's workers would else get hardly any time beside other work on the machine."""
+    os.environ.setdefault("RAY_worker_niceness", "0")
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start ``rlscale`` with the given arguments; ended with all its processes after the test."""
+    started: list[Started] = []
+
+    def begin(*arguments: object, env: Mapping[str, str] | None = None) -> Started:
+        started.append(Started(arguments, tmp_path, env))
+        return started[-1]
+
+    yield begin
+    for command in started:
+        command.clean_up()
+
+
+@pytest.fixture(scope="session")
+def rlscale():
+    """Run ``rlscale`` with the given arguments to its end."""
+
+    def run(
+        *arguments: object,
+        columns: int = 80,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ):
+        return subprocess.run(
+            [sys.executable, "-m", "rlscale.cli", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            env={**os.environ, "COLUMNS": str(columns), **(env or {})},
+            cwd=cwd,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def spec_file(tmp_path_factory):
+    """A file with the spec of ``small_sweep``, some fields of it changed."""
+
+    def write(**changes) -> Path:
+        path = tmp_path_factory.mktemp("spec") / "small.yaml"
+        path.write_text(yaml.safe_dump(spec_of(**changes)))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def undisturbed(rlscale, spec_file, tmp_path_factory) -> RunStore:
+    """The sweep of ``small_sweep`` with all its seeds, as it is when nothing happens to it."""
+    place = tmp_path_factory.mktemp("undisturbed") / "store"
+    done = rlscale("sweep", "run", spec_file(axes={"seed": list(ALL_SEEDS)}), "--store", place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return RunStore(place)
+
+
+@pytest.fixture
+def store(tmp_path) -> RunStore:
+    return RunStore(tmp_path / "store", create=True)
+
+
+@pytest.fixture(scope="session")
+def config_of():
+    """A small run's config with the given fields."""
+
+    def make(**fields):
+        return run_config({"task": "digits-bandit", "interactions": 1000, **fields}, source="test")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def claim():
+    """Claim a run of a store with made-up columns."""
+
+    def begin(store, run_id="r1", *, sweep="s", config=None, columns=None, pid=1):
+        return store.claim(
+            sweep,
+            run_id,
+            config=config or {},
+            columns={"num_params": 100, **(columns or {})},
+            provenance={},
+            host="here",
+            pid=pid,
+        )
+
+    return begin
+
+
+@pytest.fixture(scope="session")
+def rows_of():
+    """Made-up rows ``first`` .. ``last - 1``; the same number always gives the same row."""
+
+    def make(first: int, last: int):
+        return [
+            {
+                "interactions": 100 * (i + 1),
+                "episodes": 100,
+                "return_mean": None if i % 7 == 6 else 0.1 + i / 3,
+                "return_std": None if i % 7 == 6 else 1e-300 / (i + 1),
+                "episode_length_mean": 1.0,
+                "wall_seconds": 0.1 * i,
+                "train_flops": 1e18 + i,
+                "entropy": 2.0 / (i + 1),
+            }
+            for i in range(first, last)
+        ]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def mnist_dir() -> Path:
+    """The folder with MNIST's four files; the test is skipped where there is none."""
+    for folder in filter(None, (os.environ.get("RLSCALE_MNIST_DIR"), "data/mnist")):
+        if all((Path(folder) / name).is_file() for name in MNIST_FILES):
+            return Path(folder).resolve()
+    pytest.skip("MNIST's files are not on this machine (RLSCALE_MNIST_DIR)")

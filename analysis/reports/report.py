@@ -19,15 +19,15 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from rich.console import Console
 
-from analysis.curves import Curves, StoreRecord
-from analysis.reports import report_text
-from analysis.reports.report_backtest import BacktestSection, backtest_figures, section_context
-from analysis.reports.report_figures import figures, png_of, svg_of
-from analysis.reports.report_studies import HorizonSection, studies_context, study_figures
-from analysis.result import FitResult
-from scaling.errors import InputError
+from rlscale.analysis.curves.curve_set import Curves
+from rlscale.analysis.curves.load import StoreRecord
+from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.reports import text as report_text
+from rlscale.analysis.reports.backtest import BacktestSection, backtest_figures, section_context
+from rlscale.analysis.reports.figures import figures, png_of, svg_of
+from rlscale.analysis.reports.studies import HorizonSection, studies_context, study_figures
+from rlscale.scaling.errors import InputError
 
 #: Characters of an SVG above which the page shows a PNG instead.
 MAX_INLINE_SVG = 500_000
@@ -67,8 +67,8 @@ def write_report(
         curves: what the fit was made of.
         fit: the result to report.
         out: the HTML file; its folder must exist. An earlier report there is replaced.
-        record: specs and runs of the store, from ``analysis.curves.read_store_record``.
-        backtest: from ``analysis.reports.report_backtest.default_section``; None leaves the section out.
+        record: specs and runs of the store, from ``rlscale.analysis.curves.load.read_store_record``.
+        backtest: from ``rlscale.analysis.reports.backtest.default_section``; None leaves the section out.
         horizon: the study of a source with several horizons; None leaves the section out.
         max_inline_svg: characters above which the page shows a figure as PNG.
 
@@ -90,18 +90,6 @@ def write_report(
     html = render(curves, fit, shown, record, backtest, horizon)
     _write(paths.html, html.encode())
     return ReportPaths(paths.html, paths.figures, png, svg)
-
-
-def print_summary(fit: FitResult, paths: ReportPaths, console: Console) -> None:
-    """The answer in a line, and where the report is."""
-    said = report_text.answer(fit)
-    lines = [
-        f"N_opt grows as C^{said.nu} [{said.nu_interval}]. Identified: {'yes' if fit.identified else 'no'}, "
-        f"{len(fit.warnings)} warning{'' if len(fit.warnings) == 1 else 's'}.",
-        f"Wrote {paths.html} and {len(paths.png)} figures, as PNG and SVG, in {paths.figures}.",
-    ]
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def check_out(out: str | Path) -> None:
@@ -176,7 +164,7 @@ def render(
 
 
 def _template(name: str) -> str:
-    return resources.files("analysis.reports").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("rlscale.analysis.reports").joinpath(name).read_text(encoding="utf-8")
 
 
 def _paths(out: Path) -> ReportPaths:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from scaling.models.actor_critic import Network
+from rlscale.scaling.models.actor_critic import Network
 
 
 class EwmaModel:

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from scaling.agents.losses import Diagnostics, auxiliary_loss
-from scaling.agents.ppo import PPO, adam, gradient_step, means
-from scaling.agents.rollout import Rollout, Rows
-from scaling.config import AgentConfig
-from scaling.models.actor_critic import ActorCritic
+from rlscale.scaling.agents.losses import Diagnostics, auxiliary_loss
+from rlscale.scaling.agents.ppo import PPO, adam, gradient_step, means
+from rlscale.scaling.config.agent import AgentConfig
+from rlscale.scaling.models.actor_critic import ActorCritic
+from rlscale.scaling.rollouts.rollout import Rollout, Rows
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch.distributions import Categorical
 
-from scaling.agents.advantages import AdvantageMoments, gae
-from scaling.agents.ewma import EwmaModel
-from scaling.agents.losses import Diagnostics, explained_variance, policy_loss, value_loss
-from scaling.agents.rollout import Batch, Rollout, Rows, batch_of, minibatches
-from scaling.config import AgentConfig
-from scaling.envs.reward_scale import RewardNormalizer
-from scaling.models.actor_critic import ActorCritic
+from rlscale.scaling.agents.advantages import AdvantageMoments, gae
+from rlscale.scaling.agents.ewma import EwmaModel
+from rlscale.scaling.agents.losses import Diagnostics, explained_variance, policy_loss, value_loss
+from rlscale.scaling.agents.reward_scale import RewardNormalizer
+from rlscale.scaling.config.agent import AgentConfig
+from rlscale.scaling.models.actor_critic import ActorCritic
+from rlscale.scaling.rollouts.rollout import Batch, Rollout, Rows, batch_of, minibatches
 
 SomeRows = TypeVar("SomeRows", bound=Rows)
 Objective = Callable[[SomeRows], tuple[torch.Tensor, Diagnostics]]

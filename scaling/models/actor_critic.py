@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from scaling.models.init import HEAD_SCALE, normed
-from scaling.models.recurrence import Recurrence
-from scaling.models.trunk import Trunk
+from rlscale.scaling.models.recurrence import Recurrence
+from rlscale.scaling.models.trunk import HEAD_SCALE, Trunk, normed
 
 
 @dataclass(frozen=True)

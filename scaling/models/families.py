@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
-from scaling.config import DEFAULT_DEPTHS, ModelConfig
-from scaling.models.actor_critic import ActorCritic, Network, Trunk
-from scaling.models.impala import ImpalaCnn, impala_shape
-from scaling.models.mnist_cnn import MnistCnn, mnist_cnn_shape
+from rlscale.scaling.config.model import ModelConfig
+from rlscale.scaling.models.actor_critic import ActorCritic, Network
+from rlscale.scaling.models.impala import ImpalaCnn, impala_shape
+from rlscale.scaling.models.mnist_cnn import MnistCnn, mnist_cnn_shape
+from rlscale.scaling.models.trunk import Trunk
 
 
 def build_actor_critic(
@@ -44,19 +43,6 @@ def build_actor_critic(
         return ActorCritic(network(logits=num_actions, **auxiliary), network(value=1))
     policy = network(logits=num_actions, value=1, **auxiliary)
     return ActorCritic(policy, None, detach_value=architecture == "detach")
-
-
-def step_size(learning_rate: float, model: ModelConfig) -> float:
-    """Adam's step size for a model: proportional to the initial weights' scale.
-
-    That scale is 1/sqrt(width), and depth^(-1/4) for residual blocks of two layers (depth^(-1/2L)
-    with L = 2, relative to the family's default depth). The dense layers that are the depth of
-    ``mnist-cnn`` are scaled by their fan-in alone.
-    """
-    step = learning_rate / math.sqrt(model.width)
-    if model.family == "mnist-cnn":
-        return step
-    return step * (model.depth / DEFAULT_DEPTHS[model.family]) ** -0.25
 
 
 def _trunk(model: ModelConfig, observation_shape: tuple[int, int, int], generator: torch.Generator) -> Trunk:

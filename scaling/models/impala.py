@@ -16,9 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from scaling.errors import InputError
-from scaling.models.init import CONV_SCALE, DENSE_SCALE, normed
-from scaling.models.trunk import Trunk
+from rlscale.scaling.errors import InputError
+from rlscale.scaling.models.trunk import CONV_SCALE, DENSE_SCALE, Trunk, normed
 
 BASE_CHANNELS = (16, 32, 32)
 BASE_DENSE = 256

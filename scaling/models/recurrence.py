@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from scaling.models.init import normed
+from rlscale.scaling.models.trunk import normed
 
 
 class Recurrence(nn.Module):

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from scaling.config import AgentConfig
-from scaling.models.actor_critic import ActorCritic, Inputs, Network
+from rlscale.scaling.config.agent import AgentConfig
+from rlscale.scaling.models.actor_critic import ActorCritic, Inputs, Network
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Self
+import math
+from typing import Self, TypeVar
 
 import torch
 from torch import nn
@@ -20,3 +21,24 @@ class Trunk(nn.Module):
     def features_of_both(self, other: Self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Features of this trunk and another of the same shape; parameters and arithmetic stay separate."""
         return self(observation), other(observation)
+
+
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+
+#: Norms of the reference code: first convolution of a stack, dense trunk, all heads.
+CONV_SCALE, DENSE_SCALE, HEAD_SCALE = 1.0, 1.4, 0.1
+
+
+@torch.no_grad()
+def normed(layer: Layer, scale: float, generator: torch.Generator) -> Layer:
+    """Torch's default weights, each output unit's vector rescaled to L2 norm ``scale``; biases 0.
+
+    The standard deviation of a weight is then about scale / sqrt(fan_in), which is why the
+    Adam step scales as 1/sqrt(width).
+    """
+    nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+    norms = layer.weight.flatten(1).norm(dim=1)
+    layer.weight.mul_((scale / norms).view(-1, *[1] * (layer.weight.dim() - 1)))
+    if layer.bias is not None:
+        layer.bias.zero_()
+    return layer

@@ -14,9 +14,9 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from scaling.errors import InputError
-from sweeps.importers.runs import Skipped, SourceRun
-from sweeps.schema import CURVE, CURVE_SCHEMA, DIAGNOSTICS, RUN
+from rlscale.scaling.errors import InputError
+from rlscale.sweeps.importers.readers.runs import Skipped, SourceRun
+from rlscale.sweeps.store.schema import CURVE, CURVE_SCHEMA, DIAGNOSTICS, RUN
 
 Floats = NDArray[np.float64]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from scaling.errors import InputError
-from sweeps.importers import sb3, wandb
-from sweeps.importers.runs import FORMATS, Format, folders_with, listed
-from sweeps.importers.tensorboard import is_event_file
+from rlscale.scaling.errors import InputError
+from rlscale.sweeps.importers.readers import sb3, wandb
+from rlscale.sweeps.importers.readers.runs import FORMATS, Format, folders_with, listed
+from rlscale.sweeps.importers.readers.tensorboard import is_event_file
 
 _FILES_ONLY = ("csv", "parquet", "wandb")
 _HEADER_BYTES = 1 << 20

@@ -20,13 +20,23 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from scaling.errors import InputError, StoreUnavailable
-from sweeps.importers import rllib, sb3, tensorboard, tidy, wandb
-from sweeps.importers.check import CheckedCurve, check_curve, check_fact, storable
-from sweeps.importers.detect import find_format
-from sweeps.importers.runs import COUNTED, Format, Parsed, ReadOptions, Skipped, listed, one_line, plural
-from sweeps.importers.sizes import RunFacts, apply_file, apply_pattern
-from sweeps.store import RunRecord, RunStore, check_name, rows_equal
+from rlscale.scaling.errors import InputError, StoreUnavailable
+from rlscale.sweeps.importers.check import CheckedCurve, check_curve, check_fact, storable
+from rlscale.sweeps.importers.detect import find_format
+from rlscale.sweeps.importers.readers import rllib, sb3, tensorboard, tidy, wandb
+from rlscale.sweeps.importers.readers.runs import (
+    COUNTED,
+    Format,
+    Parsed,
+    ReadOptions,
+    Skipped,
+    listed,
+    one_line,
+    plural,
+)
+from rlscale.sweeps.importers.sizes import RunFacts, apply_file, apply_pattern
+from rlscale.sweeps.store.records import RunRecord
+from rlscale.sweeps.store.run_store import RunStore, check_name, rows_equal
 
 DEFAULT_SWEEP = "imported"
 Outcome = Literal["imported", "already there", "replaced"]

@@ -16,11 +16,11 @@ from typing import Any
 
 import yaml
 
-from scaling.errors import InputError
-from sweeps.importers.check import check_fact
-from sweeps.importers.csv_log import read_text
-from sweeps.importers.runs import listed, plural
-from sweeps.schema import RUN_COLUMNS
+from rlscale.scaling.errors import InputError
+from rlscale.sweeps.importers.check import check_fact
+from rlscale.sweeps.importers.readers.csv_log import read_text
+from rlscale.sweeps.importers.readers.runs import listed, plural
+from rlscale.sweeps.store.schema import RUN_COLUMNS
 
 _NAME_COLUMNS = ("run", "run_id", "name")
 _COLUMNS = tuple(name for name in RUN_COLUMNS if name != "status")

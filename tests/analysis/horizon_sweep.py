@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.horizons.affine import horizon_term
-from analysis.power_law import PowerLaw
+from rlscale.analysis.theory.horizon import horizon_term
+from rlscale.analysis.theory.power_law import PowerLaw
 
 KAPPA = 0.1
 LAW = PowerLaw.from_constants(0.4, 0.4, 0.02)

@@ -12,7 +12,7 @@ from cluster import Cluster
 from processes import Started, command_of, parent_of
 from small_sweep import records, under_way, worker_of
 
-from sweeps.records import RunRecord
+from rlscale.sweeps.store.records import RunRecord
 
 KINDS = {"worker": 0.7, "node": 0.15, "driver": 0.15}
 _LONGEST_WAIT = 1.5  # seconds from the moment at which a kill has something to hit

@@ -19,7 +19,7 @@ class Started:
     def __init__(self, arguments, folder: Path, env: Mapping[str, str] | None = None) -> None:
         self._log = open(folder / f"log-{time.monotonic_ns()}.txt", "w+")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "scaling.cli", *map(str, arguments)],
+            [sys.executable, "-m", "rlscale.cli", *map(str, arguments)],
             stdout=self._log,
             stderr=subprocess.STDOUT,
             env={**os.environ, "COLUMNS": "80", **(env or {})},

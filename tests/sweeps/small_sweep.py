@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from sweeps.store import RunRecord, RunStore, rows_equal
+from rlscale.sweeps.store.records import RunRecord
+from rlscale.sweeps.store.run_store import RunStore, rows_equal
 
 NAME = "small"
 INTERACTIONS, CHECKPOINTS = 60_000, 10

@@ -13,14 +13,15 @@ import pytest
 from command_line import run
 from PIL import Image
 
-from analysis.curves import curves_from_frame, load_curves, read_store_record
-from analysis.joint_fit import JointScalingFit
-from analysis.reports.report import render, write_report
-from analysis.reports.report_text import round_computes, scientific, typeset
-from analysis.synthetic import SyntheticSweep, curves_frame
-from scaling.errors import InputError
-from sweeps.schema import CURVE_SCHEMA
-from sweeps.store import RunRecord, RunStore
+from rlscale.analysis.curves.load import curves_from_frame, load_curves, read_store_record
+from rlscale.analysis.curves.synthetic import SyntheticSweep, curves_frame
+from rlscale.analysis.fit.joint_fit import JointScalingFit
+from rlscale.analysis.reports.report import render, write_report
+from rlscale.analysis.reports.text import round_computes, scientific, typeset
+from rlscale.scaling.errors import InputError
+from rlscale.sweeps.store.records import RunRecord
+from rlscale.sweeps.store.run_store import RunStore
+from rlscale.sweeps.store.schema import CURVE_SCHEMA
 
 EVIL = "<script>alert('run')</script>"
 NAMES = [

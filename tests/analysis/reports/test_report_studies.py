@@ -5,14 +5,14 @@ import pytest
 from command_line import run
 from horizon_sweep import horizon_frame
 
-from analysis.curves import load_curves
-from analysis.joint_fit import JointScalingFit
-from analysis.reports.report import render
-from analysis.reports.report_figures import svg_of
-from analysis.reports.report_studies import horizon_section, studies_context, study_figures
-from analysis.studies import estimator_of, with_studies
-from analysis.synthetic import SyntheticSweep, curves_frame
-from scaling.errors import InputError
+from rlscale.analysis.curves.load import load_curves
+from rlscale.analysis.curves.synthetic import SyntheticSweep, curves_frame
+from rlscale.analysis.fit.joint_fit import JointScalingFit
+from rlscale.analysis.reports.figures import svg_of
+from rlscale.analysis.reports.report import render
+from rlscale.analysis.reports.studies import horizon_section, studies_context, study_figures
+from rlscale.analysis.studies.with_studies import estimator_of, with_studies
+from rlscale.scaling.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from scaling.agents.advantages import AdvantageMoments, gae
+from rlscale.scaling.agents.advantages import AdvantageMoments, gae
 
 
 def random_rollout(seed, steps=23, envs=3, end_probability=0.15):

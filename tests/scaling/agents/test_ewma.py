@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from scaling.agents.ewma import EwmaModel
-from scaling.config import AgentConfig
+from rlscale.scaling.agents.ewma import EwmaModel
+from rlscale.scaling.config.agent import AgentConfig
 
 
 def walk(layer, ewma, updates, seed=0):

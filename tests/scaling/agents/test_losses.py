@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from scaling.agents.losses import explained_variance, policy_loss, value_loss
+from rlscale.scaling.agents.losses import explained_variance, policy_loss, value_loss
 
 OPTIONS = {"clip": 0.2, "kl_penalty": 0.0, "importance_cap": 100.0}
 

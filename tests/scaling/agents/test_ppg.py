@@ -19,13 +19,13 @@ from learners import (
     weights,
 )
 
-from scaling.agents.losses import auxiliary_loss
-from scaling.agents.ppg import PPG, stored_rows
-from scaling.agents.ppo import PPO, gradient_step
-from scaling.build import make_agent
-from scaling.config import run_config
-from scaling.envs.digits import DigitImages
-from scaling.models.sizing import sizes_of
+from rlscale.scaling.agents.losses import auxiliary_loss
+from rlscale.scaling.agents.ppg import PPG, stored_rows
+from rlscale.scaling.agents.ppo import PPO, gradient_step
+from rlscale.scaling.config.run import run_config
+from rlscale.scaling.models.sizing import sizes_of
+from rlscale.scaling.tasks.digits.images import DigitImages
+from rlscale.scaling.training.build import make_agent
 
 ARCHITECTURES = ["dual", "shared", "detach"]
 

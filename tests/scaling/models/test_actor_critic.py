@@ -5,10 +5,10 @@ import itertools
 import pytest
 import torch
 
-from scaling.agents.rollout import Rows
-from scaling.config import ModelConfig
-from scaling.models.actor_critic import Inputs
-from scaling.models.families import build_actor_critic
+from rlscale.scaling.config.model import ModelConfig
+from rlscale.scaling.models.actor_critic import Inputs
+from rlscale.scaling.models.families import build_actor_critic
+from rlscale.scaling.rollouts.rollout import Rows
 
 ARCHITECTURES = ("dual", "shared", "detach")
 FAMILIES = ("mnist-cnn", "impala", "impala-lstm")

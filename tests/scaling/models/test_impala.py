@@ -9,12 +9,13 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from scaling.config import ModelConfig, RunConfig, run_config
-from scaling.errors import InputError
-from scaling.models.actor_critic import Inputs
-from scaling.models.families import build_actor_critic, step_size
-from scaling.models.impala import ImpalaCnn, impala_shape, max_pool_3x3
-from scaling.train import run_columns
+from rlscale.scaling.config.model import ModelConfig, step_size
+from rlscale.scaling.config.run import RunConfig, run_config
+from rlscale.scaling.errors import InputError
+from rlscale.scaling.models.actor_critic import Inputs
+from rlscale.scaling.models.families import build_actor_critic
+from rlscale.scaling.models.impala import ImpalaCnn, impala_shape, max_pool_3x3
+from rlscale.scaling.training.facts import run_columns
 
 #: Of the default trunk on 64x64x3 images.
 NUM_PARAMS = 622_144

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from scaling.config import ModelConfig
-from scaling.errors import InputError
-from scaling.models.actor_critic import Inputs, Network
-from scaling.models.families import build_actor_critic, step_size
-from scaling.models.init import normed
-from scaling.models.mnist_cnn import MnistCnn, max_pool_2x2, mnist_cnn_shape
+from rlscale.scaling.config.model import ModelConfig, step_size
+from rlscale.scaling.errors import InputError
+from rlscale.scaling.models.actor_critic import Inputs, Network
+from rlscale.scaling.models.families import build_actor_critic
+from rlscale.scaling.models.mnist_cnn import MnistCnn, max_pool_2x2, mnist_cnn_shape
+from rlscale.scaling.models.trunk import normed
 
 
 def network(width=0.2, depth=1, shape=(1, 28, 28), outputs=10, seed=0):

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from scaling.config import RunConfig
-from scaling.models.recurrence import Recurrence
-from scaling.train import run_columns
+from rlscale.scaling.config.run import RunConfig
+from rlscale.scaling.models.recurrence import Recurrence
+from rlscale.scaling.training.facts import run_columns
 
 SIZE = 6
 

@@ -5,8 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from scaling.config import AgentConfig, ModelConfig, RunConfig
-from scaling.train import run_columns
+from rlscale.scaling.config.agent import AgentConfig
+from rlscale.scaling.config.model import ModelConfig
+from rlscale.scaling.config.run import RunConfig
+from rlscale.scaling.training.facts import run_columns
 
 TASK_SIDES = {"mnist-bandit": 28, "digits-bandit": 8}
 

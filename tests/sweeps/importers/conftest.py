@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sweeps.importers.importing import ImportOptions, import_curves
-from sweeps.importers.runs import ReadOptions
-from sweeps.store import RunStore
+from rlscale.sweeps.importers.importing import ImportOptions, import_curves
+from rlscale.sweeps.importers.readers.runs import ReadOptions
+from rlscale.sweeps.store.run_store import RunStore
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweeps.importers.runs import not_done_again
+from rlscale.sweeps.importers.readers.runs import not_done_again
 
 
 def story(steps, *, once):

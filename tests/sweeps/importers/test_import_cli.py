@@ -10,10 +10,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.curves import load_curves, read_store_record
-from analysis.reports.report_text import versions
-from analysis.synthetic import SyntheticSweep, curves_frame
-from sweeps.store import RunStore
+from rlscale.analysis.curves.load import load_curves, read_store_record
+from rlscale.analysis.curves.synthetic import SyntheticSweep, curves_frame
+from rlscale.analysis.reports.text import versions
+from rlscale.sweeps.store.run_store import RunStore
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_the_base_install_is_enough_for_all_but_event_files(tmp_path):
     (tmp_path / "sizes.yaml").write_text("'*': 100")
     code = f"""
 import sys
-from scaling.cli import main
+from rlscale.cli import main
 for name in {[*texts, "curves.parquet"]}:
     sys.argv = ["rlscale", "curves", "import", name, "--store", "store", "--sizes", "sizes.yaml"]
     sys.argv += ["--sweep", name]

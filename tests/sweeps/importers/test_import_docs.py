@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.importers import rllib, sb3, tensorboard, wandb
+from rlscale.sweeps.importers.readers import rllib, sb3, tensorboard, wandb
 
 TABLE = (Path(__file__).parents[3] / "data" / "README.md").read_text()
 

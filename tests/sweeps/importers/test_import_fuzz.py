@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from scaling.errors import InputError
-from sweeps.importers.importing import ImportOptions, import_curves
-from sweeps.importers.runs import FORMATS, ReadOptions
-from sweeps.store import RunStore
+from rlscale.scaling.errors import InputError
+from rlscale.sweeps.importers.importing import ImportOptions, import_curves
+from rlscale.sweeps.importers.readers.runs import FORMATS, ReadOptions
+from rlscale.sweeps.store.run_store import RunStore
 
 fuzz = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

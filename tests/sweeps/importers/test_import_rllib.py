@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from scaling.errors import InputError
-from sweeps.store import RunStore
+from rlscale.scaling.errors import InputError
+from rlscale.sweeps.store.run_store import RunStore
 
 TRIAL = "PPO_CartPole-v1_29116_00000_0_lr=0.0003,seed=3_2026-01-01_12-00-00"
 STEPS, RETURN = "num_env_steps_sampled_lifetime", "env_runners/episode_return_mean"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling.errors import InputError
-from sweeps.importers.sb3 import INTERVALS, curve_of_episodes
-from sweeps.store import RunStore
+from rlscale.scaling.errors import InputError
+from rlscale.sweeps.importers.readers.sb3 import INTERVALS, curve_of_episodes
+from rlscale.sweeps.store.run_store import RunStore
 
 #: The columns in the order in which PPO's logger first sees them.
 PROGRESS = (

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling.errors import InputError
-from sweeps.importers.sizes import parse_count
+from rlscale.scaling.errors import InputError
+from rlscale.sweeps.importers.sizes import parse_count
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling.errors import InputError
-from sweeps.importers.detect import find_format
-from sweeps.importers.importing import store_id
-from sweeps.store import RunStore, check_name
+from rlscale.scaling.errors import InputError
+from rlscale.sweeps.importers.detect import find_format
+from rlscale.sweeps.importers.importing import store_id
+from rlscale.sweeps.store.run_store import RunStore, check_name
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -10,8 +10,8 @@ from tensorboard.plugins.scalar import metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util import tensor_util
 
-from scaling.errors import InputError
-from sweeps.store import RunStore
+from rlscale.scaling.errors import InputError
+from rlscale.sweeps.store.run_store import RunStore
 
 TAG = "rollout/ep_rew_mean"
 RAY_TAG, RAY_STEPS = "ray/tune/env_runners/episode_return_mean", "ray/tune/num_env_steps_sampled_lifetime"

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scaling.errors import InputError
-from sweeps.schema import CURVE, DIAGNOSTICS, EXPORT_SCHEMA, RUN
-from sweeps.store import RunStore
+from rlscale.scaling.errors import InputError
+from rlscale.sweeps.store.run_store import RunStore
+from rlscale.sweeps.store.schema import CURVE, DIAGNOSTICS, EXPORT_SCHEMA, RUN
 
 
 @pytest.mark.parametrize("name", ["curves.csv", "curves.csv.gz", "curves.parquet", "curves.pq"])

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from scaling.errors import InputError
+from rlscale.scaling.errors import InputError
 
 METRIC = "charts/episodic_return"
 

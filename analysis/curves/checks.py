@@ -1,0 +1,272 @@
+"""What must hold of curves before a fit may stand on them, and what a reader of the fit should know.
+
+A value that cannot be used is refused with the place where it is; what can be used but looks odd is
+told in a note.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from rlscale.analysis.arrays import Bools, Floats, Ints
+from rlscale.scaling.errors import InputError
+
+#: N and E lie between these, |R| below the third: powers and products of them stay within a double.
+MIN_NUMBER, MAX_NUMBER, MAX_RETURN = 1e-30, 1e30, 1e100
+#: Sizes that differ by less than this share are one size: parameters counted with or without a few biases.
+SAME_SIZE = 0.005
+#: Sizes that differ by less than this share are told: they may be meant as one.
+CLOSE_SIZE = 0.05
+#: Factors between runs above which a note asks whether their units are the same.
+ODD_SCALE, ODD_JUMP, ODD_LENGTH = 20.0, 1000.0, 2.0
+_LISTED = 5
+
+
+@dataclass(frozen=True)
+class RawCurves:
+    """Curves as numbers, unchecked: rows in any order, NaN where there is no return.
+
+    Attributes:
+        source: path or URI, for messages.
+        size_column: which column is N.
+        run_ids: one name a run.
+        sizes: N, shape ``(runs,)``.
+        run_index: run of each row, shape ``(rows,)``.
+        interactions, returns: shape ``(rows,)``.
+        numbers: number of each row in its file, from 1; None in a store, where each run has a file.
+    """
+
+    source: str
+    size_column: str
+    run_ids: tuple[str, ...]
+    sizes: Floats
+    run_index: Ints
+    interactions: Floats
+    returns: Floats
+    numbers: Ints | range | None = None
+
+    def place(self, row: int) -> str:
+        """Where a row is, for a message."""
+        run = int(self.run_index[row])
+        if self.numbers is not None:
+            return f"run {self.run_ids[run]}, row {self.numbers[row]}"
+        first = int(np.flatnonzero(self.run_index == run)[0])
+        return f"run {self.run_ids[run]}, row {row - first + 1}"
+
+
+def check_numbers(raw: RawCurves) -> None:
+    """Make sure that every N, E and R is one that can be computed with.
+
+    Raises:
+        InputError: otherwise.
+    """
+    for run in np.flatnonzero(~within(raw.sizes)):
+        raise InputError(
+            f"{raw.source}, run {raw.run_ids[run]}, column {raw.size_column}: the value "
+            f"{why_not(raw.sizes[run])}; correct it, or remove the run."
+        )
+    _refuse(raw, "interactions", ~within(raw.interactions), raw.interactions)
+    wrong = (raw.returns > MAX_RETURN) | (raw.returns < -MAX_RETURN)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        fault = "is infinite" if np.isinf(raw.returns[row]) else f"is beyond {MAX_RETURN:g}"
+        raise InputError(
+            f"{raw.source}, {raw.place(row)}, column return_mean{_more(wrong)}: the value "
+            f"({raw.returns[row]:g}) {fault}; leave it empty or remove the row."
+        )
+
+
+def order_of_rows(raw: RawCurves) -> Ints | None:
+    """Order that brings rows together by run, leaving those of a run as they are; None if they are.
+
+    Raises:
+        InputError: if, within a run, interactions do not increase.
+    """
+    run, e = raw.run_index, raw.interactions
+    order = None
+    if (run[1:] < run[:-1]).any():
+        order = np.argsort(run, kind="stable")
+        run, e = run[order], e[order]
+    wrong = (e[1:] <= e[:-1]) & (run[1:] == run[:-1])
+    if wrong.any():
+        _refuse_order(raw, run, e, order, wrong)
+    return order
+
+
+def check_returns(raw: RawCurves) -> None:
+    """Make sure that each run has a return.
+
+    Raises:
+        InputError: otherwise.
+    """
+    known = np.bincount(raw.run_index, weights=~np.isnan(raw.returns), minlength=len(raw.run_ids))
+    for run in np.flatnonzero(known == 0):
+        raise InputError(
+            f"{raw.source}, run {raw.run_ids[run]}: no row has a return_mean; "
+            f"remove the run, or train it longer."
+        )
+
+
+def merge_sizes(sizes: Floats) -> tuple[Floats, tuple[str, ...]]:
+    """Sizes of runs with those that differ by less than ``SAME_SIZE`` made equal, and notes.
+
+    The size that most runs have stands for the others; of equally frequent ones the smallest.
+
+    Args:
+        sizes: shape ``(runs,)``, positive.
+    """
+    distinct, counts = np.unique(sizes, return_counts=True)
+    notes = []
+    merged = distinct.copy()
+    first = 0
+    while first < len(distinct):
+        stop = int(np.searchsorted(distinct, distinct[first] * (1 + SAME_SIZE), side="right"))
+        if stop - first > 1:
+            merged[first:stop] = distinct[first + int(np.argmax(counts[first:stop]))]
+            listed = _listed([f"{n:.10g}" for n in distinct[first:stop]])
+            notes.append(
+                f"Sizes {listed} differ by less than {SAME_SIZE:.1%} and count as one, {merged[first]:.10g}."
+            )
+        first = stop
+    left = np.unique(merged)
+    close = np.flatnonzero(left[1:] < left[:-1] * (1 + CLOSE_SIZE))
+    if len(close):
+        pairs = _listed([f"{left[i]:.10g} and {left[i + 1]:.10g}" for i in close])
+        notes.append(
+            f"Sizes {pairs} are close, yet count as different; give runs of one size the same value."
+        )
+    return merged[np.searchsorted(distinct, sizes)], tuple(notes)
+
+
+def notes_on_runs(
+    run_ids: tuple[str, ...], sizes: Floats, run_index: Ints, interactions: Floats, returns: Floats
+) -> tuple[str, ...]:
+    """What looks odd between runs: scales of returns, lengths, units.
+
+    Args:
+        run_ids, sizes: of shape ``(runs,)``.
+        run_index, interactions, returns: of shape ``(rows,)``, ordered by run, then by interactions;
+            every run has a row.
+    """
+    first = np.searchsorted(run_index, np.arange(len(run_ids)))
+    scale = np.maximum(
+        np.maximum.reduceat(returns, first), -np.minimum.reduceat(returns, first)
+    )  # largest |R|
+    last = interactions[np.append(first[1:], len(interactions)) - 1]
+    runs = pd.DataFrame({"size": sizes, "scale": scale, "last": last})
+    return (
+        *_on_scales(run_ids, runs),
+        *_on_lengths(runs),
+        *_on_jumps(runs),
+        *_on_single_rows(run_index, first),
+    )
+
+
+def _on_scales(run_ids: tuple[str, ...], runs: pd.DataFrame) -> tuple[str, ...]:
+    """Runs whose returns are far larger than most, or far smaller than most and than of their size.
+
+    Small returns alone are no sign of other units: a small agent may have learned nothing.
+    """
+    usual = runs["scale"].median()
+    largest = runs.groupby("size")["scale"].transform("max")
+    odd = (runs["scale"] > ODD_SCALE * usual) | (
+        (runs["scale"] < usual / ODD_SCALE) & (runs["scale"] < largest / ODD_SCALE)
+    )
+    if not odd.any() or usual == 0:
+        return ()
+    named = _listed([f"{run_ids[i]} (up to {runs['scale'].iloc[i]:.3g})" for i in np.flatnonzero(odd)])
+    return (
+        f"Returns of {named} are on another scale than those of most runs (up to {usual:.3g}); "
+        f"check that all have the same unit.",
+    )
+
+
+def _on_lengths(runs: pd.DataFrame) -> tuple[str, ...]:
+    lengths = runs.groupby("size")["last"].agg(["min", "max"])
+    uneven = lengths[lengths["max"] > ODD_LENGTH * lengths["min"]]
+    if uneven.empty:
+        return ()
+    size, (least, most) = uneven.index[0], uneven.iloc[0]
+    more = f" (and {len(uneven) - 1} more size{_s(len(uneven) - 1)})" if len(uneven) > 1 else ""
+    return (
+        f"Runs of size {size:.10g}{more} end between {least:.4g} and {most:.4g} interactions; beyond the "
+        f"shortest, fewer seeds are averaged. Check that all count the same steps.",
+    )
+
+
+def _on_jumps(runs: pd.DataFrame) -> tuple[str, ...]:
+    notes = []
+    for name, values in (("Sizes", runs["size"]), ("Numbers of interactions", runs["last"])):
+        distinct = np.unique(values)
+        jumps = np.flatnonzero(distinct[1:] > ODD_JUMP * distinct[:-1])
+        if len(jumps):
+            low, high = distinct[jumps[0]], distinct[jumps[0] + 1]
+            notes.append(f"{name} jump from {low:.4g} to {high:.4g}; check that all have the same unit.")
+    return tuple(notes)
+
+
+def _on_single_rows(run_index: Ints, first: Ints) -> tuple[str, ...]:
+    single = int((np.diff(np.append(first, len(run_index))) == 1).sum())
+    if not single:
+        return ()
+    return (f"{single} run{_s(single)} ha{'s' if single == 1 else 've'} a single row: a point, not a curve.",)
+
+
+def within(values: Floats) -> Bools:
+    """Which values can be an N or an E."""
+    return (values >= MIN_NUMBER) & (values <= MAX_NUMBER)
+
+
+def why_not(value: float) -> str:
+    """What is wrong with a value that is not ``within``."""
+    if np.isnan(value):
+        return "is empty, and must be a finite number"
+    if np.isinf(value):
+        return f"({value:g}) must be a finite number"
+    if value <= 0:
+        return f"({value:g}) must be positive"
+    return f"({value:g}) is not between {MIN_NUMBER:g} and {MAX_NUMBER:g}"
+
+
+def _refuse(raw: RawCurves, column: str, wrong: Bools, values: Floats) -> None:
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise InputError(
+            f"{raw.source}, {raw.place(row)}, column {column}{_more(wrong)}: the value "
+            f"{why_not(values[row])}; correct or remove the row."
+        )
+
+
+def _refuse_order(raw: RawCurves, run: Ints, e: Floats, order: Ints | None, wrong: Bools) -> None:
+    def at(position: int) -> int:
+        return position if order is None else int(order[position])
+
+    steps = np.lexsort((e, run))
+    twice = (run[steps][1:] == run[steps][:-1]) & (e[steps][1:] == e[steps][:-1])
+    if twice.any():
+        position = int(steps[1:][twice][0])
+        raise InputError(
+            f"{raw.source}, {raw.place(at(position))}: interactions {e[position]:.0f} occurs twice; "
+            f"keep one row for each (run_id, interactions)."
+        )
+    position = int(np.flatnonzero(wrong)[0]) + 1
+    raise InputError(
+        f"{raw.source}, {raw.place(at(position))}: interactions go backwards, to {e[position]:.0f}; "
+        f"sort the rows of a run, and give each attempt at it a run_id of its own."
+    )
+
+
+def _more(wrong: Bools) -> str:
+    count = int(wrong.sum()) - 1
+    return f" (and {count} more)" if count else ""
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"

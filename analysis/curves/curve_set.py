@@ -1,0 +1,138 @@
+"""Learning curves of many runs as arrays, and what a fit requires of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rlscale.analysis.arrays import Floats, Ints
+from rlscale.analysis.choices import SizeColumn
+from rlscale.analysis.curves.selection import Selection
+from rlscale.scaling.errors import InputError
+
+#: Which column is N, for each choice of ``size``.
+SIZE_COLUMNS: dict[str, str] = {
+    "params": "num_params",
+    "params_total": "num_params_total",
+    "flops": "flops_forward",
+}
+MIN_SIZES = 3  # two sizes cannot tell a power of N from any other dependence
+_ROUNDING = 1e-12  # of the largest return: less is the rounding of sums
+_MIN_SPREAD = 1e-100  # of returns: slopes against it stay within a double
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Learning curves of many runs, rows in order of run, then of environment steps.
+
+    Attributes:
+        run_ids: one name a run.
+        run_sizes: N of each run, shape ``(runs,)``; parameters or FLOPs, by ``size``.
+        run_index: run of each row, ascending, shape ``(rows,)``.
+        interactions: E, environment steps, shape ``(rows,)``, increasing within a run.
+        returns: mean undiscounted return, shape ``(rows,)``, finite.
+        table: the run columns that the source has, one row a run, indexed by run id.
+        source: path or URI as given.
+        selection: which runs of the source were asked for.
+        size: what N is.
+        notes: what was left out of the source or looks odd in it, in sentences.
+    """
+
+    run_ids: tuple[str, ...]
+    run_sizes: Floats
+    run_index: Ints
+    interactions: Floats
+    returns: Floats
+    table: pd.DataFrame = field(repr=False)
+    source: str = ""
+    selection: Selection = field(default_factory=Selection)
+    size: SizeColumn = "params"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def num_runs(self) -> int:
+        return len(self.run_ids)
+
+    @property
+    def num_points(self) -> int:
+        return len(self.returns)
+
+    @property
+    def sizes(self) -> Floats:
+        """The distinct sizes, ascending; runs of one size are its seeds."""
+        return np.unique(self.run_sizes)
+
+    @property
+    def size_index(self) -> Ints:
+        """Position of each run's size in ``sizes``, shape ``(runs,)``."""
+        return np.searchsorted(self.sizes, self.run_sizes)
+
+    def curve(self, run: int) -> tuple[Floats, Floats]:
+        """(interactions, returns) of one run, by position."""
+        rows = slice(*np.searchsorted(self.run_index, [run, run + 1]))
+        return self.interactions[rows], self.returns[rows]
+
+    def with_returns(self, returns: Floats) -> Curves:
+        """The same curves with other returns, shape ``(rows,)``."""
+        return Curves(**{**self.__dict__, "returns": np.asarray(returns, float)})
+
+    def with_rows(self, kept: NDArray[np.bool_]) -> Curves:
+        """The curves with only the rows of ``kept``, shape ``(rows,)``, and only runs that have some."""
+        runs = np.unique(self.run_index[kept])
+        return replace(
+            self,
+            run_ids=tuple(self.run_ids[run] for run in runs),
+            run_sizes=self.run_sizes[runs],
+            run_index=np.searchsorted(runs, self.run_index[kept]),
+            interactions=self.interactions[kept],
+            returns=self.returns[kept],
+            table=self.table.iloc[runs],
+        )
+
+
+def require_sizes(curves: Curves) -> None:
+    """Refuse curves that cannot determine a power of N.
+
+    Raises:
+        InputError: if there are fewer than three sizes.
+    """
+    found = curves.sizes
+    if len(found) < MIN_SIZES:
+        listed = ", ".join(f"{n:g}" for n in found)
+        raise InputError(
+            f"{curves.source} has {len(found)} size{'' if len(found) == 1 else 's'} "
+            f"({SIZE_COLUMNS[curves.size]} = {listed}); "
+            f"a fit needs at least {MIN_SIZES}: add runs of other sizes."
+        )
+
+
+def require_fittable(curves: Curves) -> None:
+    """Refuse curves that cannot determine a law.
+
+    Raises:
+        InputError: if there are fewer than three sizes, returns do not vary, or no size is seen at more than
+            one number of interactions.
+    """
+    require_sizes(curves)
+    low, high = float(curves.returns.min()), float(curves.returns.max())
+    if high - low <= _ROUNDING * max(-low, high):
+        raise InputError(
+            f"{curves.source}: returns do not vary ({low:g} to {high:g}), so nothing can be fitted; "
+            f"train longer."
+        )
+    if high - low < _MIN_SPREAD:
+        raise InputError(
+            f"{curves.source}: returns vary by less than {_MIN_SPREAD:g}; state them in a smaller unit."
+        )
+    first = np.searchsorted(curves.run_index, np.arange(curves.num_runs))
+    last = np.append(first[1:], curves.num_points) - 1
+    ends = pd.DataFrame({"low": curves.interactions[first], "high": curves.interactions[last]})
+    of_size = ends.groupby(curves.run_sizes)
+    if (of_size["low"].min() == of_size["high"].max()).all():
+        raise InputError(
+            f"{curves.source}: no size has returns at more than one number of interactions; "
+            f"record returns along training."
+        )

@@ -1,0 +1,257 @@
+"""Curves from a store, a Parquet or CSV file, or a DataFrame.
+
+The run columns are read first, the runs to be used are chosen (``selection``), and only their rows
+are read and checked (``checks``).
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+
+from rlscale.analysis.arrays import Bools, Floats
+from rlscale.analysis.choices import SizeColumn
+from rlscale.analysis.curves import checks as curve_checks
+from rlscale.analysis.curves.checks import RawCurves
+from rlscale.analysis.curves.curve_set import SIZE_COLUMNS, Curves
+from rlscale.analysis.curves.selection import Selection, select
+from rlscale.analysis.curves.tables import (
+    TEXT_COLUMNS,
+    OpenedCurves,
+    columns_of_file,
+    columns_of_frame,
+    numbers,
+    open_columns,
+)
+from rlscale.scaling.errors import InputError
+from rlscale.sweeps.store.records import RunRecord
+from rlscale.sweeps.store.run_store import RunStore
+from rlscale.sweeps.store.schema import RUN_COLUMNS
+
+_KNOWN = ("run_id", "sweep", *RUN_COLUMNS, "interactions", "return_mean")
+#: Reading waits for files more than it computes, all the more on an object store.
+_READERS = 8
+
+
+@dataclass(frozen=True)
+class StoreRecord:
+    """What a store knows of its curves.
+
+    Attributes:
+        specs: the spec of each sweep that has one, as last submitted.
+        runs: the records of all runs, whatever their status.
+    """
+
+    specs: dict[str, dict[str, Any]]
+    runs: tuple[RunRecord, ...]
+
+
+def read_store_record(source: str | Path, selection: Selection = Selection()) -> StoreRecord | None:
+    """Specs and runs of a store, or of those selected; None if ``source`` is a file.
+
+    Raises:
+        InputError: if the store cannot be read.
+    """
+    if not _is_store(str(source)):
+        return None
+    store = RunStore(source)
+    runs = tuple(
+        run for run in store.runs(selection.sweep) if selection.has({**run.columns, "sweep": run.sweep})
+    )
+    specs = {name: store.read_spec(name) for name in sorted({run.sweep for run in runs})}
+    return StoreRecord({name: spec for name, spec in specs.items() if spec is not None}, runs)
+
+
+def load_curves(
+    source: str | Path,
+    *,
+    sweep: str | None = None,
+    task: str | None = None,
+    algorithm: str | None = None,
+    horizon: float | None = None,
+    columns: dict[str, str] | None = None,
+    size: SizeColumn = "params",
+) -> Curves:
+    """Read curves from a store, or from one Parquet or CSV file.
+
+    Of a source that knows the status of its runs only those that are done are used; rows without a
+    return are skipped; both are counted in ``notes``. Sizes that differ by less than half a percent
+    count as one.
+
+    Args:
+        source: directory or URI of a store, or path of a file (``.csv``, otherwise Parquet).
+        sweep, task, algorithm: only runs of this sweep, task or algorithm.
+        horizon: only runs of this horizon h, in environment steps.
+        columns: names in the file for our names, e.g. ``{"num_params": "n"}``.
+        size: what N is: policy parameters, all parameters, or FLOPs of a forward pass.
+
+    Raises:
+        InputError: if the source cannot be read, a value in it cannot be used, or it mixes tasks,
+            algorithms or horizons none of which was chosen, naming the file, the column and the
+            row or run, and the remedy.
+    """
+    selection = Selection(sweep, task, algorithm, horizon)
+    return _selected(_open(str(source), selection, columns or {}, size), selection, size)
+
+
+def load_by_horizon(
+    source: str | Path,
+    *,
+    sweep: str | None = None,
+    task: str | None = None,
+    algorithm: str | None = None,
+    columns: dict[str, str] | None = None,
+    size: SizeColumn = "params",
+) -> dict[float, Curves]:
+    """Read the curves of each horizon h of a source apart, ascending in h.
+
+    Args:
+        source, sweep, task, algorithm, columns, size: as for ``load_curves``.
+
+    Raises:
+        InputError: as ``load_curves``, and if a run has no horizon.
+    """
+    selection = Selection(sweep, task, algorithm)
+    opened = _open(str(source), selection, columns or {}, size)
+    if "horizon" not in opened.runs:
+        raise InputError(f"{source} lacks the column 'horizon'; add the horizon of each run.")
+    kept, _ = select(opened.runs, selection, opened.source, but="horizon")
+    found = opened.runs[kept]
+    horizons, wrong = numbers(found["horizon"])
+    for run in found["run_id"][wrong | ~np.isfinite(horizons)]:
+        raise InputError(
+            f"{source}, run {run}: horizon must be a finite number; fill it in, or remove the run."
+        )
+    chosen = [replace(selection, horizon=float(h)) for h in np.unique(horizons)]
+    return {float(each.horizon or 0.0): _selected(opened, each, size) for each in chosen}
+
+
+def curves_from_frame(
+    frame: pd.DataFrame,
+    *,
+    source: str = "the table",
+    selection: Selection = Selection(),
+    size: SizeColumn = "params",
+) -> Curves:
+    """Check a table with our column names and make arrays of it.
+
+    Args:
+        frame: at least ``run_id``, ``interactions``, ``return_mean`` and the column of N.
+        source: what error messages call the table.
+
+    Raises:
+        InputError: as ``load_curves``.
+    """
+    opened = open_columns(columns_of_frame(frame, source), selection, SIZE_COLUMNS[size], RUN_COLUMNS)
+    return _selected(opened, selection, size)
+
+
+def _open(source: str, selection: Selection, columns: dict[str, str], size: str) -> OpenedCurves:
+    if size not in get_args(SizeColumn):
+        raise InputError(f"size is {size!r}: choose one of {', '.join(get_args(SizeColumn))}.")
+    if _is_store(source):
+        if columns:
+            raise InputError(f"{source} is a store, whose columns have fixed names; leave out the renaming.")
+        return _open_store(source, selection, SIZE_COLUMNS[size])
+    for name in columns:
+        if name not in _KNOWN:
+            raise InputError(f"{name!r} is no column of curves to rename to: choose of {', '.join(_KNOWN)}.")
+    read = columns_of_file(source, columns, TEXT_COLUMNS)
+    return open_columns(read, selection, SIZE_COLUMNS[size], RUN_COLUMNS)
+
+
+def _selected(opened: OpenedCurves, selection: Selection, size: SizeColumn) -> Curves:
+    """The checked curves of the runs asked for."""
+    kept, notes = select(opened.runs, selection, opened.source)
+    raw = opened.read(kept)
+    curve_checks.check_numbers(raw)
+    order = curve_checks.order_of_rows(raw)
+    curve_checks.check_returns(raw)
+    run_index, interactions, returns = raw.run_index, raw.interactions, raw.returns
+    known = ~np.isnan(returns)
+    skipped = int(len(known) - known.sum())
+    if order is None and skipped:
+        order = np.flatnonzero(known)
+    elif order is not None:
+        order = order[known[order]]
+    if skipped:
+        said = "row without a return was" if skipped == 1 else "rows without a return were"
+        notes = (*notes, f"{skipped} {said} skipped.")
+    if order is not None:
+        run_index, interactions, returns = run_index[order], interactions[order], returns[order]
+    sizes, notes_on_sizes = curve_checks.merge_sizes(raw.sizes)
+    odd = curve_checks.notes_on_runs(raw.run_ids, sizes, run_index, interactions, returns)
+    table = opened.runs.loc[kept, [name for name in RUN_COLUMNS if name in opened.runs and name != "status"]]
+    table.index = pd.Index(raw.run_ids, name="run_id")
+    return Curves(
+        run_ids=raw.run_ids,
+        run_sizes=sizes,
+        run_index=run_index,
+        interactions=interactions,
+        returns=returns,
+        table=table,
+        source=opened.source,
+        selection=selection,
+        size=size,
+        notes=(*notes, *notes_on_sizes, *odd),
+    )
+
+
+# -- stores -----------------------------------------------------------------------
+
+
+def _is_store(source: str) -> bool:
+    return "://" in source or os.path.isdir(source)
+
+
+def _open_store(location: str, selection: Selection, size_column: str) -> OpenedCurves:
+    store = RunStore(location)
+    records = list(store.runs(selection.sweep))
+    if not records:
+        raise InputError(
+            f"{location} holds no run: it is empty or no store; give a store with finished runs, "
+            f"or a Parquet or CSV file of curves."
+        )
+    rows = []
+    for record in records:
+        columns = {name: record.columns.get(name) for name in RUN_COLUMNS}
+        for name, value in columns.items():
+            if isinstance(value, dict | list):
+                raise InputError(f"{location}, run {record.run_id}: {name} in its run.json is not one value.")
+        rows.append({**columns, "run_id": record.run_id, "sweep": record.sweep, "status": record.status})
+    runs = pd.DataFrame(rows)
+
+    def read(kept: Bools) -> RawCurves:
+        chosen = [records[position] for position in np.flatnonzero(kept)]
+        sizes, wrong = numbers(runs.loc[kept, size_column])
+        for position in np.flatnonzero(wrong):
+            value = runs.loc[kept, size_column].iloc[position]
+            raise InputError(
+                f"{location}, run {chosen[position].run_id}: {size_column} is {value!r} in its run.json, "
+                f"not a number."
+            )
+        with ThreadPoolExecutor(_READERS) as pool:
+            tables = list(pool.map(lambda record: _read_rows(store, record), chosen))
+        return RawCurves(
+            source=location,
+            size_column=size_column,
+            run_ids=tuple(record.run_id for record in chosen),
+            sizes=sizes,
+            run_index=np.repeat(np.arange(len(chosen)), [len(e) for e, _ in tables]),
+            interactions=np.concatenate([e for e, _ in tables]),
+            returns=np.concatenate([r for _, r in tables]),
+        )
+
+    return OpenedCurves(location, runs, read)
+
+
+def _read_rows(store: RunStore, record: RunRecord) -> tuple[Floats, Floats]:
+    table = store.read_curve(record.sweep, record.run_id, columns=("interactions", "return_mean"))
+    e, r = (table.column(name).to_numpy() for name in ("interactions", "return_mean"))
+    return e.astype(np.float64), r.astype(np.float64)

@@ -1,0 +1,166 @@
+"""Which runs of a source a fit is made of: those asked for, done, each once, all of one setting."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from rlscale.analysis.arrays import Bools
+from rlscale.scaling.errors import InputError
+
+#: What has a law of its own; each has an option of its name that picks one.
+SETTINGS = ("task", "algorithm", "horizon")
+_LISTED = 8
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which runs of a source are asked for; None for all.
+
+    Attributes:
+        sweep: name of the sweep.
+        task, algorithm: names of a task and an algorithm.
+        horizon: h in environment steps, equal to within rounding.
+    """
+
+    sweep: str | None = None
+    task: str | None = None
+    algorithm: str | None = None
+    horizon: float | None = None
+
+    def wanted(self) -> dict[str, str | float]:
+        """What is asked for, by column."""
+        asked = {name: getattr(self, name) for name in ("sweep", *SETTINGS)}
+        return {name: value for name, value in asked.items() if value is not None}
+
+    def has(self, columns: dict[str, object]) -> bool:
+        """Whether a run with these columns is asked for."""
+        return all(_same(columns.get(name), value) for name, value in self.wanted().items())
+
+
+def select(
+    runs: pd.DataFrame, selection: Selection, source: str, *, but: str | None = None
+) -> tuple[Bools, tuple[str, ...]]:
+    """Choose runs, and say in sentences what was left out.
+
+    Args:
+        runs: one row a run: ``run_id`` and whatever else is known of ``sweep``, ``status`` and the run
+            columns.
+        but: a setting of which there may be several values.
+
+    Returns:
+        Which runs to use, shape ``(runs,)``, and the notes.
+
+    Raises:
+        InputError: if none is left, or what is left has several tasks, algorithms or horizons.
+    """
+    kept = np.ones(len(runs), bool)
+    notes: list[str] = []
+    for column, value in selection.wanted().items():
+        kept &= _having(runs[kept], column, value, source).reindex(runs.index, fill_value=False).to_numpy()
+    if "status" in runs:
+        kept = _done(runs, kept, source, notes)
+    kept = _once(runs, kept, source, notes)
+    notes += _one_setting(runs[kept].drop(columns=but or [], errors="ignore"), source)
+    return kept, tuple(notes)
+
+
+def _having(runs: pd.DataFrame, column: str, value: str | float, source: str) -> pd.Series:
+    matching = runs[column].map(lambda found: _same(found, value)).astype(bool)
+    if not matching.any():
+        what = "sweep named" if column == "sweep" else f"run of {column}"
+        name = repr(value) if isinstance(value, str) else f"{value:g}"
+        raise InputError(f"{source} has no {what} {name}; it has: {_listed(runs[column]) or 'none given'}.")
+    return matching
+
+
+def _done(runs: pd.DataFrame, kept: Bools, source: str, notes: list[str]) -> Bools:
+    statuses = runs["status"].astype(object).where(runs["status"].notna(), "none").astype(str)
+    done = kept & (statuses == "done").to_numpy()
+    others = statuses[kept & ~done].value_counts()
+    there = ", ".join(f"{count} {status}" for status, count in others.items())
+    if not done.any():
+        raise InputError(
+            f"{source} holds no run that is done ({there}); finish one with: rlscale sweep run "
+            f"(of a file, drop the column status to use all)."
+        )
+    if len(others):
+        count = int(others.sum())
+        notes.append(f"{count} run{_s(count)} {_were(count)} left out: not done ({there}).")
+    return done
+
+
+def _once(runs: pd.DataFrame, kept: Bools, source: str, notes: list[str]) -> Bools:
+    """A run's id is a hash of its config, so one id in two sweeps is one run stored twice."""
+    again = pd.Series(runs["run_id"].to_numpy()[kept]).duplicated().to_numpy()
+    if not again.any():
+        return kept
+    mine = runs[kept]
+    twice = mine[mine["run_id"].duplicated(keep=False)]
+    settings = twice.drop(columns=["sweep", "status"], errors="ignore").set_index("run_id")
+    differs = settings.groupby(level=0, sort=False).nunique(dropna=False) > 1
+    for column in differs.columns[differs.any()]:
+        run = differs.index[differs[column]][0]
+        raise InputError(
+            f"{source}, run {run}: {column} is not the same in each of its sweeps; pick one with "
+            f"--sweep {shlex.quote(str(twice['sweep'].iloc[0]))}, or give each run an id of its own."
+        )
+    count = int(mine.loc[again, "run_id"].nunique())
+    notes.append(f"{count} run{_s(count)} found in more than one sweep {_were(count)} used once.")
+    kept = kept.copy()
+    kept[np.flatnonzero(kept)[again]] = False
+    return kept
+
+
+def _one_setting(runs: pd.DataFrame, source: str) -> list[str]:
+    """Refuse several values of what has a law of its own; notes on the rest."""
+    notes = []
+    for column in SETTINGS:
+        known = runs[column].dropna() if column in runs else pd.Series(dtype=object)
+        names = sorted(known.unique(), key=lambda value: (str(type(value)), value))
+        if len(names) > 1:
+            first = shlex.quote(_shown(names[0]))
+            raise InputError(
+                f"{source} mixes {len(names)} values of {column} ({_listed(known)}), which have laws of "
+                f"their own; pick one with --{column} {first}."
+            )
+        unknown = len(runs) - len(known)
+        if names and unknown:
+            notes.append(
+                f"{unknown} run{_s(unknown)} without a {column} {_were(unknown)} used with the others."
+            )
+    for column in ("family", "learning_rate"):
+        count = runs[column].nunique() if column in runs else 0
+        if count > 1:
+            notes.append(f"The runs have {count} values of {column}, fitted together.")
+    return notes
+
+
+def _same(found: object, wanted: str | float) -> bool:
+    if isinstance(wanted, str):
+        return str(found) == wanted
+    try:
+        return math.isclose(float(str(found)), wanted, rel_tol=1e-9)
+    except ValueError:
+        return False
+
+
+def _listed(values: pd.Series) -> str:
+    names = sorted(values.dropna().unique(), key=lambda value: (str(type(value)), value))
+    return ", ".join(map(_shown, names[:_LISTED])) + (", ..." if len(names) > _LISTED else "")
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"

@@ -1,0 +1,134 @@
+"""Curves from known parameters: the truth against which fits and their intervals are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy.interpolate import PchipInterpolator
+from scipy.signal import lfilter
+from scipy.special import expit
+
+from rlscale.analysis.arrays import Floats
+from rlscale.analysis.curves.curve_set import Curves
+from rlscale.analysis.theory.power_law import PowerLaw
+from rlscale.scaling.errors import InputError
+
+Shape = Literal["linear", "power", "sigmoid", "saturating", "plateau", "ceiling", "steps", "spline"]
+
+
+def _plateau(z: Floats) -> Floats:
+    """Rises, stays nearly flat in the middle, rises again."""
+    return z - 0.95 * np.sin(2 * np.pi * z) / (2 * np.pi)
+
+
+def _steps(z: Floats) -> Floats:
+    """Four smooth steps with little progress between them."""
+    return 0.1 * z + 0.9 * expit(40 * (z[..., None] - np.array([0.2, 0.4, 0.6, 0.8]))).mean(axis=-1)
+
+
+#: Returns in 0..1 as increasing functions of log I scaled to 0..1 over the noise-free curves.
+SHAPES: dict[str, Callable[[Floats], Floats]] = {
+    "linear": lambda z: z,
+    "power": lambda z: np.expm1(4 * z) / np.expm1(4.0),
+    "sigmoid": lambda z: expit(8 * (z - 0.5)),
+    "saturating": lambda z: 0.99 * -np.expm1(-5 * z) / -np.expm1(-5.0),
+    "plateau": _plateau,
+    "ceiling": lambda z: np.minimum(z / 0.8, 1.0),
+    "steps": _steps,
+}
+
+
+def _random_spline(rng: np.random.Generator) -> Callable[[Floats], Floats]:
+    """An increasing spline through knots whose heights are drawn."""
+    heights = np.concatenate([[0.0], np.cumsum(0.05 + rng.dirichlet(np.ones(6)))])
+    return PchipInterpolator(np.linspace(0, 1, len(heights)), heights / heights[-1])
+
+
+@dataclass(frozen=True)
+class SyntheticSweep:
+    """A sweep whose law is known.
+
+    Attributes:
+        alpha_N, alpha_E, N_c: the law.
+        sizes: N of each size; by default a factor of 2 between neighbours.
+        seeds: runs of each size.
+        max_interactions: E at which runs end.
+        points: rows of each run, evenly spaced in E, or, from ``first_interactions`` on, in log E.
+        first_interactions: E of the first row; None for even spacing.
+        shape: return as a function of log I; ``spline`` draws another one each time.
+        noise: standard deviation of the noise of one run, as a share of the range of returns.
+        correlation: lag-one autocorrelation of the noise (AR(1)).
+        late_start: share of training during which a run learns nothing yet.
+    """
+
+    alpha_N: float = 0.3
+    alpha_E: float = 0.5
+    N_c: float = 1e-3
+    sizes: tuple[float, ...] = tuple(float(n) for n in 2.0 ** np.arange(12, 22) * 10)
+    seeds: int = 3
+    max_interactions: float = 1e8
+    points: int = 250
+    first_interactions: float | None = None
+    shape: Shape = "linear"
+    noise: float = 0.0
+    correlation: float = 0.8
+    late_start: float = 0.0
+
+    @property
+    def law(self) -> PowerLaw:
+        """The law the curves follow."""
+        return PowerLaw.from_constants(self.alpha_N, self.alpha_E, self.N_c)
+
+    def curves(self, rng: np.random.Generator) -> Curves:
+        """Draw the curves.
+
+        Raises:
+            InputError: if ``late_start`` leaves nothing to learn from.
+        """
+        if not 0 <= self.late_start < 1:
+            raise InputError(f"late_start must be in [0, 1): got {self.late_start}.")
+        n = np.repeat(np.asarray(self.sizes, float), self.seeds)  # (runs,)
+        e = self._interactions()  # (points,)
+        learned = np.maximum(e - self.late_start * self.max_interactions, 0.1 * e[0])
+        log_i = self.law.log_intrinsic(n[:, None], learned[None, :])  # (runs, points)
+        z = (log_i - log_i.min()) / (log_i.max() - log_i.min())
+        clean = (_random_spline(rng) if self.shape == "spline" else SHAPES[self.shape])(z)
+        returns = clean + self.noise * np.ptp(clean) * self._ar1(rng, clean.shape)
+        ids = tuple(f"run-{i:04d}" for i in range(len(n)))
+        seeds = np.tile(np.arange(self.seeds), len(self.sizes))
+        return Curves(
+            run_ids=ids,
+            run_sizes=n,
+            run_index=np.repeat(np.arange(len(n)), self.points),
+            interactions=np.tile(e, len(n)),
+            returns=returns.ravel(),
+            table=pd.DataFrame({"num_params": n, "seed": seeds}, index=pd.Index(ids, name="run_id")),
+            source="synthetic",
+        )
+
+    def _interactions(self) -> Floats:
+        if self.first_interactions is None:
+            return self.max_interactions * np.arange(1, self.points + 1) / self.points
+        return np.geomspace(self.first_interactions, self.max_interactions, self.points)
+
+    def _ar1(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+        """Noise of unit standard deviation, AR(1) along each run, stationary from the start."""
+        steps = rng.standard_normal(shape) * np.sqrt(1 - self.correlation**2)
+        steps[:, 0] /= np.sqrt(1 - self.correlation**2)
+        return lfilter([1.0], [1.0, -self.correlation], steps, axis=1)
+
+
+def curves_frame(curves: Curves) -> pd.DataFrame:
+    """The curves as a table with the columns of a stored one, e.g. to write a Parquet or CSV file."""
+    return pd.DataFrame(
+        {
+            "run_id": np.asarray(curves.run_ids)[curves.run_index],
+            "num_params": curves.run_sizes[curves.run_index],
+            "interactions": curves.interactions,
+            "return_mean": curves.returns,
+        }
+    )

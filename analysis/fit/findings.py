@@ -1,0 +1,210 @@
+"""What the further analyses of a sweep return, each an optional part of a fit's JSON file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from rlscale.analysis.choices import SizeColumn
+from rlscale.analysis.records import Interval, Record, return_field
+
+Period = Literal["early", "middle", "late"]
+
+
+class Refit(Record):
+    """The law of the same sweep under another choice of the analysis.
+
+    Attributes:
+        nu, alpha_N, alpha_E, beta: the exponents.
+        N_opt_ref: optimal size at the ``compute_ref`` of the fit it belongs to, in that fit's unit of size.
+        intervals: 90% intervals of these.
+        num_sizes: sizes it rests on.
+        compute: smallest and largest compute among its points, in that unit.
+        identified: whether its data determine its exponents.
+        warning_codes: of its warnings.
+    """
+
+    nu: float
+    alpha_N: float
+    alpha_E: float
+    beta: float
+    N_opt_ref: float
+    intervals: dict[str, Interval]
+    num_sizes: int
+    compute: Interval
+    identified: bool
+    warning_codes: list[str]
+
+
+class PeriodFit(Refit):
+    """A fit to one third of training; ``span`` in shares of the longest run of each size."""
+
+    period: Period
+    span: Interval
+
+
+class SizeMeasureFit(Refit):
+    """A fit with another measure of size.
+
+    Attributes:
+        size: what N is.
+        per_unit: median over runs of this measure per unit of the main fit's, by which it is divided.
+    """
+
+    size: SizeColumn
+    per_unit: float
+
+
+class IsoflopVertex(Record):
+    """The best size at one compute by a parabola through the sizes there.
+
+    Attributes:
+        compute: N·E.
+        N: size at the vertex.
+        interval: 90% interval of it; null without a bootstrap, or if draws often have no vertex.
+    """
+
+    compute: float
+    N: float
+    interval: Interval | None
+
+
+class IsoflopCheck(Record):
+    """The exponent without the law (``isoflop``); ``nu`` is null if there are too few vertices."""
+
+    vertices: list[IsoflopVertex]
+    nu: float | None
+    nu_interval: Interval | None
+
+
+class NuProfile(Record):
+    """The least loss that any law with a given nu reaches, lists of one length; nu ascending."""
+
+    nu: list[float]
+    loss: list[float]
+
+
+class InteractionFlops(Record):
+    """FLOPs of training per interaction, all of it amortised, for each size of the sweep, ascending.
+
+    Attributes:
+        N: size in the unit of the fit.
+        flops: median over the runs of that size.
+    """
+
+    N: list[float]
+    flops: list[float]
+
+
+class StraightLine(Record):
+    """A transform y of the return as a straight line in log I, y = constant - q log I.
+
+    Attributes:
+        name: which transform; ``formula`` writes it out.
+        constants: of the transform: ``min``, ``max``, ``k``.
+        chosen: how these constants came about, as a sentence.
+        q: slope against the natural logarithm of I, positive if returns grow with I.
+        r_squared: share of the weighted variance of y that the line explains, 0..1.
+        r_squared_curved: the same for a parabola.
+        curvature: second derivative of y with respect to log10 I, in decades of F where y is a logarithm.
+        curvature_p: two-sided p-value that the curvature is 0, from the bootstrap; null without one.
+        intervals: 90% intervals of ``q``, ``curvature`` and ``r_squared``.
+        num_points, num_left_out: averaged points used, and those at a limit where y is infinite.
+    """
+
+    name: Literal["return", "log-failure", "fail-ratio", "elo", "trueskill"]
+    formula: str
+    constants: dict[str, float]
+    chosen: str
+    intercept: float
+    q: float
+    r_squared: float
+    r_squared_curved: float
+    curvature: float
+    curvature_p: float | None
+    intervals: dict[str, Interval]
+    num_points: int
+    num_left_out: int
+
+
+class MetricPoints(Record):
+    """The averaged points of the metric, one list entry each, ordered by N then E."""
+
+    N: list[float]
+    intrinsic: list[float]
+    return_: list[float] = return_field()
+    weight: list[float]
+
+
+class MetricStudy(Record):
+    """Which natural metric of performance is a power of intrinsic performance.
+
+    Attributes:
+        asked: the metric as typed.
+        best: name of the candidate whose line explains most.
+        candidates: best first.
+        points: what they were fitted to.
+    """
+
+    asked: str
+    best: str
+    candidates: list[StraightLine]
+    points: MetricPoints
+
+
+class Budget(Record):
+    """A budget in FLOPs or GPU hours, and the compute N·E that it buys.
+
+    Attributes:
+        unit: ``flops`` or ``gpu-hours``.
+        value: as given.
+        flops: it amounts to, for all of training.
+        compute: C whose optimum costs that much.
+        conversion: how one became the other, a sentence.
+    """
+
+    unit: Literal["flops", "gpu-hours"]
+    value: float
+    flops: float
+    compute: float
+    conversion: str
+
+
+class ReturnForecast(Record):
+    """What reaching a return takes, by the fitted law and map.
+
+    Attributes:
+        return_: the return asked for (``return`` in the JSON).
+        intrinsic: I = f(return), the least compute that reaches it.
+        N_opt, E_opt: size and interactions that do with that compute.
+        E_inf: interactions that an infinitely wide agent would need: an extrapolation by the law.
+        N_inf: size that would do with endless experience: an extrapolation by the law.
+        width_gain: E_opt/E_inf.
+        intervals: 90% intervals of all of these; each draw has a law and a map of its own.
+    """
+
+    return_: float = return_field()
+    intrinsic: float
+    N_opt: float
+    E_opt: float
+    E_inf: float
+    N_inf: float
+    width_gain: float
+    intervals: dict[str, Interval]
+
+
+class SampleEfficiency(Record):
+    """A learner outside the sweep, a human say, against infinite width.
+
+    Attributes:
+        reference_return: its return.
+        reference_interactions: the interactions it had.
+        E_inf: interactions with which an infinitely wide agent reaches that return.
+        ratio: E_inf over its own: how many times more sample efficient the reference is.
+        intervals: 90% intervals of ``E_inf`` and ``ratio``.
+    """
+
+    reference_return: float
+    reference_interactions: float
+    E_inf: float
+    ratio: float
+    intervals: dict[str, Interval]

@@ -1,0 +1,206 @@
+"""Whether curves determine the exponents: warnings in plain sentences, each with a stable code.
+
+``identified`` is false if a warning's code is among ``NOT_IDENTIFIED``: then the exponents, or their
+intervals, may be badly wrong. The other warnings limit how far a result can be trusted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlscale.analysis.curves.curve_set import Curves
+from rlscale.analysis.fit.findings import IsoflopCheck
+from rlscale.analysis.fit.result import OtherObjective
+from rlscale.analysis.points.frontier import Frontier
+from rlscale.analysis.points.preprocess import BinnedPoints
+from rlscale.analysis.records import Interval
+from rlscale.analysis.theory.power_law import PowerLaw, size_share
+
+SHARE_BOUNDS = (0.1, 0.9)
+NEGLIGIBLE = 0.01  # in nu: without noise the intervals have no width to speak of
+#: Codes with which the exponents count as not identified.
+NOT_IDENTIFIED = frozenset(
+    {"optimum_outside_data", "at_bound", "draws_at_bound", "one_size_frontier", "wide_interval", "poor_fit"}
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the warnings are judged by."""
+
+    curves: Curves
+    points: BinnedPoints
+    law: PowerLaw
+    unexplained: float  # share of the variance of the response that the law leaves, 0..1
+    bounds_hit: list[str]
+    draws_at_bound: float
+    intervals: dict[str, Interval]
+    systematic: dict[str, float]
+    other: OtherObjective
+    isoflop: IsoflopCheck
+    frontier: Frontier
+
+
+def limited_by_size(law: PowerLaw, points: BinnedPoints) -> NDArray[np.bool_]:
+    """Whether each point lies past the optimum of its size: the size term's share is above p."""
+    return size_share(law.p, law.k, law.m, law.log_c0, points.log_n, points.log_e) > law.p
+
+
+def warnings_for(evidence: Evidence) -> list[tuple[str, str]]:
+    """(code, sentence) of every warning, those about identification first."""
+    found = [
+        *_about_position(evidence),
+        *_about_bounds(evidence),
+        *_about_intervals(evidence),
+        *_about_sizes(evidence),
+        *_about_frontier(evidence),
+        *_about_choices(evidence),
+    ]
+    return sorted(found, key=lambda warning: warning[0] not in NOT_IDENTIFIED)
+
+
+def _about_position(e: Evidence) -> list[tuple[str, str]]:
+    share = float(e.points.weight @ limited_by_size(e.law, e.points))
+    if SHARE_BOUNDS[0] <= share <= SHARE_BOUNDS[1]:
+        return []
+    side, remedy = (
+        ("experience, not size, limits nearly all", "add smaller sizes or train longer")
+        if share < SHARE_BOUNDS[0]
+        else ("size, not experience, limits nearly all", "add larger sizes")
+    )
+    return [
+        (
+            "optimum_outside_data",
+            f"The optimum lies outside the data: {side} points ({share:.0%} of the "
+            f"weight is limited by size); the exponents are not determined and "
+            f"the intervals may be narrow and wrong; {remedy}.",
+        )
+    ]
+
+
+def _about_bounds(e: Evidence) -> list[tuple[str, str]]:
+    found = []
+    if e.bounds_hit:
+        names = " and ".join(e.bounds_hit)
+        found.append(("at_bound", f"The fit ended at the bound of {names}; the curves do not determine it."))
+    if e.draws_at_bound > 0.1:
+        found.append(
+            (
+                "draws_at_bound",
+                f"{e.draws_at_bound:.0%} of the bootstrap draws ended at a bound of the search.",
+            )
+        )
+    if e.unexplained > 0.5:
+        found.append(
+            (
+                "poor_fit",
+                f"The law leaves {e.unexplained:.0%} of the variance of returns (in units of their noise) "
+                f"unexplained; the curves hardly follow it.",
+            )
+        )
+    return found
+
+
+def _about_intervals(e: Evidence) -> list[tuple[str, str]]:
+    if "nu" not in e.intervals:
+        return [("no_intervals", "There are no intervals: run again with --bootstrap 1000.")]
+    low, high = e.intervals["nu"]
+    if high - low <= 0.5:
+        return []
+    return [
+        (
+            "wide_interval",
+            f"The 90% interval of nu, {low:.2f} to {high:.2f}, spans more than half of its range; "
+            f"add seeds or sizes.",
+        )
+    ]
+
+
+def _about_sizes(e: Evidence) -> list[tuple[str, str]]:
+    sizes = e.curves.sizes
+    seeds = np.bincount(e.curves.size_index)
+    found = []
+    if len(sizes) < 4:
+        found.append(("few_sizes", f"Only {len(sizes)} sizes: the law cannot be told from others; add some."))
+    decades = float(np.log10(sizes[-1] / sizes[0]))
+    if decades < 1:
+        found.append(("narrow_sizes", f"The sizes span {decades:.1f} decades; a decade or more is wanted."))
+    single = int((seeds == 1).sum())
+    if single:
+        found.append(
+            (
+                "one_seed",
+                f"{single} of {len(sizes)} sizes have one seed; the spread between seeds is not "
+                f"{'known' if single == len(sizes) else 'known for them'}.",
+            )
+        )
+    return found
+
+
+def _about_frontier(e: Evidence) -> list[tuple[str, str]]:
+    found = []
+    if e.frontier.num_sizes <= 1:
+        found.append(
+            (
+                "one_size_frontier",
+                "One size is best at every compute: no optimum is seen; add smaller or larger.",
+            )
+        )
+    elif e.frontier.num_sizes < 4:
+        found.append(
+            (
+                "short_frontier",
+                f"Only {e.frontier.num_sizes} sizes are best at some compute; add sizes or train longer.",
+            )
+        )
+    limited = limited_by_size(e.law, e.points)
+    present = np.unique(e.points.size)
+    short = [s for s in present if not limited[e.points.size == s].any()]
+    if len(short) > len(present) / 2:
+        found.append(
+            (
+                "short_of_optimum",
+                f"{len(short)} of {len(present)} sizes end before the experience that is optimal for them; "
+                f"train them longer.",
+            )
+        )
+    return found
+
+
+def _about_choices(e: Evidence) -> list[tuple[str, str]]:
+    found = []
+    mine, theirs = e.intervals.get("nu"), e.other.intervals.get("nu")
+    if mine and theirs and max(theirs[0] - mine[1], mine[0] - theirs[1]) > NEGLIGIBLE:
+        found.append(
+            (
+                "objectives_disagree",
+                f"The objective {e.other.objective!r} gives nu = {e.other.nu:.3f} "
+                f"({theirs[0]:.3f} to {theirs[1]:.3f}), apart from "
+                f"{e.law.nu:.3f} ({mine[0]:.3f} to {mine[1]:.3f}).",
+            )
+        )
+    free = e.isoflop.nu_interval
+    if mine and free and max(free[0] - mine[1], mine[0] - free[1]) > NEGLIGIBLE:
+        found.append(
+            (
+                "isoflop_disagrees",
+                f"Parabolas through the sizes at equal compute, which assume no law, give nu = "
+                f"{e.isoflop.nu:.3f} ({free[0]:.3f} to {free[1]:.3f}), apart from "
+                f"{e.law.nu:.3f} ({mine[0]:.3f} to {mine[1]:.3f}).",
+            )
+        )
+    spread = e.systematic["nu"]
+    # A refit on less data also differs by chance, the more so the more is dropped; hence the full width.
+    width = mine[1] - mine[0] if mine else 0.0
+    if spread > max(width, 0.05):
+        found.append(
+            (
+                "early_training_matters",
+                f"Dropping more of early training moves nu by up to {spread:.3f}, more than the "
+                f"width of its interval; learning may start late, so treat that as a systematic error.",
+            )
+        )
+    return found

@@ -1,0 +1,346 @@
+"""The joint fit of the power law and the increasing map, with everything that makes it a result."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, get_args
+
+import numpy as np
+
+from rlscale.analysis.arrays import Floats
+from rlscale.analysis.choices import Objective
+from rlscale.analysis.curves.curve_set import Curves, require_fittable
+from rlscale.analysis.fit.bootstrap import Draws, bootstrap, estimates, intervals
+from rlscale.analysis.fit.findings import NuProfile
+from rlscale.analysis.fit.identifiability import NOT_IDENTIFIED, Evidence, limited_by_size, warnings_for
+from rlscale.analysis.fit.isoflop import isoflop_check
+from rlscale.analysis.fit.monotone_map import MonotoneMap
+from rlscale.analysis.fit.objectives import (
+    Minimum,
+    ReturnObjective,
+    at_bounds,
+    law_of,
+    make_objective,
+    mid_compute,
+    theta_of,
+)
+from rlscale.analysis.fit.result import (
+    BootstrapDraws,
+    DataRange,
+    ExclusionFit,
+    FitPoints,
+    FitResult,
+    MonotoneMapRecord,
+    OtherObjective,
+    Provenance,
+)
+from rlscale.analysis.fit.search import SearchOptions, profile, search
+from rlscale.analysis.points.frontier import efficient_frontier
+from rlscale.analysis.points.preprocess import (
+    BIN_WIDTH,
+    EARLY_EXCLUSION,
+    SMOOTHING,
+    BinnedPoints,
+    Preprocessor,
+)
+from rlscale.analysis.points.sorted_rows import SortedRows
+from rlscale.analysis.records import Interval
+from rlscale.analysis.theory.power_law import PowerLaw
+from rlscale.scaling.errors import InputError
+
+#: Other shares of early training with which the fit is repeated; their spread is the systematic error.
+OTHER_EXCLUSIONS = (1 / 32, 1 / 16, 1 / 8)
+
+
+_PROFILE_NU = np.linspace(0.04, 0.96, 24)
+
+
+@dataclass(frozen=True)
+class PointEstimate:
+    """A fitted law without its intervals.
+
+    Attributes:
+        law: m is stated at C0, halfway (in logarithms) between the least and the largest compute.
+        minimum: where the search ended.
+        points: the binned points it stands on.
+        preprocessor: what made them.
+        bounds: of θ in the search, shape ``(3, 2)``.
+    """
+
+    law: PowerLaw
+    minimum: Minimum
+    points: BinnedPoints
+    preprocessor: Preprocessor
+    bounds: Floats
+
+
+@dataclass(frozen=True)
+class JointScalingFit:
+    """Fits I^-β = (N_c/N)^α_N + (E_c/E)^α_E together with I = f(R), f increasing.
+
+    Attributes:
+        objective: ``return`` or ``paper``; see ``rlscale.analysis.fit.objectives``.
+        early_exclusion: share of the longest run of each size that is dropped from its start.
+        bin_width: width of a bin in the natural logarithm of E.
+        smoothing: window in the natural logarithm of E, for the paper's objective; 0 for none.
+        replicates: bootstrap draws; 0 for no intervals.
+        check_replicates: at most so many draws for each check: the other objective, parabolas without a law.
+        seed: of the bootstrap.
+        workers: processes that share the bootstrap; the result does not depend on it.
+        search: how hard to search.
+    """
+
+    objective: Objective = "return"
+    early_exclusion: float = EARLY_EXCLUSION
+    bin_width: float = BIN_WIDTH
+    smoothing: float = SMOOTHING
+    replicates: int = 1000
+    check_replicates: int = 200
+    seed: int = 0
+    workers: int = 1
+    search: SearchOptions = field(default_factory=SearchOptions)
+
+    def __post_init__(self) -> None:
+        checks: dict[str, tuple[bool, str]] = {
+            "objective": (self.objective in get_args(Objective), "'return' or 'paper'"),
+            "early_exclusion": (0 <= self.early_exclusion <= 0.5, "between 0 and 1/2"),
+            "bin_width": (0 < self.bin_width <= 1, "above 0 and at most 1"),
+            "smoothing": (0 <= self.smoothing <= 2, "between 0 and 2"),
+            "replicates": (self.replicates == 0 or self.replicates >= 20, "0, or at least 20"),
+            "check_replicates": (
+                self.check_replicates == 0 or self.check_replicates >= 20,
+                "0, or at least 20",
+            ),
+            "seed": (self.seed >= 0, "0 or more"),
+            "workers": (self.workers >= 1, "at least 1"),
+        }
+        for name, (good, wanted) in checks.items():
+            if not good:
+                raise InputError(f"{name} must be {wanted}: got {getattr(self, name)!r}.")
+
+    def estimate(self, curves: Curves, rows: SortedRows | None = None) -> PointEstimate:
+        """The law that fits best, without intervals or checks.
+
+        ``rows`` are those of an earlier estimate from the same curves, to save sorting them again.
+
+        Raises:
+            InputError: if there are fewer than three sizes, or all returns are the same.
+            FitDidNotConverge: if the search does not settle.
+        """
+        require_fittable(curves)
+        preprocessor = Preprocessor(
+            curves,
+            early_exclusion=self.early_exclusion,
+            bin_width=self.bin_width,
+            smoothing=self.smoothing,
+            rows=rows,
+        )
+        points = preprocessor.points()
+        if len(np.unique(points.returns)) < 3:
+            raise InputError(f"{curves.source}: returns do not vary, so nothing can be fitted; train longer.")
+        objective = make_objective(self.objective, points, mid_compute(points))
+        minimum = search(objective, self.search)
+        law = law_of(minimum.theta, objective.log_c0)
+        return PointEstimate(law, minimum, points, preprocessor, objective.bounds)
+
+    def fit(self, curves: Curves) -> FitResult:
+        """The law with intervals, checks and warnings. ``curves`` are left unchanged.
+
+        Raises:
+            InputError, FitDidNotConverge: as ``estimate``.
+        """
+        mine_rng, other_rng, isoflop_rng = np.random.default_rng(self.seed).spawn(3)
+        mine = self.estimate(curves)
+        draws = self._bootstrap(curves, mine, mine_rng)
+        other = self._other_objective(curves, mine, other_rng)
+        exclusions = self._exclusion_fits(curves, mine)
+        frontier = efficient_frontier(mine.points)
+        laws = draws.laws(mine.law.log_c0)
+        found_intervals = intervals(laws)
+        isoflop = isoflop_check(
+            curves, mine.preprocessor, replicates=min(self.replicates, self.check_replicates), rng=isoflop_rng
+        )
+        systematic = _systematic(mine.law, exclusions)
+        evidence = Evidence(
+            curves=curves,
+            points=mine.points,
+            law=mine.law,
+            unexplained=ReturnObjective(mine.points, mine.law.log_c0).loss(mine.minimum.theta),
+            bounds_hit=at_bounds(mine.minimum.theta, mine.bounds),
+            draws_at_bound=draws.at_bound,
+            intervals=found_intervals,
+            systematic=systematic,
+            other=other,
+            isoflop=isoflop,
+            frontier=frontier,
+        )
+        warnings = warnings_for(evidence)
+        codes = [code for code, _ in warnings]
+        constants: dict[str, Any] = dict(estimates(mine.law))
+        fitted_map = MonotoneMap.from_points(mine.points.returns, _log_intrinsic(mine), mine.points.weight)
+        return FitResult(
+            objective=self.objective,
+            **constants,
+            compute_ref=float(np.exp(mine.law.log_c0)),
+            loss=mine.minimum.loss,
+            intervals=found_intervals,
+            intervals_bias_corrected=intervals(laws, mine.law),
+            intervals_total=_with_systematic(found_intervals, exclusions),
+            isoflop=isoflop,
+            profile=_profile(mine, self.objective),
+            systematic=systematic,
+            identified=not NOT_IDENTIFIED.intersection(codes),
+            warnings=[sentence for _, sentence in warnings],
+            warning_codes=codes,
+            num_points=curves.num_points,
+            num_binned_points=len(mine.points.weight),
+            num_runs=curves.num_runs,
+            num_sizes=len(curves.sizes),
+            range=_range(mine.points),
+            size_limited_share=float(mine.points.weight @ limited_by_size(mine.law, mine.points)),
+            monotone_map=MonotoneMapRecord(
+                return_=fitted_map.returns.tolist(), intrinsic=np.exp(fitted_map.log_intrinsic).tolist()
+            ),
+            points=_fit_points(mine, fitted_map),
+            frontier=frontier,
+            exclusion_fits=exclusions,
+            other_objective=other,
+            bootstrap=_draws_record(draws, mine.law.log_c0),
+            options=self._options(curves),
+            provenance=_provenance(curves),
+        )
+
+    def _bootstrap(self, curves: Curves, estimate: PointEstimate, rng: np.random.Generator) -> Draws:
+        return bootstrap(
+            curves,
+            estimate.preprocessor,
+            objective=self.objective,
+            theta=theta_of(estimate.law),
+            log_c0=estimate.law.log_c0,
+            replicates=self.replicates,
+            rng=rng,
+            workers=self.workers,
+        )
+
+    def _other_objective(
+        self, curves: Curves, mine: PointEstimate, rng: np.random.Generator
+    ) -> OtherObjective:
+        """The other objective on the same curves, as a check."""
+        name: Objective = "paper" if self.objective == "return" else "return"
+        fit = replace(self, objective=name, replicates=min(self.replicates, self.check_replicates))
+        estimate = fit.estimate(curves, mine.preprocessor.rows)
+        laws = fit._bootstrap(curves, estimate, rng).laws(mine.law.log_c0)
+        return OtherObjective(objective=name, intervals=intervals(laws), **_estimates(estimate))
+
+    def _exclusion_fits(self, curves: Curves, mine: PointEstimate) -> list[ExclusionFit]:
+        """Refits that drop other shares of early training, N_opt_ref at the compute of the main fit."""
+        fits = []
+        for share in OTHER_EXCLUSIONS:
+            if not np.isclose(share, self.early_exclusion):
+                estimate = replace(self, early_exclusion=share).estimate(curves, mine.preprocessor.rows)
+                values = _estimates(estimate, mine.law.log_c0)
+                fits.append(ExclusionFit(early_exclusion=share, **values))
+        return fits
+
+    def _options(self, curves: Curves) -> dict[str, Any]:
+        options = asdict(self)
+        del options["workers"]  # of no effect on the result
+        searched = options.pop("search")
+        return {**options, **searched, "size": curves.size, **asdict(curves.selection)}
+
+
+def usable_cores() -> int:
+    """Cores this process may use, at most eight."""
+    allowed: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
+    return min(len(allowed(0)) if allowed else os.cpu_count() or 1, 8)
+
+
+def _profile(estimate: PointEstimate, name: Objective) -> NuProfile:
+    objective = make_objective(name, estimate.points, estimate.law.log_c0)
+    losses = profile(objective, estimate.minimum.theta, _PROFILE_NU)
+    return NuProfile(nu=_PROFILE_NU.tolist(), loss=losses.tolist())
+
+
+def _estimates(estimate: PointEstimate, log_c0: float | None = None) -> dict[str, float]:
+    law = estimate.law
+    values = dict(estimates(law))
+    del values["N_c"], values["E_c"]
+    if log_c0 is not None:
+        values["N_opt_ref"] = float(law.N_opt(np.exp(log_c0)))
+    return {**values, "loss": estimate.minimum.loss}
+
+
+def _systematic(law: PowerLaw, fits: list[ExclusionFit]) -> dict[str, float]:
+    """Largest change of each estimate among the refits (N_opt_ref: of its logarithm to base 10)."""
+    spread = {
+        name: max((abs(getattr(fit, name) - getattr(law, name)) for fit in fits), default=0.0)
+        for name in ("alpha_N", "alpha_E", "beta", "nu")
+    }
+    log_n = law.m / np.log(10)
+    spread["log10_N_opt_ref"] = float(max((abs(np.log10(f.N_opt_ref) - log_n) for f in fits), default=0.0))
+    return spread
+
+
+def _with_systematic(found: dict[str, Interval], fits: list[ExclusionFit]) -> dict[str, Interval]:
+    """Each interval stretched to hold what the refits with other shares of early training give."""
+    stretched: dict[str, Interval] = {}
+    for name in ("nu", "alpha_N", "alpha_E", "beta", "N_opt_ref"):
+        if name in found:
+            values = [*found[name], *(getattr(fit, name) for fit in fits)]
+            stretched[name] = (min(values), max(values))
+    return stretched
+
+
+def _log_intrinsic(estimate: PointEstimate) -> Floats:
+    return estimate.law.log_intrinsic(np.exp(estimate.points.log_n), np.exp(estimate.points.log_e))
+
+
+def _fit_points(estimate: PointEstimate, fitted_map: MonotoneMap) -> FitPoints:
+    points = estimate.points
+    intrinsic = np.exp(_log_intrinsic(estimate))
+    return FitPoints(
+        N=np.exp(points.log_n).tolist(),
+        E=np.exp(points.log_e).tolist(),
+        return_=points.returns.tolist(),
+        weight=points.weight.tolist(),
+        intrinsic=intrinsic.tolist(),
+        mapped_intrinsic=fitted_map.intrinsic_of(points.returns).tolist(),
+        fitted_return=fitted_map.return_of(intrinsic).tolist(),
+        size_limited=limited_by_size(estimate.law, points).tolist(),
+    )
+
+
+def _range(points: BinnedPoints) -> DataRange:
+    def span(values: Floats) -> Interval:
+        return float(values.min()), float(values.max())
+
+    n, e = np.exp(points.log_n), np.exp(points.log_e)
+    return DataRange(N=span(n), E=span(e), C=span(n * e), return_=span(points.returns))
+
+
+def _draws_record(draws: Draws, log_c0: float) -> BootstrapDraws:
+    laws = draws.laws(log_c0)
+    return BootstrapDraws(
+        scheme=draws.scheme,
+        replicates=len(laws),
+        widening=draws.widening,
+        nu=[law.p for law in laws],
+        curvature=[law.k for law in laws],
+        log_N_opt_ref=[law.m for law in laws],
+    )
+
+
+def _provenance(curves: Curves) -> Provenance:
+    tasks = {str(task) for task in curves.table["task"].dropna()} if "task" in curves.table else set()
+    return Provenance(
+        source=curves.source,
+        **asdict(curves.selection),
+        size=curves.size,
+        run_ids=list(curves.run_ids),
+        sizes=curves.sizes.tolist(),
+        seeds_per_size=np.bincount(curves.size_index).tolist(),
+        notes=list(curves.notes),
+        tasks=sorted(tasks),
+    )

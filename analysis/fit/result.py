@@ -1,0 +1,253 @@
+"""What a fit returns: a frozen model that survives a round trip through JSON.
+
+A fit's JSON file is all that ``forecast``, the figures and the report need.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
+
+from rlscale.analysis.choices import Objective, SizeColumn
+from rlscale.analysis.fit.findings import (
+    InteractionFlops,
+    IsoflopCheck,
+    MetricStudy,
+    NuProfile,
+    PeriodFit,
+    SizeMeasureFit,
+)
+from rlscale.analysis.fit.monotone_map import MonotoneMap
+from rlscale.analysis.points.frontier import Frontier
+from rlscale.analysis.records import (
+    INTERVAL_LEVEL,
+    SCHEMA_VERSION,
+    Interval,
+    Record,
+    read_stored,
+    return_field,
+)
+from rlscale.analysis.theory.power_law import PowerLaw
+
+
+class DataRange(Record):
+    """Smallest and largest values among the points of the fit.
+
+    Attributes:
+        N: size (parameters, or FLOPs with ``size="flops"``).
+        E: environment steps.
+        C: compute, size x environment steps.
+        return_: undiscounted return (``return`` in the JSON).
+    """
+
+    N: Interval
+    E: Interval
+    C: Interval
+    return_: Interval = return_field()
+
+
+class MonotoneMapRecord(Record):
+    """Knots of the increasing map between return and intrinsic performance, both strictly increasing."""
+
+    return_: list[float] = return_field()
+    intrinsic: list[float]
+
+
+class FitPoints(Record):
+    """The binned points the fit stands on, one list entry each, ordered by N then E.
+
+    Attributes:
+        N: size.
+        E: environment steps.
+        return_: mean return over seeds (``return`` in the JSON).
+        weight: share of the objective, sums to 1.
+        intrinsic: I(N, E) by the fitted law.
+        mapped_intrinsic: f(return), the fitted map's I for the return.
+        fitted_return: return that the fitted map gives for I(N, E).
+        size_limited: whether more experience would help less than more parameters.
+    """
+
+    N: list[float]
+    E: list[float]
+    return_: list[float] = return_field()
+    weight: list[float]
+    intrinsic: list[float]
+    mapped_intrinsic: list[float]
+    fitted_return: list[float]
+    size_limited: list[bool]
+
+
+class Estimates(Record):
+    """The exponents by one objective or one choice of options."""
+
+    alpha_N: float
+    alpha_E: float
+    beta: float
+    nu: float
+    log10_N_c: float
+    log10_E_c: float
+    N_opt_ref: float
+    loss: float
+
+
+class ExclusionFit(Estimates):
+    """A refit that drops another share of early training."""
+
+    early_exclusion: float
+
+
+class OtherObjective(Estimates):
+    """The same curves by the other objective, as a check."""
+
+    objective: Objective
+    intervals: dict[str, Interval]
+
+
+class BootstrapDraws(Record):
+    """What the bootstrap drew, enough to put an interval on anything the law gives.
+
+    Attributes:
+        scheme: ``seeds`` (runs within size), ``sizes``, or ``none``.
+        replicates: number of draws.
+        widening: factor by which draws were moved away from their median for few seeds.
+        nu, curvature, log_N_opt_ref: p, k and m of each draw, m at the fit's ``compute_ref``.
+    """
+
+    scheme: Literal["seeds", "sizes", "none"]
+    replicates: int
+    widening: float
+    nu: list[float]
+    curvature: list[float]
+    log_N_opt_ref: list[float]
+
+
+class Provenance(Record):
+    """Where the curves came from; null in ``sweep``, ``task``, ``algorithm``, ``horizon``: all of them."""
+
+    source: str
+    sweep: str | None
+    task: str | None = None
+    algorithm: str | None = None
+    horizon: float | None = None
+    size: SizeColumn
+    run_ids: list[str]
+    sizes: list[float]
+    seeds_per_size: list[int]
+    notes: list[str]
+    tasks: list[str]
+
+
+class FitResult(Record):
+    """A fitted law with its intervals, warnings and the points it stands on.
+
+    ``intervals`` are 90% percentile intervals of a bootstrap over runs, for ``alpha_N``,
+    ``alpha_E``, ``beta``, ``nu``, ``log10_N_c``, ``log10_E_c``, ``N_c``, ``E_c`` and
+    ``N_opt_ref``, the optimal size at ``compute_ref``, which lies amid the data. ``systematic`` is
+    the largest change of an estimate when other shares of early training are dropped.
+    ``intervals_bias_corrected`` are the same, corrected for the median bias of the draws;
+    ``intervals_total`` are stretched to hold the refits without more of early training. ``profile`` is
+    the objective over nu, ``isoflop`` a check of nu without the law (``rlscale.analysis.fit.isoflop``).
+    ``identified`` is false if a warning says that the data do not determine the exponents; see
+    ``rlscale.analysis.fit.identifiability``. What was not asked for, or the curves do not know, is null:
+    ``periods`` (``rlscale.analysis.studies.refits``), ``size_measures`` (the same), ``metric``
+    (``rlscale.analysis.studies.natural_metrics``) and ``interaction_flops``.
+    """
+
+    kind: Literal["rlscale fit"] = "rlscale fit"
+    schema_version: int = SCHEMA_VERSION
+    objective: Objective
+    alpha_N: float
+    alpha_E: float
+    beta: float
+    N_c: float
+    E_c: float
+    nu: float
+    log10_N_c: float
+    log10_E_c: float
+    compute_ref: float
+    N_opt_ref: float
+    loss: float
+    intervals: dict[str, Interval]
+    interval_level: float = INTERVAL_LEVEL
+    systematic: dict[str, float]
+    identified: bool
+    warnings: list[str]
+    warning_codes: list[str]
+    num_points: int
+    num_binned_points: int
+    num_runs: int
+    num_sizes: int
+    range: DataRange
+    size_limited_share: float
+    monotone_map: MonotoneMapRecord
+    points: FitPoints
+    frontier: Frontier
+    exclusion_fits: list[ExclusionFit]
+    other_objective: OtherObjective
+    bootstrap: BootstrapDraws
+    options: dict[str, Any]
+    provenance: Provenance
+    periods: list[PeriodFit] | None = None
+    size_measures: list[SizeMeasureFit] | None = None
+    metric: MetricStudy | None = None
+    interaction_flops: InteractionFlops | None = None
+    intervals_bias_corrected: dict[str, Interval] = Field(default_factory=dict)
+    intervals_total: dict[str, Interval] = Field(default_factory=dict)
+    isoflop: IsoflopCheck | None = None
+    profile: NuProfile | None = None
+
+    @property
+    def law(self) -> PowerLaw:
+        """The fitted law."""
+        return PowerLaw(
+            self.nu,
+            self.alpha_N + self.alpha_E,
+            float(np.log(self.N_opt_ref)),
+            float(np.log(self.compute_ref)),
+        )
+
+    def predict_intrinsic(self, num_params: float, interactions: float) -> float:
+        """I(N, E) by the fitted law."""
+        return float(self.law.intrinsic(num_params, interactions))
+
+    def predict_return(self, num_params: ArrayLike, interactions: ArrayLike) -> NDArray[np.float64]:
+        """Return after ``interactions`` environment steps with ``num_params``, inputs broadcast together.
+
+        NaN where the map between return and intrinsic performance would have to be extrapolated.
+        """
+        log_i = np.log(self.law.intrinsic(num_params, interactions))
+        knots = np.log(self.monotone_map.intrinsic)
+        inside = (log_i >= knots[0]) & (log_i <= knots[-1])
+        return np.where(inside, np.interp(log_i, knots, self.monotone_map.return_), np.nan)
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """The text that ``rlscale fit --json`` writes, also written to ``path`` if given."""
+        text = json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    def draw_laws(self) -> list[PowerLaw]:
+        """The laws the bootstrap drew."""
+        draws, log_c0 = self.bootstrap, float(np.log(self.compute_ref))
+        columns = zip(draws.nu, draws.curvature, draws.log_N_opt_ref, strict=True)
+        return [PowerLaw(p, k, m, log_c0) for p, k, m in columns]
+
+
+def read_fit(path: str | Path) -> FitResult:
+    """The fit stored in a JSON file by ``rlscale fit --json``.
+
+    Raises:
+        InputError: if the file is missing, not JSON, or not a fit of this version.
+    """
+    return read_stored(path, FitResult, "rlscale fit SRC --json FILE")
+
+
+def map_of(fit: FitResult) -> MonotoneMap:
+    """The fitted map between return and intrinsic performance."""
+    return MonotoneMap(np.array(fit.monotone_map.return_), np.log(fit.monotone_map.intrinsic))

@@ -1,0 +1,106 @@
+"""Searching the minimum of an objective: thoroughly once, cheaply for each bootstrap replicate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit, logit
+
+from rlscale.analysis.arrays import Floats
+from rlscale.analysis.fit.objectives import Minimum, Objective, at_bounds, start_grid
+from rlscale.scaling.errors import FitDidNotConverge
+
+#: Displacements of θ = (logit p, log k, m) that lead out of the valley of a warm start.
+_CORNERS = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, -1).T * np.array([0.6, 0.6, 0.8])
+_SETTLED = 1e-4  # a further round that lowers the loss by less than this share ends the search
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How hard to search.
+
+    Attributes:
+        num_polish: best grid points from which a local search starts.
+        max_evaluations: of the objective, in each local search.
+        max_rounds: further local searches from the best point, each on a finer scale.
+    """
+
+    num_polish: int = 6
+    max_evaluations: int = 300
+    max_rounds: int = 8
+
+
+def search(objective: Objective, options: SearchOptions) -> Minimum:
+    """Global search: a grid over (p, k, m), local searches from its best points, then finer ones.
+
+    Raises:
+        FitDidNotConverge: if the loss is not finite anywhere, or still falls after the last round.
+    """
+    starts = start_grid(objective.bounds)
+    losses = np.array([objective.loss(start) for start in starts])
+    finite = np.flatnonzero(np.isfinite(losses))
+    if not len(finite):
+        raise FitDidNotConverge(
+            f"The objective is not finite at any of {len(starts)} starting points; check the curves "
+            f"for values that span more than a double can hold."
+        )
+    first = finite[np.argsort(losses[finite], kind="stable")[: options.num_polish]]
+    found = [objective.polish(starts[i], scale=1.0, max_evaluations=options.max_evaluations) for i in first]
+    evaluations = len(starts) + sum(minimum.evaluations for minimum in found)
+    best = min(found, key=lambda minimum: minimum.loss)
+    for turn in range(options.max_rounds):
+        scale = (0.1, 0.01)[turn % 2]
+        finer = objective.polish(best.theta, scale=scale, max_evaluations=options.max_evaluations)
+        evaluations += finer.evaluations
+        gain = best.loss - finer.loss
+        best = finer if gain >= 0 else best
+        if turn >= 1 and gain <= _SETTLED * best.loss + 1e-12:
+            centre = objective.centred(best)
+            return Minimum(centre.theta, centre.loss, evaluations + centre.evaluations)
+    bounds = at_bounds(best.theta, objective.bounds)
+    raise FitDidNotConverge(
+        f"The fit did not settle: {len(first)} searches from {len(starts)} starting points and "
+        f"{options.max_rounds} finer ones ({evaluations} evaluations) ended at a loss of {best.loss:.4g}, "
+        f"still falling, {'at the bound of ' + ' and '.join(bounds) if bounds else 'inside the bounds'}; "
+        f"add sizes or longer runs, or allow more evaluations (max_evaluations)."
+    )
+
+
+def search_near(objective: Objective, theta: Floats) -> Minimum:
+    """Cheap search for a replicate: from the full fit's θ, and from the best of eight points around it.
+
+    The first steps are as large as the spacing of the grid of the full search. With smaller ones the search
+    stays in the first of the many shallow pits of the loss, next to θ, which took a third off the width
+    of the intervals: 90% intervals of ν held the truth in 77% of 60 simulated sweeps, now in 88%.
+    """
+    displaced = np.clip(theta + _CORNERS, objective.bounds[:, 0], objective.bounds[:, 1])
+    corner = displaced[np.argmin([objective.loss(start) for start in displaced])]
+    near = objective.polish(theta, scale=1.0, max_evaluations=100)
+    far = objective.polish(corner, scale=0.5, max_evaluations=70)
+    best = min(near, far, key=lambda minimum: minimum.loss)
+    finer = objective.polish(best.theta, scale=0.2, max_evaluations=60)
+    return finer if finer.loss <= best.loss else best
+
+
+def profile(objective: Objective, best: Floats, nus: Floats) -> Floats:
+    """The least loss at each ν of ``nus``, shape ``(len(nus),)``, over k and m.
+
+    Each search starts from its neighbour's result, outwards from the best θ, so the profile follows one
+    valley; where another is deeper the search of the full fit would have found it.
+    """
+    losses = np.empty(len(nus))
+    middle = int(np.searchsorted(nus, expit(best[0])))
+    for order in (range(middle, len(nus)), range(middle - 1, -1, -1)):
+        rest = best[1:]
+        for index in order:
+            found = minimize(
+                lambda x, p=logit(nus[index]): objective.loss(np.array([p, *x])),
+                rest,
+                method="Nelder-Mead",
+                bounds=objective.bounds[1:],
+                options={"xatol": 1e-2, "fatol": np.inf, "maxfev": 120},
+            )
+            rest, losses[index] = found.x, found.fun
+    return losses

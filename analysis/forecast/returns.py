@@ -1,0 +1,109 @@
+"""What a return takes: its intrinsic performance, its optimum, and the limits of infinite width and data.
+
+Hilton, Tang, Schulman 2023: E_inf(I) = E_c I^(β/α_E) interactions are left as N → ∞, and the optimum takes
+(1 + α_E/α_N)^(1/α_E) times as many, whatever I. Against E_inf another learner's sample efficiency can be
+stated without choosing a size; the paper finds humans about 10,000 times as efficient on StarPilot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rlscale.analysis.arrays import Floats
+from rlscale.analysis.fit.findings import ReturnForecast, SampleEfficiency
+from rlscale.analysis.fit.monotone_map import MonotoneMap
+from rlscale.analysis.fit.result import FitResult, map_of
+from rlscale.analysis.statistics.intervals import interval_of
+from rlscale.analysis.theory.power_law import PowerLaw
+from rlscale.scaling.errors import InputError
+
+
+def at_returns(fit: FitResult, returns: Sequence[float]) -> list[ReturnForecast]:
+    """For each return: I, the optimum that reaches it, E_inf and N_inf.
+
+    The map f is drawn with the law: each draw of the bootstrap orders the points of the fit by its own I
+    and gets the increasing function through them. So intervals do not count twice what shifts all I together.
+    Returns stay as they were measured, so their own noise enters only through the law.
+
+    Args:
+        fit: a result of ``JointScalingFit.fit``.
+        returns: within the range of the fitted map.
+
+    Raises:
+        InputError: if a return lies outside the map.
+    """
+    fitted_map = map_of(fit)
+    for value in returns:
+        _check_inside(value, fitted_map)
+    laws = fit.draw_laws()
+    drawn_i = _drawn_intrinsic(fit, laws, returns)
+    found = []
+    for column, value in enumerate(returns):
+        intrinsic = float(fitted_map.intrinsic_of(value))
+        drawn = [_quantities(law, float(i)) for law, i in zip(laws, drawn_i[:, column], strict=True)]
+        intervals = {name: interval_of([one[name] for one in drawn]) for name in drawn[0]} if drawn else {}
+        quantities = _quantities(fit.law, intrinsic)
+        found.append(ReturnForecast(return_=float(value), intervals=intervals, **quantities))
+    return found
+
+
+def sample_efficiency(
+    fit: FitResult, reference_return: float, reference_interactions: float
+) -> SampleEfficiency:
+    """How many times more sample efficient a reference learner is than an infinitely wide agent.
+
+    Args:
+        fit: a result of ``JointScalingFit.fit``.
+        reference_return: what the reference reaches, within the range of the fitted map.
+        reference_interactions: environment steps it had, positive.
+
+    Raises:
+        InputError: if the return lies outside the map, or the interactions cannot be used.
+    """
+    e_ref = float(reference_interactions)
+    if not (np.isfinite(e_ref) and e_ref > 0):
+        raise InputError(f"The reference's interactions must be positive and finite: got {e_ref}.")
+    (item,) = at_returns(fit, [reference_return])
+    intervals = {}
+    if item.intervals:
+        low, high = item.intervals["E_inf"]
+        intervals = {"E_inf": (low, high), "ratio": (low / e_ref, high / e_ref)}
+    return SampleEfficiency(
+        reference_return=item.return_,
+        reference_interactions=e_ref,
+        E_inf=item.E_inf,
+        ratio=item.E_inf / e_ref,
+        intervals=intervals,
+    )
+
+
+def _quantities(law: PowerLaw, intrinsic: float) -> dict[str, float]:
+    return {
+        "intrinsic": intrinsic,
+        "N_opt": float(law.N_opt(intrinsic)),
+        "E_opt": float(law.E_opt(intrinsic)),
+        "E_inf": float(law.E_inf(intrinsic)),
+        "N_inf": float(law.N_inf(intrinsic)),
+        "width_gain": law.width_gain,
+    }
+
+
+def _drawn_intrinsic(fit: FitResult, laws: list[PowerLaw], returns: Sequence[float]) -> Floats:
+    """I of each return by the map of each draw, shape ``(draws, returns)``."""
+    n, e = np.array(fit.points.N), np.array(fit.points.E)
+    r, weight = np.array(fit.points.return_), np.array(fit.points.weight)
+    drawn = [
+        MonotoneMap.from_points(r, law.log_intrinsic(n, e), weight).intrinsic_of(returns) for law in laws
+    ]
+    return np.array(drawn).reshape(len(laws), len(returns))
+
+
+def _check_inside(value: float, fitted_map: MonotoneMap) -> None:
+    low, high = float(fitted_map.returns[0]), float(fitted_map.returns[-1])
+    if not low <= value <= high:  # not a number compares false
+        raise InputError(
+            f"A return of {value:g} lies outside the fitted map, which knows returns from {low:.6g} to "
+            f"{high:.6g}: what it takes cannot be told; give a return within, or add runs that reach it."
+        )

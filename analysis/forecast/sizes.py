@@ -1,0 +1,145 @@
+"""Compute-optimal sizes from a stored fit, with intervals, and how far each is an extrapolation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rlscale.analysis.arrays import Floats
+from rlscale.analysis.fit.findings import Budget
+from rlscale.analysis.fit.result import FitResult, map_of
+from rlscale.analysis.forecast.result import Forecast, ForecastResult
+from rlscale.analysis.forecast.returns import at_returns, sample_efficiency
+from rlscale.analysis.records import Interval
+from rlscale.analysis.statistics.intervals import bias_corrected_interval, interval_of, percentile_interval
+from rlscale.analysis.theory.power_law import PowerLaw
+from rlscale.scaling.errors import InputError
+
+
+def forecast(
+    fit: FitResult,
+    computes: Sequence[float] = (),
+    *,
+    env_cost: float | None = None,
+    budgets: Sequence[Budget] = (),
+    returns: Sequence[float] = (),
+    reference: tuple[float, float] | None = None,
+) -> ForecastResult:
+    """Forecast for each compute, budget and return.
+
+    Args:
+        fit: a result of ``JointScalingFit.fit``.
+        computes: C = N·E, positive, in units of the fit's size x environment steps.
+        env_cost: N_e, what one environment step costs in units of size; adds the size that reaches the
+            intrinsic performance I = C at the least E·(N + N_e).
+        budgets: from ``rlscale.analysis.forecast.budgets``, each with the compute that it buys.
+        returns: what is to be reached, within the fitted map; see ``rlscale.analysis.forecast.returns``.
+        reference: (return, interactions) of another learner, to compare with infinite width.
+
+    Returns:
+        One forecast a compute, then one a budget, in the order given, with the fit's warnings and one for
+        each extrapolation.
+
+    Raises:
+        InputError: if there is nothing to forecast for, or a number cannot be used.
+    """
+    if not (len(computes) or len(budgets) or len(returns) or reference):
+        raise InputError(
+            "Nothing to forecast for: give a compute, a budget or a return, e.g. --compute 1e12."
+        )
+    for compute in computes:
+        if not (np.isfinite(compute) and compute > 0):
+            raise InputError(f"Compute must be a positive, finite number: got {compute}.")
+    if env_cost is not None and not (np.isfinite(env_cost) and env_cost >= 0):
+        raise InputError(f"The environment's cost must be 0 or more parameters: got {env_cost}.")
+    laws = fit.draw_laws()
+    forecasts = [_forecast(fit, laws, float(compute), env_cost) for compute in computes]
+    for budget in budgets:
+        bought = _forecast(fit, laws, budget.compute, env_cost)
+        forecasts.append(bought.model_copy(update={"budget": budget}))
+    warnings = [*fit.warnings]
+    for item in forecasts:
+        if item.extrapolation > 0:
+            warnings.append(
+                f"Compute {item.compute:.3g} is {item.extrapolation:.1f} decades outside the data: "
+                f"its figures are an extrapolation."
+            )
+    return ForecastResult(
+        forecasts=forecasts,
+        objective=fit.objective,
+        identified=fit.identified,
+        warnings=warnings,
+        options={
+            "computes": [float(c) for c in computes],
+            "env_cost": env_cost,
+            "size": fit.provenance.size,
+            "returns": [float(r) for r in returns],
+        },
+        returns=at_returns(fit, returns) if len(returns) else [],
+        sample_efficiency=sample_efficiency(fit, *reference) if reference else None,
+    )
+
+
+def optimal_size(fit: FitResult, compute: float, *, env_cost: float | None = None) -> Forecast:
+    """The compute-optimal size for one compute, with its interval; arguments as for ``forecast``.
+
+    Raises:
+        InputError: if the compute or the cost cannot be used.
+    """
+    return forecast(fit, [compute], env_cost=env_cost).forecasts[0]
+
+
+def decades_outside(compute: float, low: float, high: float) -> float:
+    """How many decades ``compute`` lies outside [low, high]; 0 inside."""
+    return float(max(np.log10(compute / high), np.log10(low / compute), 0.0))
+
+
+def _forecast(fit: FitResult, laws: list[PowerLaw], compute: float, env_cost: float | None) -> Forecast:
+    law = fit.law
+    n_draws = np.array([one.N_opt(compute) for one in laws])
+    found = Forecast(
+        compute=compute,
+        N_opt=float(law.N_opt(compute)),
+        E_opt=float(law.E_opt(compute)),
+        **_optimum_intervals(fit, n_draws, compute),
+        extrapolation=decades_outside(compute, *fit.range.C),
+        return_=map_of(fit).known_return_of(compute),  # on the frontier I = C
+    )
+    if env_cost is None:
+        return found
+    n, e = law.optimum_with_env_cost(compute, env_cost)
+    drawn = np.array([one.optimum_with_env_cost(compute, env_cost) for one in laws]).reshape(-1, 2)
+    spent = np.array([one.env_cost_overspend(compute, env_cost)[1] for one in laws])
+    with_cost = _intervals(N_with_env_cost=drawn[:, 0], E_with_env_cost=drawn[:, 1], overspend=spent)
+    return found.model_copy(
+        update={
+            "env_cost": env_cost,
+            "N_with_env_cost": n,
+            "E_with_env_cost": e,
+            "overspend": law.env_cost_overspend(compute, env_cost)[1],
+            "intervals": {**found.intervals, **with_cost},
+        }
+    )
+
+
+def _optimum_intervals(fit: FitResult, n_draws: Floats, compute: float) -> dict[str, dict[str, Interval]]:
+    """Intervals of N_opt and E_opt = C/N_opt, whose ends belong together, of each kind."""
+    if not len(n_draws):
+        return {"intervals": {}}
+    plain = percentile_interval(n_draws)
+    corrected = bias_corrected_interval(n_draws[:, None], fit.law.N_opt([compute]))[:, 0]
+    refits = [one.N_opt_ref * (compute / fit.compute_ref) ** one.nu for one in fit.exclusion_fits]
+    ends = {
+        "intervals": plain,
+        "intervals_bias_corrected": corrected,
+        "intervals_total": (min(plain[0], *refits), max(plain[1], *refits)) if refits else plain,
+    }
+    return {
+        kind: {"N_opt": (float(low), float(high)), "E_opt": (float(compute / high), float(compute / low))}
+        for kind, (low, high) in ends.items()
+    }
+
+
+def _intervals(**draws: Floats) -> dict[str, Interval]:
+    return {name: interval_of(values) for name, values in draws.items() if len(values)}

@@ -1,0 +1,105 @@
+"""Rows and sentences about a backtest, shared by terminal and report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rlscale.analysis.formatting.numbers import brief_number, count_text
+from rlscale.analysis.studies.backtest.competing_laws import LAWS
+from rlscale.analysis.studies.backtest.result import Errors, LawScore, Split, SplitBacktest
+
+HEADINGS = ("mean absolute error of", "this fit", "bias", "baseline", "within 90%")
+_LABELS = {kind.name: kind.label for kind in LAWS}
+
+
+def split_name(split: Split, number: Callable[[float], str] = brief_number) -> str:
+    """What was held out, in words, with a compute as ``number`` writes it."""
+    if split.cutoff is not None:
+        return f"compute above {number(split.cutoff)}"
+    shown = ", ".join(count_text(size) for size in split.sizes)
+    return f"the largest size ({shown})" if len(split.sizes) == 1 else f"the largest sizes ({shown})"
+
+
+def rows(backtest: SplitBacktest) -> list[tuple[str, str, str, str, str]]:
+    """(what was predicted, mean absolute error, bias, the baseline's error, share within the interval)."""
+    returns, frontier, optimum = backtest.returns, backtest.frontier, backtest.optimum
+    found = [_error_row(f"return, {returns.num_points} points", returns)]
+    if frontier is not None:
+        decades, naive = (f"{x:.2g}" for x in (frontier.size_decades, frontier.naive_size_decades))
+        hits, naive_hits = (f"{x:.0%}" for x in (frontier.size_hits, frontier.naive_size_hits))
+        found += [
+            _error_row(f"best return, {frontier.num_points} computes", frontier),
+            ("best size, decades", decades, "", naive, ""),
+            ("best size, named rightly", hits, "", naive_hits, ""),
+        ]
+    full, best = optimum.against_full_fit, optimum.against_best_size
+    naive_full, naive_best = optimum.naive_against_full_fit, optimum.naive_against_best_size
+    found.append(
+        ("N_opt vs fit of all, decades", f"{full:.2g}", "", f"{naive_full:.2g}", _share(optimum.coverage))
+    )
+    if best is not None and naive_best is not None:
+        found.append(("N_opt vs best size, decades", f"{best:.2g}", "", f"{naive_best:.2g}", ""))
+    return found
+
+
+def _error_row(name: str, errors: Errors) -> tuple[str, str, str, str, str]:
+    error, naive = f"{errors.mean_absolute:.3g}", f"{errors.naive_mean_absolute:.3g}"
+    return name, error, f"{errors.bias:+.2g}", naive, _share(errors.coverage)
+
+
+def summary(backtest: SplitBacktest) -> str:
+    """What it was fitted to and how much of it was an extrapolation, in a sentence or two."""
+    training = backtest.training
+    interval = training.nu_interval
+    shown = "" if interval is None else f" ({interval[0]:.2f} to {interval[1]:.2f})"
+    text = (
+        f"Fitted to {training.num_runs} runs of {training.num_sizes} sizes: nu = {training.nu:.3f}{shown}. "
+        f"{backtest.beyond_map_share:.0%} of the held-out points lie beyond the fitted map"
+    )
+    if backtest.beyond_map_share == 0:
+        return f"{text}."
+    how = "R" if backtest.extension == "linear" else "log(1 - R)"
+    return f"{text}, which was continued as a line of {how} in log I."
+
+
+def law_rows(laws: list[LawScore]) -> list[tuple[str, str, str, str]]:
+    """(law, error of returns, error of best returns, difference and its interval), best first."""
+    found = []
+    for score in laws:
+        difference = ""
+        if score.name != "lemma":
+            difference = f"{score.difference:+.2g}"
+            if score.difference_interval is not None:
+                low, high = score.difference_interval
+                difference += f" ({low:+.1g}, {high:+.1g})"
+        frontier = score.frontier_mean_absolute
+        found.append(
+            (
+                _LABELS[score.name],
+                f"{score.mean_absolute:.3g}",
+                "" if frontier is None else f"{frontier:.3g}",
+                difference,
+            )
+        )
+    return found
+
+
+def verdict(laws: list[LawScore]) -> str:
+    """Which law predicts best, and whether by more than noise."""
+    best = laws[0]
+    label = _LABELS[best.name]
+    rival = next((score for score in laws if score.name != "lemma"), None)
+    if rival is None:
+        return "No other law could be fitted to the training part."
+    tested = rival if best.name == "lemma" else best
+    text = f"Best here: {label}"
+    interval = tested.difference_interval
+    if interval is None:
+        return f"{text}; without resampled runs (--law-draws) there is no telling whether by more than noise."
+    apart = interval[0] > 0 or interval[1] < 0
+    other = _LABELS[rival.name] if best.name == "lemma" else _LABELS["lemma"]
+    return f"{text}; apart from {other} by {'more' if apart else 'no more'} than the noise of runs."
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}"

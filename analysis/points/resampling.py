@@ -1,0 +1,60 @@
+"""Resampling whole runs, and the widening of intervals for few seeds."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from scipy.stats import norm
+from scipy.stats import t as student
+
+from rlscale.analysis.arrays import Floats, Ints
+from rlscale.analysis.curves.curve_set import MIN_SIZES, Curves
+from rlscale.analysis.records import INTERVAL_LEVEL
+
+Scheme = Literal["seeds", "sizes", "none"]
+
+#: Above this share of sizes with a single seed, sizes are drawn rather than seeds.
+MAX_SINGLE_SEED_SHARE = 1 / 3
+
+
+def scheme_for(curves: Curves) -> Scheme:
+    """Whether seeds within size or whole sizes are drawn."""
+    single = np.bincount(curves.size_index) == 1
+    return "sizes" if single.mean() > MAX_SINGLE_SEED_SHARE else "seeds"
+
+
+def resample(curves: Curves, scheme: Scheme, rng: np.random.Generator) -> Ints:
+    """How many times each run is in one replicate, shape ``(runs,)``.
+
+    Replicates of sizes have at least three distinct ones, without which no fit is possible.
+    """
+    size_index = curves.size_index
+    num_sizes = int(size_index.max()) + 1
+    if scheme == "sizes":
+        while True:
+            counts = np.bincount(rng.integers(num_sizes, size=num_sizes), minlength=num_sizes)
+            if np.count_nonzero(counts) >= MIN_SIZES:
+                return counts[size_index]
+    counts = np.zeros(curves.num_runs, dtype=np.int64)
+    for size in range(num_sizes):
+        runs = np.flatnonzero(size_index == size)
+        np.add.at(counts, rng.choice(runs, size=len(runs)), 1)
+    return counts
+
+
+def widened(values: Floats, curves: Curves) -> Floats:
+    """Draws along the first axis, moved away from their median because seeds (or sizes) are few."""
+    middle = np.median(values, axis=0)
+    return np.asarray(middle + _widening(curves, scheme_for(curves)) * (values - middle))
+
+
+def _widening(curves: Curves, scheme: Scheme) -> float:
+    """Factor by which draws are moved away from their median; see the head of this module."""
+    seeds = np.bincount(curves.size_index)
+    if scheme == "sizes":
+        n, freedom = float(len(seeds)), float(len(seeds) - 1)
+    else:
+        n, freedom = float(1 / np.mean(1 / seeds)), float(np.sum(seeds - 1))
+    level = (1 + INTERVAL_LEVEL) / 2
+    return float(np.sqrt(n / (n - 1)) * student.ppf(level, freedom) / norm.ppf(level))

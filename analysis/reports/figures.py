@@ -1,0 +1,180 @@
+"""The figures of the report: which plots make one, its title, and what to look at in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+
+from matplotlib.figure import Figure
+
+from rlscale.analysis.curves.curve_set import Curves
+from rlscale.analysis.figures import fit as plots
+from rlscale.analysis.figures import nu as plots_nu
+from rlscale.analysis.figures.style import TWO_PANELS, ReturnScale, house_style, new_figure, return_scale_for
+from rlscale.analysis.fit.result import FitResult
+
+#: Dots per inch of the PNG files, for print.
+PNG_DPI = 300
+_NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """One figure: a file name without ending, a title, a caption, and what draws it."""
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[Curves, FitResult], Figure]
+
+    def make(self, curves: Curves, fit: FitResult) -> Figure:
+        """Draw it, in the style of all figures."""
+        with house_style():
+            return self.draw(curves, fit)
+
+
+def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
+    """The figures in order, their captions fit for these results."""
+    scale = _scale_note(fit)
+    level = f"{fit.interval_level:.0%}"
+    return [
+        ReportFigure(
+            "learning_curves",
+            "Learning curves by size",
+            "Each line is the mean return over the seeds of one size, its band the range from the lowest to "
+            f"the highest seed; the pale beginning is left out of the fit.{scale} Look for sizes that level "
+            "off, limited by their size, and for sizes that still rise at the end, limited by experience: a "
+            "fit needs both.",
+            _learning_curves,
+        ),
+        ReportFigure(
+            "intrinsic_performance",
+            "Intrinsic performance by size",
+            "Intrinsic performance of a return is the least compute with which any size reaches it. Dots: "
+            "returns passed through the fitted map, averaged in narrow bins. Lines: the fitted law. Dots "
+            "that leave their line in the same direction for a whole size, or at the end of all sizes, are "
+            "misfit. Each size is compute-optimal where its line crosses the dashed one.",
+            _single(plots.plot_intrinsic),
+        ),
+        ReportFigure(
+            "plot_frontier",
+            "The efficient frontier",
+            "Return against compute for each size. Open dots: the best size at each compute, with no model "
+            "assumed (the best of several noisy curves, hence a little high). Black line: what the fit says "
+            f"is possible, dotted where its sizes or interactions lie outside the data.{scale} The colour "
+            "that touches the frontier should change steadily from dark to light.",
+            _with_returns(plots.plot_frontier),
+        ),
+        ReportFigure(
+            "optimal_size",
+            "Compute-optimal size",
+            f"The fitted optimum with its {level} interval; right of the dotted line both are "
+            "extrapolations, dashed and pale. Dots: the trained size that was best at each compute, with no "
+            "model assumed; they move in the steps of the trained sizes. Open dots: there the next smaller "
+            "size had ended and could not compete, so they may lie too high. Diamonds: vertices of parabolas "
+            "through the sizes at equal compute, with intervals.",
+            _single(plots.plot_optimal_size),
+        ),
+        ReportFigure(
+            "monotone_map",
+            "Return and intrinsic performance",
+            "The fitted increasing map f between return and intrinsic performance, and the measured points "
+            f"of all sizes placed by the law.{scale} If the law holds, all colours fall on one curve; where "
+            "it is flat, return hardly tells performances apart and the points scatter sideways.",
+            _with_returns(plots.plot_monotone_map),
+        ),
+        ReportFigure(
+            "residuals",
+            "Residuals",
+            "Intrinsic performance by the map minus that by the law, in decades. Left: dots are points, "
+            "lines averages of each size. Right: median and central 80% of each size, before and past the "
+            "experience that is optimal for it. A good fit scatters about 0 everywhere; a trend along E, or "
+            "red and black apart in the same direction at all sizes, says that the law has another shape.",
+            _residuals,
+        ),
+        ReportFigure(
+            "nu_uncertainty",
+            "How sure the exponent is",
+            f"Left: the exponent ν in each bootstrap draw, with the {level} interval shaded and the estimate "
+            "as a line; the curve is the least loss of any law with that ν. Right: the same exponent when "
+            "more of early training is left out, by the other objective, and from parabolas through the "
+            "sizes at equal compute, which assume no law. Points far outside the shade mean that a choice of "
+            "the analysis matters more than the noise of the runs.",
+            _uncertainty,
+        ),
+    ]
+
+
+def svg_of(figure: Figure) -> str:
+    """The figure as SVG, the same text for the same figure."""
+    buffer = BytesIO()
+    with house_style():
+        figure.savefig(buffer, format="svg", dpi=PNG_DPI, metadata=_NO_METADATA)
+    return buffer.getvalue().decode("utf-8")
+
+
+def png_of(figure: Figure, dpi: int = PNG_DPI) -> bytes:
+    """The figure as PNG."""
+    buffer = BytesIO()
+    with house_style():
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def return_scale(fit: FitResult) -> ReturnScale:
+    """One scale of returns for all figures of a report."""
+    tasks = fit.provenance.tasks
+    accuracy = bool(tasks) and all(task.endswith("bandit") for task in tasks)  # a bandit's mean reward
+    return return_scale_for(fit.points.return_, accuracy=accuracy)
+
+
+def _single(plot: Callable[..., object]) -> Callable[[Curves, FitResult], Figure]:
+    def draw(_: Curves, fit: FitResult) -> Figure:
+        figure = new_figure()
+        plot(fit, ax=figure.add_subplot())
+        return figure
+
+    return draw
+
+
+def _with_returns(plot: Callable[..., object]) -> Callable[[Curves, FitResult], Figure]:
+    def draw(_: Curves, fit: FitResult) -> Figure:
+        figure = new_figure()
+        plot(fit, scale=return_scale(fit), ax=figure.add_subplot())
+        return figure
+
+    return draw
+
+
+def _learning_curves(curves: Curves, fit: FitResult) -> Figure:
+    figure = new_figure()
+    share = float(fit.options["early_exclusion"])
+    scale = return_scale(fit)
+    plots.learning_curves(curves, early_exclusion=share, scale=scale, ax=figure.add_subplot())
+    return figure
+
+
+def _residuals(_: Curves, fit: FitResult) -> Figure:
+    figure = new_figure(TWO_PANELS)
+    left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+    plots.plot_residuals(fit, ax=left)
+    plots.residuals_by_size(fit, ax=right)
+    return figure
+
+
+def _uncertainty(_: Curves, fit: FitResult) -> Figure:
+    figure = new_figure(TWO_PANELS)
+    left, right = figure.subplots(1, 2)
+    plots_nu.plot_nu(fit, ax=left)
+    plots_nu.nu_choices(fit, ax=right)
+    return figure
+
+
+def _scale_note(fit: FitResult) -> str:
+    if return_scale(fit) == "linear":
+        return ""
+    return (
+        " Returns near 1 are spread out: equal heights are equal factors of the failure rate 1 − R, so that "
+        "0.9 to 0.99 is as far as 0 to 0.9."
+    )

@@ -1,0 +1,277 @@
+"""A fit in words and tables for the report: strings only, so that the template decides nothing."""
+
+from __future__ import annotations
+
+import platform
+import re
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup, escape
+
+from rlscale.analysis.curves.curve_set import Curves
+from rlscale.analysis.curves.load import StoreRecord
+from rlscale.analysis.fit.identifiability import NOT_IDENTIFIED
+from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.forecast.result import Forecast
+from rlscale.analysis.forecast.sizes import forecast
+from rlscale.analysis.formatting.numbers import count_text
+from rlscale.analysis.records import Interval
+
+#: Decades of compute beyond the data for which the report forecasts.
+FORECAST_DECADES = 3
+_MAX_INSIDE = 4
+_PACKAGES = ("rlscale", "numpy", "scipy", "pandas", "pyarrow", "matplotlib")
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+#: What a terminal shows, and what the report sets in its place.
+_TYPESET = (
+    (r"\bnu\b", "ν"),
+    (r"\bN_opt\b", "<i>N</i><sub>opt</sub>"),
+    (r"\blog I\b", "log <i>I</i>"),
+    (r"\blog\(1 - R\)", "log(1 − <i>R</i>)"),
+    (r"\bline of R\b", "line of <i>R</i>"),
+    (r"(?<![\w.])-(?=\d)", "−"),
+)
+#: Name, symbol, meaning and digits of each constant in the table.
+_CONSTANTS = (
+    ("nu", Markup("ν"), Markup("exponent of the optimal size: N<sub>opt</sub> ∝ C<sup>ν</sup>"), 3),
+    ("alpha_N", Markup("α<sub>N</sub>"), Markup("exponent of the size term"), 3),
+    ("alpha_E", Markup("α<sub>E</sub>"), Markup("exponent of the experience term"), 3),
+    ("beta", Markup("β"), Markup("1/β = 1/α<sub>N</sub> + 1/α<sub>E</sub>"), 3),
+    ("log10_N_c", Markup("log<sub>10</sub> N<sub>c</sub>"), Markup("extrapolated to C = 1"), 2),
+    ("log10_E_c", Markup("log<sub>10</sub> E<sub>c</sub>"), Markup("extrapolated to C = 1"), 2),
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer of the report's first paragraph, in pieces of text."""
+
+    identified: bool
+    nu: str
+    nu_interval: str
+    size_factor: str
+    experience_factor: str
+    at: str
+    N_opt: str
+    N_opt_interval: str
+    E_opt: str
+    unit: str
+    compute: str
+    sizes: str
+    returns: str
+    systematic: str
+    total: str
+    isoflop: str
+    level: str
+    beyond: str
+
+
+def scientific(value: float, digits: int = 2) -> str:
+    """6.4e12 as ``6.4 × 10¹²``, and 1e12 as ``10¹²``."""
+    factor, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+    power = f"10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+    trimmed = factor.rstrip("0").rstrip(".") if "." in factor else factor
+    return power if trimmed == "1" else f"{trimmed} × {power}"
+
+
+def typeset(sentence: str) -> Markup:
+    """A sentence written for a terminal, its symbols and minus signs as the report sets them."""
+    text = str(escape(sentence))
+    for pattern, symbol in _TYPESET:
+        text = re.sub(pattern, symbol, text)
+    return Markup(text)
+
+
+def answer(fit: FitResult) -> Answer:
+    """What the fit says, in words."""
+    low, high = fit.intervals.get("nu", (None, None))
+    n_interval = fit.intervals.get("N_opt_ref")
+    return Answer(
+        identified=fit.identified,
+        nu=f"{fit.nu:.2f}",
+        nu_interval="no interval" if low is None or high is None else f"{low:.2f}, {high:.2f}",
+        size_factor=f"{10**fit.nu:.1f}",
+        experience_factor=f"{10 ** (1 - fit.nu):.1f}",
+        at=scientific(fit.compute_ref),
+        N_opt=count_text(fit.N_opt_ref),
+        N_opt_interval="no interval" if n_interval is None else ", ".join(map(count_text, n_interval)),
+        E_opt=count_text(fit.compute_ref / fit.N_opt_ref),
+        unit=size_unit(fit),
+        compute=" to ".join(scientific(c) for c in fit.range.C),
+        sizes=" to ".join(count_text(n) for n in fit.range.N),
+        returns=" to ".join(f"{r:.3g}" for r in fit.range.return_),
+        systematic=f"{fit.systematic['nu']:.2f}",
+        total=interval_fixed(fit.intervals_total.get("nu"), 2) if fit.intervals_total else "",
+        isoflop=_isoflop(fit),
+        level=f"{fit.interval_level:.0%}",
+        beyond=_beyond(fit, fit.N_opt_ref, fit.compute_ref / fit.N_opt_ref),
+    )
+
+
+def _isoflop(fit: FitResult) -> str:
+    """The check without a law, as the end of a sentence; empty if there is none."""
+    check = fit.isoflop
+    if check is None or check.nu is None:
+        return ""
+    return f"{check.nu:.2f}" + (
+        "" if check.nu_interval is None else " [{:.2f}, {:.2f}]".format(*check.nu_interval)
+    )
+
+
+def size_unit(fit: FitResult) -> str:
+    """What sizes are counted in."""
+    return "FLOPs a forward pass" if fit.provenance.size == "flops" else "parameters"
+
+
+def warnings(fit: FitResult) -> list[tuple[bool, Markup]]:
+    """(whether it puts the exponents in doubt, sentence) of each warning."""
+    return [
+        (code in NOT_IDENTIFIED, typeset(text))
+        for code, text in zip(fit.warning_codes, fit.warnings, strict=True)
+    ]
+
+
+def constants(fit: FitResult) -> list[dict[str, str]]:
+    """Rows of the table of constants: this fit, and the other objective for comparison."""
+    rows = []
+    for name, symbol, meaning, digits in _CONSTANTS:
+        spread = fit.systematic.get(name)
+        rows.append(
+            {
+                "symbol": symbol,
+                "meaning": meaning,
+                "estimate": fixed(getattr(fit, name), digits),
+                "interval": interval_fixed(fit.intervals.get(name), digits),
+                "systematic": "" if spread is None else f"± {spread:.{digits}f}",
+                "other": fixed(getattr(fit.other_objective, name), digits),
+                "other_interval": interval_fixed(fit.other_objective.intervals.get(name), digits),
+            }
+        )
+    at_ref = fit.intervals.get("N_opt_ref")
+    rows.append(
+        {
+            "symbol": Markup("N<sub>opt</sub>"),
+            "meaning": f"optimal {size_unit(fit)} at C = {scientific(fit.compute_ref)}, amid the data",
+            "estimate": count_text(fit.N_opt_ref),
+            "interval": "unknown" if at_ref is None else " to ".join(map(count_text, at_ref)),
+            "systematic": f"×/÷ {10 ** fit.systematic['log10_N_opt_ref']:.3g}",
+            # The other objective states its optimum at a compute of its own, so there is nothing to compare.
+            "other": "",
+            "other_interval": "",
+        }
+    )
+    return rows
+
+
+def round_computes(fit: FitResult) -> list[float]:
+    """Powers of ten within the data, at most four, and the next three beyond."""
+    low, high = np.log10(fit.range.C)
+    inside = np.arange(np.ceil(low), np.floor(high) + 1)
+    if len(inside) > _MAX_INSIDE:
+        inside = inside[np.unique(np.linspace(0, len(inside) - 1, _MAX_INSIDE).round().astype(int))]
+    beyond = np.floor(high) + 1 + np.arange(FORECAST_DECADES)
+    return [float(f"1e{int(x)}") for x in (*inside, *beyond)]
+
+
+def forecasts(fit: FitResult) -> list[dict[str, Any]]:
+    """Rows of the table of forecasts."""
+    return [_forecast_row(fit, item) for item in forecast(fit, round_computes(fit)).forecasts]
+
+
+def _forecast_row(fit: FitResult, item: Forecast) -> dict[str, Any]:
+    beyond = _beyond(fit, item.N_opt, item.E_opt)
+    where = "within the data" + (f", but {beyond} outside" if beyond else "")
+    if item.extrapolation > 0:
+        where = f"extrapolated, {item.extrapolation:.1f} decades"
+    return {
+        "compute": scientific(item.compute),
+        "N_opt": count_text(item.N_opt),
+        "N_interval": counts(item.intervals.get("N_opt")),
+        "N_total": counts(item.intervals_total.get("N_opt")),
+        "E_opt": count_text(item.E_opt),
+        "E_interval": counts(item.intervals.get("E_opt")),
+        "return_": "not known" if item.return_ is None else f"{item.return_:.3g}",
+        "extrapolated": item.extrapolation > 0,
+        "where": where,
+    }
+
+
+def _beyond(fit: FitResult, num_params: float, interactions: float) -> str:
+    """Which of a size and its interactions lie outside those of the data: the compute alone does not tell."""
+    spans = (("size", num_params, fit.range.N), ("interactions", interactions, fit.range.E))
+    return " and ".join(name for name, value, (low, high) in spans if not low <= value <= high)
+
+
+# -- provenance -------------------------------------------------------------------
+
+
+def runs(curves: Curves, record: StoreRecord | None) -> list[dict[str, str]]:
+    """A row for each run, those that the fit leaves out last."""
+    rows = []
+    known = {} if record is None else {run.run_id: run for run in record.runs}
+    seeds = curves.table.get("seed")
+    by_seed = np.zeros(curves.num_runs)
+    if seeds is not None:
+        by_seed = pd.to_numeric(seeds, errors="coerce").to_numpy(float, na_value=np.nan)
+    for index in np.lexsort((by_seed, curves.run_sizes)):
+        run_id = curves.run_ids[index]
+        e, r = curves.curve(int(index))
+        rows.append(
+            {
+                "run": run_id,
+                "status": known[run_id].status if run_id in known else "given",
+                "size": f"{curves.run_sizes[index]:,.0f}",
+                "seed": "" if seeds is None else str(seeds.iloc[index]),
+                "interactions": f"{e[-1]:,.0f}",
+                "rows": f"{len(e):,}",
+                "last": f"{r[-1]:.4g}",
+                "reason": "",
+            }
+        )
+    for run in known.values():
+        if run.run_id not in curves.run_ids:
+            rows.append(
+                {
+                    "run": run.run_id,
+                    "status": run.status,
+                    "size": f"{run.columns.get('num_params') or 0:,}",
+                    "seed": str(run.columns.get("seed", "")),
+                    "interactions": f"{run.interactions:,}",
+                    "rows": "",
+                    "last": "",
+                    "reason": run.reason or "",
+                }
+            )
+    return rows
+
+
+def versions(record: StoreRecord | None) -> list[tuple[str, str, str]]:
+    """(name, version here, versions of the runs) of what results depend on."""
+    here = {"python": platform.python_version()}
+    here |= {name: metadata.version(name) for name in _PACKAGES}
+    there: dict[str, set[str]] = {}
+    for run in () if record is None else record.runs:
+        for name, value in run.provenance.items():
+            if name not in ("host", "pid"):  # of no effect on a result, and nobody else's business
+                there.setdefault(name, set()).add(str(value))
+    names = [*here, *(name for name in there if name not in here)]
+    return [(name, here.get(name, ""), ", ".join(sorted(there.get(name, ())))) for name in names]
+
+
+def fixed(value: float, digits: int) -> str:
+    """A number with a proper minus sign."""
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def interval_fixed(interval: Interval | None, digits: int) -> str:
+    """``0.41 to 0.52``, or ``unknown``."""
+    return "unknown" if interval is None else " to ".join(fixed(end, digits) for end in interval)
+
+
+def counts(interval: Interval | None) -> str:
+    """``1.2M to 3.4M``, or ``unknown``."""
+    return "unknown" if interval is None else " to ".join(map(count_text, interval))

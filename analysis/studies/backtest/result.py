@@ -1,0 +1,192 @@
+"""What a backtest returns: frozen pydantic models, all that its table, figure and section need."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from rlscale.analysis.choices import Objective, SizeColumn
+from rlscale.analysis.records import INTERVAL_LEVEL, SCHEMA_VERSION, Interval, Record, return_field
+
+SplitKind = Literal["sizes", "compute"]
+
+
+class Split(Record):
+    """Which rows of the curves are held out.
+
+    Attributes:
+        kind: ``sizes``: all runs of the largest sizes; ``compute``: every row with N·E above a cutoff.
+        sizes: the held-out sizes; empty for ``compute``.
+        cutoff: largest compute left for training; null for ``sizes``.
+    """
+
+    kind: SplitKind
+    sizes: list[float] = Field(default_factory=list)
+    cutoff: float | None = None
+
+
+class Training(Record):
+    """The fit without the held-out rows."""
+
+    num_runs: int
+    num_sizes: int
+    nu: float
+    nu_interval: Interval | None
+    identified: bool
+    top_compute: float
+    top_return: float
+
+
+class Errors(Record):
+    """Errors of predicted returns, weighted evenly in log E, all sizes alike.
+
+    Attributes:
+        num_points: held-out points.
+        mean_absolute: mean of |predicted - measured|.
+        bias: mean of predicted - measured.
+        coverage: share of points within their 90% prediction interval; null without a bootstrap.
+        naive_mean_absolute, naive_bias: the same of the baseline.
+    """
+
+    num_points: int
+    mean_absolute: float
+    bias: float
+    coverage: float | None
+    naive_mean_absolute: float
+    naive_bias: float
+
+
+class FrontierErrors(Errors):
+    """Errors of the best return at each held-out compute, and of which size has it.
+
+    Attributes:
+        size_hits, naive_size_hits: share of computes at which the best of the sizes was named.
+        size_decades, naive_size_decades: mean of |log10 named size - log10 best size|.
+    """
+
+    size_hits: float
+    naive_size_hits: float
+    size_decades: float
+    naive_size_decades: float
+
+
+class HeldOutPoints(Record):
+    """One entry for each held-out point: a size, averaged over seeds and a bin of log E."""
+
+    N: list[float]
+    E: list[float]
+    return_: list[float] = return_field()
+    weight: list[float]
+    predicted: list[float]
+    low: list[float]
+    high: list[float]
+    naive: list[float]
+    beyond_map: list[bool]
+
+
+class FrontierPoints(Record):
+    """One entry for each held-out compute at which sizes can be compared."""
+
+    compute: list[float]
+    best_return: list[float]
+    best_size: list[float]
+    predicted: list[float]
+    predicted_size: list[float]
+    low: list[float]
+    high: list[float]
+    naive: list[float]
+    naive_size: list[float]
+
+
+class OptimumPoint(Record):
+    """N_opt at one held-out compute.
+
+    Attributes:
+        compute: N·E.
+        N_opt, interval: by the fit without the held-out rows.
+        full_fit: N_opt by the fit of all rows.
+        best_size: the trained size that is best there, no model assumed; null where none can be compared.
+        naive: the size that was best where training ends.
+    """
+
+    compute: float
+    N_opt: float
+    interval: Interval | None
+    full_fit: float
+    best_size: float | None
+    naive: float
+
+
+class OptimumErrors(Record):
+    """Mean of |Δ log10 N_opt| over the held-out computes, against the full fit and the best size.
+
+    Attributes:
+        coverage: share of computes at which the interval holds the full fit's N_opt.
+    """
+
+    against_full_fit: float
+    naive_against_full_fit: float
+    against_best_size: float | None
+    naive_against_best_size: float | None
+    coverage: float | None
+
+
+class LawScore(Record):
+    """How one law predicts the same held-out points from the same training rows.
+
+    Attributes:
+        name: of the law, see ``rlscale.analysis.studies.backtest.competing_laws``.
+        num_constants: fitted, besides a free map where the law has one.
+        mean_absolute, bias: of the returns of all held-out points.
+        frontier_mean_absolute: of the best return at each held-out compute.
+        difference: its mean absolute error minus that of this toolkit's law.
+        difference_interval: 90% interval of it over resampled runs; null without a bootstrap.
+        constants: what was fitted.
+    """
+
+    name: str
+    num_constants: int
+    mean_absolute: float
+    bias: float
+    frontier_mean_absolute: float | None
+    difference: float
+    difference_interval: Interval | None
+    constants: dict[str, float]
+
+
+class SplitBacktest(Record):
+    """The backtest of one split.
+
+    Attributes:
+        beyond_map_share: weight of held-out points whose predicted I lies beyond the training's map, so
+            that their return comes from its declared continuation.
+        extension: scale of that continuation, see ``rlscale.analysis.studies.backtest.extended_map``.
+        laws: scores of all laws, best first; empty if they were not asked for.
+    """
+
+    split: Split
+    training: Training
+    returns: Errors
+    beyond_map_share: float
+    extension: Literal["linear", "failure"]
+    frontier: FrontierErrors | None
+    optimum: OptimumErrors
+    laws: list[LawScore]
+    points: HeldOutPoints
+    frontier_points: FrontierPoints
+    optimum_points: list[OptimumPoint]
+    warnings: list[str]
+
+
+class BacktestResult(Record):
+    """Backtests of one source of curves."""
+
+    kind: Literal["rlscale backtest"] = "rlscale backtest"
+    schema_version: int = SCHEMA_VERSION
+    objective: Objective
+    size: SizeColumn
+    source: str
+    interval_level: float = INTERVAL_LEVEL
+    splits: list[SplitBacktest]
+    options: dict[str, Any]

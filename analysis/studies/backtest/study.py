@@ -1,0 +1,373 @@
+"""Backtests: fit without part of the curves, predict that part, and compare.
+
+What a split (``analysis.backtests.splits``) leaves is fitted as if the rest had never been measured, early
+training cut by its own runs. From that fit come the returns at every held-out (N, E), the best return and the
+best size at each held-out compute, and N_opt. Held-out returns enter scores only.
+
+A 90% prediction interval of a return has two sources: the law and map of each bootstrap draw, and a
+residual of the training fit, drawn from the points nearest in log I, which holds the noise of seeds
+and whatever misfit there was. Beyond the largest I of the training rows the map is continued as
+``analysis.backtests.extended_map`` declares, in each draw from a tail of another length, so that a map that
+bends there has a wide interval; the share of points that need it is part of the result.
+
+Baselines: for returns the nearest trained size's curve at the same E, held at its last value; for the
+frontier and the best size those where the training's own frontier ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlscale.analysis.arrays import Floats
+from rlscale.analysis.curves.curve_set import Curves
+from rlscale.analysis.fit.joint_fit import JointScalingFit
+from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.points.frontier import Frontier, efficient_frontier
+from rlscale.analysis.points.preprocess import BinnedPoints, Preprocessor
+from rlscale.analysis.statistics.intervals import percentile_interval
+from rlscale.analysis.studies.backtest.extended_map import LawWithMap
+from rlscale.analysis.studies.backtest.law_scores import score_laws
+from rlscale.analysis.studies.backtest.result import (
+    BacktestResult,
+    Errors,
+    FrontierErrors,
+    FrontierPoints,
+    HeldOutPoints,
+    OptimumErrors,
+    OptimumPoint,
+    Split,
+    SplitBacktest,
+    Training,
+)
+from rlscale.analysis.studies.backtest.splits import (
+    SCORE_BIN,
+    held_out_rows,
+    late_rows,
+    naive_frontier,
+    naive_returns,
+    score_points,
+)
+
+Rows = NDArray[np.bool_]
+
+_NUM_OPTIMA = 7
+_TAILS = (0.1, 0.4)  # shares of the map's range from which draws continue it
+_NEAR = 0.15  # share of the training points whose residuals stand for those of a prediction
+
+
+def backtest(
+    curves: Curves, splits: list[Split], estimator: JointScalingFit, *, law_draws: int = 0, laws: bool = False
+) -> BacktestResult:
+    """Backtest each split.
+
+    Args:
+        curves: left unchanged.
+        splits: from ``hold_out_sizes``, ``hold_out_compute`` or ``default_splits``.
+        estimator: how to fit; its ``replicates`` make the prediction intervals.
+        law_draws: resamples of runs for the intervals of the differences between laws.
+        laws: whether to score the competing laws too.
+
+    Raises:
+        InputError, FitDidNotConverge: if what is left cannot be fitted.
+    """
+    return BacktestResult(
+        objective=estimator.objective,
+        size=curves.size,
+        source=curves.source,
+        splits=[_backtest(curves, split, estimator, law_draws, laws) for split in splits],
+        options={
+            "bootstrap": estimator.replicates,
+            "early_exclusion": estimator.early_exclusion,
+            "seed": estimator.seed,
+            "laws": laws,
+            "law_draws": law_draws if laws else 0,
+            "score_bin": SCORE_BIN,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _Predictor:
+    """The training fit as a predictor of returns, with one like it for each bootstrap draw."""
+
+    centre: LawWithMap
+    draws: list[LawWithMap]
+    log_i: Floats  # of the training points, ascending
+    residuals: Floats  # theirs, in the same order
+    rng: np.random.Generator
+
+    @classmethod
+    def of(cls, fit: FitResult, points: BinnedPoints, seed: int) -> _Predictor:
+        n, e, rng = np.exp(points.log_n), np.exp(points.log_e), np.random.default_rng(seed)
+        centre = LawWithMap.through(fit.law, n, e, points.returns, points.weight)
+        draws = [
+            LawWithMap.through(law, n, e, points.returns, points.weight, rng.uniform(*_TAILS))
+            for law in fit.draw_laws()
+        ]
+        log_i = fit.law.log_intrinsic(n, e)
+        order = np.argsort(log_i, kind="stable")
+        residuals = (points.returns - centre.predict(n, e))[order]
+        return cls(centre, draws, log_i[order], residuals, rng)
+
+    def interval(self, log_i: Floats, drawn: Floats, predicted: Floats) -> Floats:
+        """Ends of the 90% interval, shape ``(2, n)``, of ``drawn`` of shape ``(draws, n)``.
+
+        Without draws both ends are the prediction.
+        """
+        if not len(drawn):
+            return np.stack([predicted, predicted])
+        near = min(max(int(_NEAR * len(self.log_i)), 12), len(self.log_i))
+        first = np.clip(np.searchsorted(self.log_i, log_i) - near // 2, 0, len(self.log_i) - near)
+        chosen = first + self.rng.integers(near, size=drawn.shape)
+        ends = percentile_interval(drawn + self.residuals[chosen])
+        return np.clip(ends, 0.0, 1.0) if self.centre.map.scale == "failure" else ends
+
+
+def _backtest(
+    curves: Curves, split: Split, estimator: JointScalingFit, law_draws: int, laws: bool
+) -> SplitBacktest:
+    held_out = held_out_rows(curves, split)
+    train = curves.with_rows(~held_out)
+    test = curves.with_rows(held_out & late_rows(curves, estimator.early_exclusion))
+    fit = estimator.fit(train)
+    train_points = score_points(train, estimator)
+    test_points = Preprocessor(test, early_exclusion=0.0, bin_width=SCORE_BIN).points(smooth=False)
+    predictor = _Predictor.of(fit, train_points, estimator.seed)
+    points = _held_out_points(predictor, train_points, test_points)
+    train_frontier = efficient_frontier(train_points)
+    all_points = score_points(curves, estimator)
+    frontier = _frontier_points(predictor, split, train_points, train_frontier, all_points)
+    optimum = _optimum_points(fit, estimator, curves, test_points, train_points, train_frontier, all_points)
+    beyond_share = float(test_points.weight @ np.array(points.beyond_map))
+    has_draws = bool(predictor.draws)
+    return SplitBacktest(
+        split=split,
+        training=Training(
+            num_runs=train.num_runs,
+            num_sizes=len(train.sizes),
+            nu=fit.nu,
+            nu_interval=fit.intervals.get("nu"),
+            identified=fit.identified,
+            top_compute=fit.range.C[1],
+            top_return=fit.range.return_[1],
+        ),
+        returns=_errors(points.return_, points, np.array(points.weight), has_draws),
+        beyond_map_share=beyond_share,
+        extension=predictor.centre.map.scale,
+        frontier=_frontier_errors(frontier, has_draws),
+        optimum=_optimum_errors(optimum),
+        laws=score_laws(
+            train,
+            test,
+            frontier,
+            all_points,
+            estimator,
+            draws=law_draws,
+            widening=fit.bootstrap.widening,
+            score_bin=SCORE_BIN,
+        )
+        if laws
+        else [],
+        points=points,
+        frontier_points=frontier,
+        optimum_points=optimum,
+        warnings=_warnings(split, fit, frontier, beyond_share),
+    )
+
+
+# -- returns at held-out (N, E) ---------------------------------------------------------
+
+
+def _held_out_points(predictor: _Predictor, train: BinnedPoints, test: BinnedPoints) -> HeldOutPoints:
+    n, e = np.exp(test.log_n), np.exp(test.log_e)
+    predicted = predictor.centre.predict(n, e)
+    drawn = np.array([draw.predict(n, e) for draw in predictor.draws])
+    low, high = predictor.interval(predictor.centre.law.log_intrinsic(n, e), drawn, predicted)
+    return HeldOutPoints(
+        N=n.tolist(),
+        E=e.tolist(),
+        return_=test.returns.tolist(),
+        weight=test.weight.tolist(),
+        predicted=predicted.tolist(),
+        low=low.tolist(),
+        high=high.tolist(),
+        naive=naive_returns(train, test.log_n, test.log_e).tolist(),
+        beyond_map=predictor.centre.beyond(n, e).tolist(),
+    )
+
+
+def _errors(
+    measured: list[float], points: HeldOutPoints | FrontierPoints, weight: Floats, drawn: bool
+) -> Errors:
+    actual = np.array(measured)
+    error, naive = np.array(points.predicted) - actual, np.array(points.naive) - actual
+    covered = (actual >= np.array(points.low)) & (actual <= np.array(points.high))
+    return Errors(
+        num_points=len(actual),
+        mean_absolute=float(weight @ np.abs(error)),
+        bias=float(weight @ error),
+        coverage=float(weight @ covered) if drawn else None,
+        naive_mean_absolute=float(weight @ np.abs(naive)),
+        naive_bias=float(weight @ naive),
+    )
+
+
+# -- the frontier at held-out computes --------------------------------------------------
+
+
+def sizes_at(points: BinnedPoints, log_c: Floats) -> tuple[Floats, Rows]:
+    """log N of all sizes, and which of them have data at each compute, shape ``(sizes, computes)``."""
+    sizes = np.unique(points.log_n)
+    spans = [(points.log_n + points.log_e)[points.log_n == size] for size in sizes]
+    covered = [(log_c >= span.min()) & (log_c <= span.max()) for span in spans]
+    return sizes, np.array(covered)
+
+
+def _frontier_points(
+    predictor: _Predictor,
+    split: Split,
+    train: BinnedPoints,
+    train_frontier: Frontier,
+    everything: BinnedPoints,
+) -> FrontierPoints:
+    """The measured frontier of all rows where it is held out, and what the training fit says of it.
+
+    Predictions are for the sizes that have data at a compute, so the spacing of sizes is not held against
+    the law.
+    """
+    measured = efficient_frontier(everything)
+    compute, best, size = (np.array(x) for x in (measured.compute, measured.return_, measured.N))
+    held = np.isin(np.round(np.log(size), 9), np.round(np.log(split.sizes), 9))
+    kept = held if split.kind == "sizes" else compute > (split.cutoff or 0.0)
+    compute, best, size = compute[kept], best[kept], size[kept]
+    log_c = np.log(compute)
+    log_n, covered = sizes_at(everything, log_c)
+
+    def at_each(law: LawWithMap) -> Floats:
+        """Return of every size at every compute, minus infinity where it has no data."""
+        n = np.exp(log_n)[:, None]
+        return np.where(covered, law.predict(n, np.exp(log_c)[None, :] / n), -np.inf)
+
+    centre = at_each(predictor.centre)
+    predicted, chosen = centre.max(axis=0), log_n[centre.argmax(axis=0)]
+    drawn = np.array([at_each(draw).max(axis=0) for draw in predictor.draws])
+    low, high = predictor.interval(
+        predictor.centre.law.log_intrinsic(np.exp(chosen), np.exp(log_c - chosen)), drawn, predicted
+    )
+    naive, naive_size = naive_frontier(train, train_frontier, log_c)
+    return FrontierPoints(
+        compute=compute.tolist(),
+        best_return=best.tolist(),
+        best_size=size.tolist(),
+        predicted=predicted.tolist(),
+        predicted_size=np.exp(chosen).tolist(),
+        low=low.tolist(),
+        high=high.tolist(),
+        naive=naive.tolist(),
+        naive_size=naive_size.tolist(),
+    )
+
+
+def _frontier_errors(points: FrontierPoints, drawn: bool) -> FrontierErrors | None:
+    count = len(points.compute)
+    if not count:
+        return None
+    weight = np.full(count, 1 / count)
+    decades, naive = (
+        np.abs(np.log10(sizes) - np.log10(points.best_size))
+        for sizes in (points.predicted_size, points.naive_size)
+    )
+    return FrontierErrors(
+        **_errors(points.best_return, points, weight, drawn).model_dump(),
+        size_hits=float(np.mean(decades < 1e-6)),
+        naive_size_hits=float(np.mean(naive < 1e-6)),
+        size_decades=float(np.mean(decades)),
+        naive_size_decades=float(np.mean(naive)),
+    )
+
+
+# -- N_opt at held-out computes ---------------------------------------------------------
+
+
+def _optimum_points(
+    fit: FitResult,
+    estimator: JointScalingFit,
+    curves: Curves,
+    test: BinnedPoints,
+    train: BinnedPoints,
+    train_frontier: Frontier,
+    everything: BinnedPoints,
+) -> list[OptimumPoint]:
+    """N_opt at computes evenly spaced in logarithms over the held-out rows."""
+    log_c = test.log_n + test.log_e
+    grid = np.linspace(log_c.min(), log_c.max(), _NUM_OPTIMA)
+    full = estimator.estimate(curves).law
+    measured = efficient_frontier(everything)
+    known = np.log(measured.compute)
+    _, naive = naive_frontier(train, train_frontier, grid)
+    laws = fit.draw_laws()
+    found = []
+    for x, naive_size in zip(grid, naive, strict=True):
+        compute = float(np.exp(x))
+        near = int(np.abs(known - x).argmin()) if len(known) else 0
+        seen = len(known) > 0 and known[0] - 0.1 <= x <= known[-1] + 0.1
+        ends = percentile_interval(np.array([law.N_opt(compute) for law in laws])) if laws else None
+        found.append(
+            OptimumPoint(
+                compute=compute,
+                N_opt=float(fit.law.N_opt(compute)),
+                interval=None if ends is None else (float(ends[0]), float(ends[1])),
+                full_fit=float(full.N_opt(compute)),
+                best_size=measured.N[near] if seen else None,
+                naive=float(naive_size),
+            )
+        )
+    return found
+
+
+def _optimum_errors(points: list[OptimumPoint]) -> OptimumErrors:
+    def mean_decades(pairs: list[tuple[float, float | None]]) -> float | None:
+        errors = [abs(np.log10(a / b)) for a, b in pairs if b is not None]
+        return float(np.mean(errors)) if errors else None
+
+    held = [p.interval[0] <= p.full_fit <= p.interval[1] for p in points if p.interval is not None]
+    return OptimumErrors(
+        against_full_fit=mean_decades([(p.N_opt, p.full_fit) for p in points]) or 0.0,
+        naive_against_full_fit=mean_decades([(p.naive, p.full_fit) for p in points]) or 0.0,
+        against_best_size=mean_decades([(p.N_opt, p.best_size) for p in points]),
+        naive_against_best_size=mean_decades([(p.naive, p.best_size) for p in points]),
+        coverage=float(np.mean(held)) if held else None,
+    )
+
+
+def _warnings(split: Split, fit: FitResult, frontier: FrontierPoints, beyond_share: float) -> list[str]:
+    found = []
+    if not fit.identified:
+        found.append(
+            f"The training part does not determine the exponents ({fit.warnings[0].rstrip('.')}), so "
+            f"this says little of a fit that does."
+        )
+    if not frontier.compute and split.kind == "sizes":
+        found.append(
+            "The held-out sizes are best at no compute, so their returns are predicted but no optimum "
+            "beyond the training sizes is tested; hold out compute instead (--cutoff-share)."
+        )
+    elif not frontier.compute:
+        found.append(
+            "The measured frontier does not reach beyond the cutoff, so no best size is tested; "
+            "choose a smaller cutoff."
+        )
+    if beyond_share == 0:
+        found.append(
+            "No held-out point has a higher intrinsic performance than the training part reached: "
+            "its returns were within the range of the map, not an extrapolation of it."
+        )
+    elif beyond_share > 0.5:
+        found.append(
+            f"{beyond_share:.0%} of the held-out points lie beyond the training's map, whose continuation is "
+            f"a straight line in log I and a guess."
+        )
+    return found

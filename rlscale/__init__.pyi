@@ -1,0 +1,36 @@
+from .analysis.curves.curve_set import Curves as Curves
+from .analysis.curves.load import curves_from_frame as curves_from_frame
+from .analysis.curves.load import load_by_horizon as load_by_horizon
+from .analysis.curves.load import load_curves as load_curves
+from .analysis.figures.backtest import backtest_figure as backtest_figure
+from .analysis.figures.fit import plot_frontier as plot_frontier
+from .analysis.figures.fit import plot_intrinsic as plot_intrinsic
+from .analysis.figures.fit import plot_monotone_map as plot_monotone_map
+from .analysis.figures.fit import plot_optimal_size as plot_optimal_size
+from .analysis.figures.fit import plot_residuals as plot_residuals
+from .analysis.figures.nu import plot_nu as plot_nu
+from .analysis.fit.joint_fit import JointScalingFit as JointScalingFit
+from .analysis.fit.result import FitResult as FitResult
+from .analysis.fit.result import read_fit as read_fit
+from .analysis.forecast.result import ForecastResult as ForecastResult
+from .analysis.forecast.result import read_forecast as read_forecast
+from .analysis.forecast.sizes import forecast as forecast
+from .analysis.forecast.sizes import optimal_size as optimal_size
+from .analysis.forecast.suggest import suggest as suggest
+from .analysis.reports.report import write_report as write_report
+from .analysis.studies.backtest.splits import default_splits as default_splits
+from .analysis.studies.backtest.splits import hold_out_compute as hold_out_compute
+from .analysis.studies.backtest.splits import hold_out_sizes as hold_out_sizes
+from .analysis.studies.backtest.study import backtest as backtest
+from .analysis.theory.power_law import PowerLaw as PowerLaw
+from .scaling.config.run import RunConfig as RunConfig
+from .scaling.config.run import load_run_config as load_run_config
+from .scaling.config.run import run_config as run_config
+from .scaling.errors import InputError as InputError
+from .scaling.errors import RlscaleError as RlscaleError
+from .scaling.tasks.registry import register_envs as register_envs
+from .scaling.training.train import train as train
+from .sweeps.specs.spec import load_spec as load_spec
+from .sweeps.store.run_store import RunStore as RunStore
+
+__version__: str

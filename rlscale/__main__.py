@@ -1,0 +1,7 @@
+"""``python -m rlscale`` is the command ``rlscale``."""
+
+from __future__ import annotations
+
+from rlscale.cli import main
+
+main()

@@ -1,0 +1,266 @@
+"""The commands by which sweeps live on a cluster: submit, resume, stop, and read what the runs logged."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rlscale.commands.options import (
+    AddressOption,
+    JsonOption,
+    MnistOption,
+    SpecArgument,
+    StoreOption,
+    SweepDeviceOption,
+    SweepOption,
+)
+from rlscale.commands.sweep import warn_of_tuning
+from rlscale.scaling.errors import InputError
+from rlscale.terminal.console import console, say_of, write_json
+
+if TYPE_CHECKING:
+    from rlscale.sweeps.running.drivers import DriverRecord, StopReport
+    from rlscale.sweeps.running.ray_jobs import JobEnd, RayJobs
+    from rlscale.sweeps.store.run_store import RunStore
+
+
+StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="The run store.")]
+_MOST_CANDIDATES = 10
+_PARTING_SECONDS = 10.0  # for which a job lasts once its driver has left the store
+
+
+def sweep_submit(
+    spec_name: SpecArgument,
+    store: StoreOption,
+    address: Annotated[
+        str, typer.Option(metavar="URL", help="The cluster's dashboard, such as http://head:8265.")
+    ],
+    device: SweepDeviceOption = "auto",
+    mnist_dir: MnistOption = None,
+    python: Annotated[
+        str, typer.Option(metavar="PATH", help="The interpreter on the cluster; default: this one's path.")
+    ] = sys.executable,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Show the job's log until it has ended; implies --wait.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the job's end: exit status 0 if all runs are done.")
+    ] = False,
+    json_path: JsonOption = None,
+) -> None:
+    """Run a sweep as a job on a Ray cluster, which goes on when this machine is off.
+
+    The store must be a place that this machine and all of the cluster's see: a
+    URI such as s3://bucket/runs, or a folder on a shared disk. rlscale is taken
+    to be installed on the cluster. No environment variable is passed on, for
+    everyone who sees the dashboard could read it: the cluster's machines need
+    credentials for the store, and MNIST, of their own.
+    """
+    from rlscale.sweeps.specs.presets import find_spec
+    from rlscale.sweeps.specs.spec import expand
+    from rlscale.sweeps.store.run_store import RunStore
+
+    spec = find_spec(spec_name)
+    expand(spec, source=spec_name)
+    location = _shared_location(store)
+    warn_of_tuning(spec, spec_name)
+    from rlscale.sweeps.running.launch import workers_device
+    from rlscale.sweeps.running.ray_jobs import RayJobs
+
+    workers_device(device, spec.resources)
+    jobs = RayJobs(address)
+    opened = RunStore(location, create=True)
+    _refuse_second_job(jobs, opened, spec.name)
+    opened.write_spec(spec.name, spec.model_dump(mode="json"))
+    entrypoint = _entrypoint(python, location, spec.name, device, mnist_dir)
+    job_id = jobs.submit(entrypoint, sweep=spec.name, store=location)
+    submitted = {"job": job_id, "address": jobs.address, "sweep": spec.name, "store": location}
+    write_json(json_path, {**submitted, "entrypoint": entrypoint, "status": "submitted"})
+    say_of(spec.name, f"submitted as job {job_id}; see: rlscale sweep status {location}")
+    if follow or wait:
+        end = _watched(jobs, job_id, spec.name, location, follow=follow)
+        write_json(json_path, {**submitted, "entrypoint": entrypoint, "status": end.status})
+        if not end.succeeded:
+            raise typer.Exit(1)
+
+
+def sweep_resume(
+    store: StoreArgument,
+    sweep: SweepOption = None,
+    address: AddressOption = None,
+    device: SweepDeviceOption = "auto",
+    mnist_dir: MnistOption = None,
+) -> None:
+    """Go on with the sweeps of a store: what their stored specs want and is missing."""
+    from rlscale.sweeps.specs.spec import expand, parse_spec
+    from rlscale.sweeps.store.run_store import RunStore
+    from rlscale.terminal.live import watch
+
+    opened = RunStore(store)
+    specs = {}
+    for name in opened.select(sweep):
+        stored = opened.read_spec(name)
+        if stored is None and sweep is not None:
+            raise InputError(f"{store} holds no spec of {name}: its runs were not made by a sweep.")
+        if stored is not None:
+            specs[name] = parse_spec(stored, source=f"the stored spec of {name}")
+            expand(specs[name], source=f"the stored spec of {name}")
+    if not specs:
+        raise InputError(f"{store} holds no sweep to go on with; begin one with: rlscale sweep run")
+    from rlscale.sweeps.running.launch import run_sweep
+
+    complete = True
+    for name, spec in specs.items():
+
+        def go(spec: Any = spec, **callbacks: Any) -> Any:
+            source = f"the stored spec of {spec.name}"
+            return run_sweep(
+                spec, opened, source=source, address=address, device=device, mnist_dir=mnist_dir, **callbacks
+            )
+
+        complete = watch(go, opened, name) and complete
+    if not complete:
+        raise typer.Exit(1)
+
+
+def sweep_stop(
+    store: StoreArgument,
+    sweep: SweepOption = None,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="How long to wait for the end of the drivers.")
+    ] = 120.0,
+    json_path: JsonOption = None,
+) -> None:
+    """Stop whatever works on a store's sweeps, here or on a cluster; each run stores what it has.
+
+    The runs go on from there with: rlscale sweep resume, or the command that
+    began the sweep.
+    """
+    from rlscale.sweeps.running.drivers import stop_drivers
+    from rlscale.sweeps.store.run_store import RunStore
+
+    opened = RunStore(store)
+
+    def on_asked(asked: Mapping[str, list[DriverRecord]]) -> None:
+        for name, records in asked.items():
+            for record in records:
+                say_of(name, f"asked the driver on {_place(record)} to stop.")
+
+    reports = stop_drivers(opened, opened.select(sweep), timeout=timeout, on_asked=on_asked)
+    for name, report in reports.items():
+        _tell_stop(name, report, store, timeout)
+    write_json(json_path, {"sweeps": [_stop_json(name, report) for name, report in reports.items()]})
+    if any(report.still_there for report in reports.values()):
+        raise typer.Exit(1)
+
+
+def sweep_logs(
+    store: StoreArgument,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or a unique start of it.")],
+    sweep: SweepOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Show what each attempt at a run logged: checkpoints, warnings, and how it ended."""
+    from rlscale.sweeps.store.run_store import RunStore
+
+    opened = RunStore(store)
+    name, run_id = _find_run(opened, sweep, run)
+    record, logs = opened.read_run(name, run_id), opened.read_logs(name, run_id)
+    status = record.status if record else "wanted"
+    say_of(name, f"run {run_id}, {status}" + (f": {record.reason}" if record and record.reason else ""))
+    for _, text in logs:
+        console.print(text.rstrip("\n"), markup=False, highlight=False, soft_wrap=True)
+    if not logs:
+        console.print("No log is stored of it.")
+    attempts = [{"number": number, "log": text} for number, text in logs]
+    write_json(json_path, {"sweep": name, "run_id": run_id, "status": status, "attempts": attempts})
+
+
+def _shared_location(store: str) -> str:
+    """The store as every machine can name it; InputError if its address holds a secret."""
+    from rlscale.sweeps.store.files import check_location
+
+    return check_location(store) if "://" in store else str(Path(store).expanduser().resolve())
+
+
+def _refuse_second_job(jobs: RayJobs, store: RunStore, sweep: str) -> None:
+    from rlscale.sweeps.running.drivers import drivers
+
+    job_id = jobs.unfinished(sweep=sweep, store=store.location)
+    if job_id is None:
+        return
+    is_at_work = any(driver.job == job_id for driver in drivers(store, sweep).values())
+    if not is_at_work and jobs.wait(job_id, timeout=_PARTING_SECONDS) is not None:
+        return  # it was just about to end
+    raise InputError(
+        f"The job {job_id} works on sweep {sweep} already; see it with: rlscale sweep status "
+        f"{store.location}, or end it with: rlscale sweep stop {store.location}"
+    )
+
+
+def _entrypoint(python: str, store: str, sweep: str, device: str, mnist_dir: Path | None) -> str:
+    """The job's command line; the shell of the cluster's head reads it."""
+    words = [python, "-m", "rlscale.cli", "sweep", "resume", store, "--sweep", sweep, "--address", "auto"]
+    words += ["--device", device]
+    if mnist_dir is not None:
+        words += ["--mnist-dir", str(mnist_dir.resolve())]
+    return shlex.join(words)
+
+
+def _watched(jobs: RayJobs, job_id: str, sweep: str, store: str, *, follow: bool) -> JobEnd:
+    """The job's end, its log shown meanwhile if wanted."""
+
+    def show(text: str) -> None:
+        console.print(text, end="", markup=False, highlight=False, soft_wrap=True)
+
+    try:
+        end = jobs.follow(job_id, show) if follow else jobs.wait(job_id)
+        assert end is not None  # there was no limit to the wait
+    except KeyboardInterrupt:
+        say_of(sweep, f"the job {job_id} goes on; end it with: rlscale sweep stop {store}")
+        raise typer.Exit(130) from None
+    say_of(sweep, f"the job {job_id} has {end.status}.")
+    if not end.succeeded and not follow and end.message:
+        show(f"{end.message.rstrip()}\n")
+    return end
+
+
+def _tell_stop(sweep: str, report: StopReport, store: str, timeout: float) -> None:
+    for record in report.stopped:
+        say_of(sweep, f"the driver on {_place(record)} has stopped.")
+    for record in report.dead:
+        say_of(sweep, f"the driver on {_place(record)} was dead already; its file is removed.")
+    for record in report.still_there:
+        say_of(sweep, f"the driver on {_place(record)} has not ended in {timeout:g} s; it will when it can.")
+    if report.stopped or report.dead:
+        say_of(sweep, f"go on with: rlscale sweep resume {store} --sweep {sweep}")
+    if report == type(report)((), (), ()):
+        say_of(sweep, "no driver is at work on it.")
+
+
+def _place(record: DriverRecord) -> str:
+    return f"{record.host}, pid {record.pid}" + (f", job {record.job}" if record.job else "")
+
+
+def _stop_json(sweep: str, report: StopReport) -> dict[str, Any]:
+    groups = {"stopped": report.stopped, "dead": report.dead, "still_there": report.still_there}
+    listed = {name: [record.model_dump(mode="json") for record in group] for name, group in groups.items()}
+    return {"sweep": sweep, **listed}
+
+
+def _find_run(store: RunStore, sweep: str | None, prefix: str) -> tuple[str, str]:
+    """(sweep, run id) of the one run whose id is or begins with ``prefix``."""
+    runs = [(name, run_id) for name in store.select(sweep) for run_id in store.run_ids(name)]
+    found = [run for run in runs if run[1] == prefix] or [run for run in runs if run[1].startswith(prefix)]
+    if not found:
+        raise InputError(f"{store.location} has no run whose id begins with {prefix!r}.")
+    if len(found) > 1:
+        listed = ", ".join(f"{run_id} of {name}" for name, run_id in found[:_MOST_CANDIDATES])
+        more = f" and {len(found) - _MOST_CANDIDATES} more" if len(found) > _MOST_CANDIDATES else ""
+        raise InputError(f"{prefix!r} may be {listed}{more}: give more of the id, or --sweep.")
+    return found[0]

@@ -1,0 +1,105 @@
+"""``rlscale curves import|show|export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlscale.commands.options import ColumnsOption, JsonOption, StoreOption, SweepOption
+from rlscale.terminal.console import console, write_json
+
+
+def curves_import(
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", help="A CSV, Parquet or event file, or a folder with one a run.")
+    ],
+    store: StoreOption,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="csv|parquet|tensorboard|wandb|sb3|rllib",
+            help="What SRC is; default: found out, and said.",
+        ),
+    ] = None,
+    columns: ColumnsOption = None,
+    tag: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The logged metric that is the return; default: the usual one."),
+    ] = None,
+    sizes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="CSV, YAML or JSON that maps names or globs of runs to num_params."
+        ),
+    ] = None,
+    size_pattern: Annotated[
+        str | None,
+        typer.Option(metavar="REGEX", help="Finds the size in a run's name, e.g. 'n(?P<num_params>\\d+)'."),
+    ] = None,
+    steps_scale: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FACTOR", help="Environment steps for one step of SRC, e.g. 0.25 for frames / 4."
+        ),
+    ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Sweep that gets the runs; default: SRC's own, or imported."),
+    ] = None,
+    task: Annotated[str | None, typer.Option(metavar="NAME", help="Task to record for all runs.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace runs that are there already.")] = False,
+    json_path: JsonOption = None,
+) -> None:
+    """Bring curves from elsewhere into a store, as finished runs.
+
+    Reads tidy CSV and Parquet files, and logs of TensorBoard, Weights & Biases,
+    stable-baselines3 and Ray.
+    """
+    from rlscale.sweeps.importers.importing import ImportOptions, import_curves
+    from rlscale.sweeps.importers.readers.runs import ReadOptions
+
+    options = ImportOptions(
+        format=format_,
+        read=ReadOptions(columns or {}, tag),
+        sizes=sizes,
+        size_pattern=size_pattern,
+        steps_scale=steps_scale,
+        sweep=sweep,
+        task=task,
+        replace=replace,
+    )
+    result = import_curves(source, store, options)
+    for line in (*result.notes, result.summary):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    write_json(json_path, result.as_json())
+
+
+def curves_show(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="The run store.")],
+    sweep: SweepOption = None,
+) -> None:
+    """List the curves of a store: sizes, lengths, rows and last returns."""
+    from rlscale.sweeps.store.run_store import RunStore
+    from rlscale.terminal.curves import curves_table
+
+    opened = RunStore(store)
+    records = list(opened.runs(sweep))
+    if not records:
+        console.print(f"{store} holds no curves yet.", markup=False, highlight=False, soft_wrap=True)
+    for name in dict.fromkeys(record.sweep for record in records):
+        console.print(curves_table(opened, name, [record for record in records if record.sweep == name]))
+
+
+def curves_export(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="The run store.")],
+    out: Annotated[Path, typer.Option(metavar="F.parquet", help="The file to write.")],
+    sweep: SweepOption = None,
+) -> None:
+    """Write all curves into one tidy Parquet file, run columns beside each row."""
+    from rlscale.sweeps.store.run_store import RunStore
+
+    rows = RunStore(store).export(out, sweep)
+    console.print(f"Wrote {rows:,} rows to {out}.", markup=False, highlight=False, soft_wrap=True)

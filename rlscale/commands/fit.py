@@ -1,0 +1,97 @@
+"""``rlscale fit``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rlscale.commands.options import (
+    AlgorithmOption,
+    BootstrapOption,
+    ColumnsOption,
+    EarlyExclusionOption,
+    HorizonOption,
+    JsonOption,
+    MetricOption,
+    ObjectiveOption,
+    PeriodsOption,
+    SeedOption,
+    SizeOption,
+    SourceArgument,
+    SweepOption,
+    TaskOption,
+    WorkersOption,
+)
+from rlscale.terminal.console import console, write_json
+
+if TYPE_CHECKING:
+    from rlscale.analysis.choices import Objective
+    from rlscale.analysis.fit.joint_fit import JointScalingFit
+
+
+def fit(
+    source: SourceArgument,
+    sweep: SweepOption = None,
+    task: TaskOption = None,
+    algorithm: AlgorithmOption = None,
+    horizon: HorizonOption = None,
+    objective: ObjectiveOption = "return",
+    size: SizeOption = "params",
+    columns: ColumnsOption = None,
+    early_exclusion: EarlyExclusionOption = 1 / 64,
+    bootstrap: BootstrapOption = 1000,
+    seed: SeedOption = 0,
+    workers: WorkersOption = 0,
+    periods: PeriodsOption = False,
+    compare_sizes: Annotated[
+        bool, typer.Option("--compare-sizes", help="Also fit with every other measure of size.")
+    ] = False,
+    metric: MetricOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Fit the exponents of the scaling law to stored or imported curves."""
+    from rlscale.analysis.curves.load import load_curves
+    from rlscale.analysis.studies.natural_metrics import parse_metric
+    from rlscale.analysis.studies.with_studies import with_studies
+    from rlscale.terminal.fit import print_fit
+    from rlscale.terminal.studies import print_studies
+
+    if metric is not None:
+        parse_metric(metric)  # a wrong one is refused before the fit takes its time
+    curves = load_curves(
+        source,
+        sweep=sweep,
+        task=task,
+        algorithm=algorithm,
+        horizon=horizon,
+        columns=columns,
+        size=size,
+    )
+    estimator = make_estimator(objective, early_exclusion, bootstrap, seed, workers)
+    result = with_studies(
+        curves,
+        estimator.fit(curves),
+        workers=estimator.workers,
+        periods=periods,
+        size_measures=compare_sizes,
+        metric=metric,
+    )
+    write_json(json_path, result.model_dump(mode="json"))
+    print_fit(result, console)
+    print_studies(result, console)
+
+
+def make_estimator(
+    objective: Objective, early_exclusion: float, bootstrap: int, seed: int, workers: int
+) -> JointScalingFit:
+    """The estimator that the options of a command ask for; 0 workers are one a core."""
+    from rlscale.analysis.fit.joint_fit import JointScalingFit, usable_cores
+
+    return JointScalingFit(
+        objective=objective,
+        early_exclusion=early_exclusion,
+        replicates=bootstrap,
+        seed=seed,
+        workers=workers or usable_cores(),
+    )

@@ -1,0 +1,216 @@
+"""Options and arguments that commands share, and how their text is read."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, cast, get_args
+
+import typer
+
+from rlscale.analysis.choices import Objective, SizeColumn
+from rlscale.scaling.errors import InputError
+
+
+def parse_predictions(texts: list[str] | None) -> list[tuple[float, float]]:
+    """``N:h`` pairs as numbers.
+
+    Raises:
+        InputError: if one is not of that form.
+    """
+    found = []
+    for text in texts or []:
+        size, _, horizon = text.partition(":")
+        try:
+            found.append((float(size), float(horizon)))
+        except ValueError as error:
+            raise InputError(f"--predict {text!r} is not of the form N:h, e.g. 1e6:64.") from error
+    return found
+
+
+#: What ``JointScalingFit`` takes, checked here under the names of the options.
+MAX_EARLY_EXCLUSION = 0.5
+MIN_DRAWS = 20
+
+
+def parse_columns(text: str | None) -> dict[str, str]:
+    """``num_params=n,interactions=steps`` as a dictionary.
+
+    Raises:
+        InputError: if a part is not of the form OURS=THEIRS, or names a column of ours twice.
+    """
+    columns: dict[str, str] = {}
+    for part in (text or "").split(",") if text else []:
+        ours, equals, theirs = part.strip().partition("=")
+        if not (ours and equals and theirs):
+            raise InputError(
+                f"--columns {text!r}: {part!r} is not of the form OURS=THEIRS, e.g. num_params=n."
+            )
+        if ours.strip() in columns:
+            raise InputError(f"--columns {text!r} names {ours.strip()} twice; give each column once.")
+        columns[ours.strip()] = theirs.strip()
+    return columns
+
+
+def parse_share(text: str | float) -> float:
+    """A share given as ``1/64`` or ``0.02``.
+
+    Raises:
+        InputError: if it is neither, or not a share that can be left out.
+    """
+    try:
+        share = float(Fraction(text))
+    except (ValueError, ZeroDivisionError) as error:
+        raise InputError(
+            f"--early-exclusion {text!r} is not a share: give a fraction such as 1/64, or 0.02."
+        ) from error
+    if not 0 <= share <= MAX_EARLY_EXCLUSION:
+        raise InputError(f"--early-exclusion must be between 0 and 1/2: got {text}.")
+    return share
+
+
+def check_draws(draws: int) -> int:
+    """A number of bootstrap draws.
+
+    Raises:
+        InputError: if they are too few for an interval.
+    """
+    if draws != 0 and draws < MIN_DRAWS:
+        raise InputError(f"--bootstrap must be 0, or at least {MIN_DRAWS}: got {draws}.")
+    return draws
+
+
+def parse_size(text: str) -> SizeColumn:
+    """The name of a choice of N.
+
+    Raises:
+        InputError: if there is no such choice.
+    """
+    return cast(SizeColumn, _choice("--size", text, get_args(SizeColumn)))
+
+
+def parse_objective(text: str) -> Objective:
+    """The name of an objective.
+
+    Raises:
+        InputError: if there is no such objective.
+    """
+    return cast(Objective, _choice("--objective", text, get_args(Objective)))
+
+
+def _choice(option: str, text: str, choices: tuple[str, ...]) -> str:
+    if text not in choices:
+        raise InputError(f"{option} {text!r} is not known: choose {' or '.join(choices)}.")
+    return text
+
+
+def writable(path: Path | None) -> Path | None:
+    """Refuse before the work what could only fail after it."""
+    if path is not None and path.is_dir():
+        raise InputError(f"{path} is a folder; name the file to write, e.g. {path / 'result.json'}.")
+    if path is not None and not path.parent.is_dir():
+        raise InputError(f"{path} cannot be written: there is no folder {path.parent}; create it first.")
+    return path
+
+
+SourceArgument = Annotated[
+    str, typer.Argument(metavar="SRC", help="A store, or a Parquet or CSV file of curves.")
+]
+ObjectiveOption = Annotated[
+    Objective,
+    typer.Option(
+        parser=parse_objective,
+        metavar="return|paper",
+        help="Residuals in return, or in log I as in the paper.",
+    ),
+]
+SizeOption = Annotated[
+    SizeColumn,
+    typer.Option(
+        parser=parse_size, metavar="MEASURE", help="What counts as the size N: params, params_total or flops."
+    ),
+]
+ColumnsOption = Annotated[
+    dict[str, str] | None,
+    typer.Option(
+        parser=parse_columns,
+        metavar="OURS=THEIRS,...",
+        help="Columns of a file with other names, e.g. num_params=n.",
+    ),
+]
+EarlyExclusionOption = Annotated[
+    float,
+    typer.Option(
+        parser=parse_share,
+        metavar="SHARE",
+        show_default="1/64",
+        help="Share of the longest run of each size dropped at its start.",
+    ),
+]
+TaskOption = Annotated[str | None, typer.Option(metavar="NAME", help="Only runs of this task.")]
+AlgorithmOption = Annotated[str | None, typer.Option(metavar="NAME", help="Only runs of this algorithm.")]
+HorizonOption = Annotated[float | None, typer.Option(metavar="H", help="Only runs of this horizon.")]
+BootstrapOption = Annotated[
+    int,
+    typer.Option(
+        metavar="DRAWS",
+        help="Bootstrap draws for the intervals, 20 or more; 0 for none.",
+        callback=check_draws,
+    ),
+]
+SeedOption = Annotated[int, typer.Option(metavar="SEED", help="Seed of the bootstrap.", min=0)]
+PeriodsOption = Annotated[
+    bool, typer.Option("--periods", help="Also fit the early, middle and late third of training apart.")
+]
+MetricOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[:min=A,max=B]",
+        help="Also find which metric is a power of I: auto, fail-ratio, log-failure, elo, trueskill, return.",
+    ),
+]
+WorkersOption = Annotated[
+    int,
+    typer.Option(
+        metavar="COUNT", help="Processes for the bootstrap; 0 for one a core. The result is the same.", min=0
+    ),
+]
+
+
+JsonOption = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Also write the result as JSON to FILE.", callback=writable),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write to FILE instead of the terminal.", callback=writable),
+]
+SweepOption = Annotated[
+    str | None, typer.Option("--sweep", metavar="NAME", help="Only this sweep of the store.")
+]
+
+StoreOption = Annotated[
+    str, typer.Option("--store", metavar="STORE", help="Directory or URI of the run store.")
+]
+
+
+DeviceOption = Annotated[
+    str, typer.Option(metavar="auto|cpu|cuda", help="auto is cuda where there is one, else cpu.")
+]
+MnistOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of MNIST's four files; default: RLSCALE_MNIST_DIR, then data/mnist."),
+]
+
+SpecArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SPEC", help="The sweep's spec, a YAML file, or a preset (rlscale sweep presets)."
+    ),
+]
+SweepDeviceOption = Annotated[
+    str, typer.Option(metavar="auto|cpu|cuda", help="auto is cuda if the spec gives runs GPUs, else cpu.")
+]
+AddressOption = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Ray cluster to run on; default: Ray on this machine.")
+]

@@ -1,0 +1,125 @@
+"""``rlscale report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rlscale.commands.fit import make_estimator
+from rlscale.commands.options import (
+    AlgorithmOption,
+    BootstrapOption,
+    ColumnsOption,
+    EarlyExclusionOption,
+    HorizonOption,
+    JsonOption,
+    MetricOption,
+    ObjectiveOption,
+    PeriodsOption,
+    SeedOption,
+    SizeOption,
+    SourceArgument,
+    SweepOption,
+    TaskOption,
+    WorkersOption,
+)
+from rlscale.scaling.errors import InputError
+from rlscale.terminal.console import console, write_json
+
+
+def horizons_of(source: str, which: dict[str, Any]) -> dict[float, Any]:
+    """The curves of each horizon, or none where they do not say their horizon or cannot be read."""
+    from rlscale.analysis.curves.load import load_by_horizon
+
+    try:
+        return load_by_horizon(source, **which)
+    except InputError:
+        return {}  # whatever is wrong with them, loading them as one tells it
+
+
+def report(
+    context: typer.Context,
+    source: SourceArgument,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE.html", help="The HTML file; figures go into a folder beside it.")
+    ] = Path("report.html"),
+    sweep: SweepOption = None,
+    task: TaskOption = None,
+    algorithm: AlgorithmOption = None,
+    horizon: HorizonOption = None,
+    objective: ObjectiveOption = "return",
+    size: SizeOption = "params",
+    columns: ColumnsOption = None,
+    early_exclusion: EarlyExclusionOption = 1 / 64,
+    bootstrap: BootstrapOption = 1000,
+    seed: SeedOption = 0,
+    workers: WorkersOption = 0,
+    fit_path: Annotated[
+        Path | None,
+        typer.Option("--fit", metavar="FIT.json", help="Report this fit of SRC instead of fitting again."),
+    ] = None,
+    backtest: Annotated[
+        bool, typer.Option("--backtest/--no-backtest", help="Also fit without a part and predict it.")
+    ] = True,
+    periods: PeriodsOption = False,
+    metric: MetricOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Fit, and write one self-contained HTML file with the answer, the figures and where they come from."""
+    from rlscale.analysis.curves.load import load_curves, read_store_record
+    from rlscale.analysis.fit.joint_fit import usable_cores
+    from rlscale.analysis.fit.result import read_fit
+    from rlscale.analysis.reports.backtest import default_section
+    from rlscale.analysis.reports.report import check_out, require_same_curves, write_report
+    from rlscale.analysis.reports.studies import horizon_section
+    from rlscale.analysis.studies.with_studies import with_studies
+    from rlscale.terminal.fit import print_summary
+
+    check_out(out)
+    given = None if fit_path is None else read_fit(fit_path)
+    if given is not None:
+        for name in ("objective", "size", "early_exclusion", "bootstrap", "seed"):
+            if context.get_parameter_source(name).name == "COMMANDLINE":  # type: ignore[union-attr]
+                option = name.replace("_", "-")
+                raise InputError(f"--{option} belongs to a new fit; leave it out, or leave out --fit.")
+        made, size = given.provenance, given.provenance.size
+        sweep, task = sweep or made.sweep, task or made.task
+        algorithm, horizon = algorithm or made.algorithm, made.horizon if horizon is None else horizon
+    which: dict[str, Any] = {
+        "sweep": sweep,
+        "task": task,
+        "algorithm": algorithm,
+        "columns": columns,
+        "size": size,
+    }
+    by_horizon = horizons_of(source, which)
+    shown = horizon if horizon is not None or len(by_horizon) < 2 else min(by_horizon)
+    curves = load_curves(source, horizon=shown, **which)
+    if given is None:
+        result = make_estimator(objective, early_exclusion, bootstrap, seed, workers).fit(curves)
+    else:
+        require_same_curves(curves, given)
+        result = given
+    processes = workers or usable_cores()
+    result = with_studies(
+        curves,
+        result,
+        workers=processes,
+        periods=periods,
+        size_measures=True,
+        metric=metric,
+    )
+    section = default_section(curves, result, workers=processes) if backtest else None
+    study = None if shown is None else horizon_section(by_horizon, shown, result, workers=processes)
+    paths = write_report(
+        curves,
+        result,
+        out,
+        record=read_store_record(source, curves.selection),
+        backtest=section,
+        horizon=study,
+    )
+    write_json(json_path, result.model_dump(mode="json"))
+    print_summary(result, paths, console)

@@ -1,0 +1,213 @@
+"""The commands about sweeps, as they are typed. Each imports what it needs when it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rlscale.commands.options import (
+    AddressOption,
+    JsonOption,
+    MnistOption,
+    OutOption,
+    SpecArgument,
+    StoreOption,
+    SweepDeviceOption,
+    SweepOption,
+)
+from rlscale.terminal.console import console, warn, write_json, write_yaml
+
+if TYPE_CHECKING:
+    from rlscale.sweeps.specs.spec import SweepSpec
+
+
+def sweep_presets() -> None:
+    """List the paper's experiments, which plan, run and show take by name."""
+    from rich.table import Table
+
+    from rlscale.sweeps.specs.presets import SUMMARIES
+
+    table = Table.grid(padding=(0, 2))
+    for name, summary in SUMMARIES.items():
+        table.add_row(name, summary)
+    console.print(table)
+
+
+def sweep_show(
+    name: Annotated[str, typer.Argument(metavar="PRESET", help="A name of: rlscale sweep presets.")],
+    out: OutOption = None,
+) -> None:
+    """Write a preset's spec as YAML, to edit and run."""
+    from rlscale.sweeps.specs.presets import SUMMARIES, preset_values
+
+    values = preset_values(name)
+    write_yaml(out, values, heading=SUMMARIES[name])
+
+
+def sweep_plan(
+    spec_name: SpecArgument,
+    estimate: Annotated[bool, typer.Option(help="Time each size on this machine for a few seconds.")] = True,
+    json_path: JsonOption = None,
+) -> None:
+    """Say what a sweep would do: its runs, FLOPs, memory and hours; nothing starts."""
+    from dataclasses import asdict
+
+    from rlscale.analysis.formatting.numbers import compact_count, duration
+    from rlscale.sweeps.specs.plan import plan_sizes
+    from rlscale.sweeps.specs.presets import find_spec
+    from rlscale.sweeps.specs.spec import expand
+    from rlscale.sweeps.specs.tuning_sweep import tuning_cost
+    from rlscale.terminal.plan import memory_note, plan_table
+    from rlscale.terminal.tuning import cost_line
+
+    spec = find_spec(spec_name)
+    configs = expand(spec, source=spec_name)
+    from rlscale.scaling.costs.memory import memory_need
+    from rlscale.scaling.costs.speed import estimate_rate
+    from rlscale.scaling.machine import usable_memory
+    from rlscale.scaling.training.facts import run_columns
+
+    seconds_of = (lambda config: config.interactions / estimate_rate(config)) if estimate else None
+    sizes = plan_sizes(configs, run_columns, seconds_of, memory_need)
+    total_runs = sum(size.num_runs for size in sizes)
+    interactions = sum(size.num_runs * size.config.interactions for size in sizes)
+    flops = sum(size.num_runs * size.flops for size in sizes)
+    seconds = sum(size.num_runs * size.seconds for size in sizes if size.seconds) if estimate else None
+    console.print(plan_table(sizes))
+    console.print(
+        f"{spec.name}: {total_runs} runs, {compact_count(interactions)} interactions, {flops:.1e} FLOP"
+        + (f", {duration(seconds)} on this machine if one ran after the other." if estimate else "."),
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(memory_note(sizes, usable_memory()), highlight=False, soft_wrap=True)
+    tuning = tuning_cost(spec, sizes)
+    if tuning is not None:
+        console.print(cost_line(tuning), highlight=False, soft_wrap=True)
+    write_json(
+        json_path,
+        {
+            "sweep": spec.name,
+            "runs": total_runs,
+            "interactions": interactions,
+            "flops": flops,
+            "slot_seconds": seconds,
+            "tuning": asdict(tuning) if tuning else None,
+            "sizes": [
+                {
+                    **size.columns,
+                    "interactions": size.config.interactions,
+                    "runs": size.num_runs,
+                    "flops": size.flops,
+                    "seconds": size.seconds,
+                    "memory": asdict(size.memory) | {"total": size.memory.total} if size.memory else None,
+                }
+                for size in sizes
+            ],
+        },
+    )
+
+
+def sweep_run(
+    spec_name: SpecArgument,
+    store: StoreOption,
+    address: AddressOption = None,
+    device: SweepDeviceOption = "auto",
+    mnist_dir: MnistOption = None,
+) -> None:
+    """Run a sweep; run again, it does only what is missing."""
+    from rlscale.sweeps.specs.presets import find_spec
+    from rlscale.sweeps.specs.spec import expand
+    from rlscale.sweeps.store.run_store import RunStore
+    from rlscale.terminal.live import watch
+
+    spec = find_spec(spec_name)
+    # What is wrong with it is said before torch and ray are loaded.
+    busiest = max(expand(spec, source=spec_name), key=lambda config: config.threads)
+    warn_of_tuning(spec, spec_name)
+    opened = RunStore(store, create=True)
+    from rlscale.scaling.training.device import warning_of_threads
+    from rlscale.sweeps.running.launch import run_sweep
+
+    if address is None:  # elsewhere there may be more cores
+        warn(warning_of_threads([busiest]))
+
+    def go(**callbacks: Any) -> Any:
+        return run_sweep(
+            spec,
+            opened,
+            source=spec_name,
+            address=address,
+            device=device,
+            mnist_dir=mnist_dir,
+            **callbacks,
+        )
+
+    if not watch(go, opened, spec.name):
+        raise typer.Exit(1)
+
+
+def sweep_retry(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="The run store.")],
+    sweep: SweepOption = None,
+    address: AddressOption = None,
+    device: SweepDeviceOption = "auto",
+    mnist_dir: MnistOption = None,
+) -> None:
+    """Run the failed runs again, and only those."""
+    from rlscale.sweeps.running.launch import retry_failed
+    from rlscale.sweeps.store.run_store import RunStore
+    from rlscale.terminal.live import watch
+
+    opened = RunStore(store)
+    complete = True
+    for name in opened.select(sweep):
+        if not any(record.status == "failed" for record in opened.runs(name)):
+            console.print(f"{name}: no run has failed.", highlight=False)
+            continue
+
+        def go(name: str = name, **callbacks: Any) -> Any:
+            return retry_failed(
+                opened, name, address=address, device=device, mnist_dir=mnist_dir, **callbacks
+            )
+
+        complete = watch(go, opened, name) and complete
+    if not complete:
+        raise typer.Exit(1)
+
+
+def sweep_status(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="The run store.")],
+    sweep: SweepOption = None,
+    show_all: Annotated[
+        bool, typer.Option("--all", help="List every run, not only those that run, failed or stopped.")
+    ] = False,
+    watch_on: Annotated[
+        bool, typer.Option("--watch", help="Show it again and again until all has ended, or Ctrl-C.")
+    ] = False,
+    json_path: JsonOption = None,
+) -> None:
+    """Show what is wanted, done, running and failed, with the reasons."""
+    from rlscale.sweeps.running.status import SweepReader
+    from rlscale.sweeps.store.run_store import RunStore
+    from rlscale.terminal.sweep import print_status, status_json
+    from rlscale.terminal.watching import watch_sweeps
+
+    opened = RunStore(store)
+    readers = [SweepReader(opened, name) for name in opened.select(sweep)]
+    if not readers:
+        console.print(f"{store} holds no sweeps yet.", markup=False, highlight=False, soft_wrap=True)
+    if watch_on:
+        states = watch_sweeps(console, readers, show_all=show_all)
+    else:
+        states = [reader.read_state() for reader in readers]
+    for state in states:
+        print_status(console, state, show_all=show_all)
+    write_json(json_path, {"sweeps": [status_json(state) for state in states]})
+
+
+def warn_of_tuning(spec: SweepSpec, spec_name: str) -> None:
+    """Say that a sweep as such does not tune."""
+    if spec.tuning and spec.tuning.learning_rate:
+        warn(f"'tuning' is for: rlscale sweep tune {spec_name}; here every size takes the one base rate.")

@@ -1,0 +1,128 @@
+"""The command that tunes learning rates, as it is typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rlscale.commands.options import (
+    AddressOption,
+    JsonOption,
+    MnistOption,
+    SpecArgument,
+    StoreOption,
+    SweepDeviceOption,
+    writable,
+)
+from rlscale.scaling.errors import InputError
+from rlscale.terminal.console import console, warn, write_json, write_yaml
+
+if TYPE_CHECKING:
+    from rlscale.analysis.studies.tuning.study import TuningStudy
+    from rlscale.sweeps.specs.spec import SweepSpec
+    from rlscale.sweeps.specs.tuning_sweep import Size
+
+
+FinalSpecOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="FINAL.yaml", help="Write the final sweep's spec to it.", callback=writable
+    ),
+]
+FigureOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Also draw score against rate, as .png, .pdf or .svg.", callback=writable
+    ),
+]
+
+
+def sweep_tune(
+    spec_name: SpecArgument,
+    store: StoreOption,
+    address: AddressOption = None,
+    device: SweepDeviceOption = "auto",
+    mnist_dir: MnistOption = None,
+    out: FinalSpecOption = None,
+    json_path: JsonOption = None,
+    figure: FigureOption = None,
+) -> None:
+    """Find the best learning rate for each size and write the spec of the final sweep.
+
+    The rates of the spec's block 'tuning' are run at each size, as a sweep of
+    its own. Run again, it does only what is missing.
+
+    Without such rates the paper's rule holds: one base rate, the step size
+    falling with width and depth.
+    """
+    from rlscale.analysis.figures.tuning import check_figure_name, write_figure
+    from rlscale.analysis.studies.tuning.final_spec import final_values, heading
+    from rlscale.analysis.studies.tuning.study import read_study, study_json
+    from rlscale.sweeps.specs.presets import find_spec
+    from rlscale.sweeps.specs.tuning_sweep import sizes_of, tuning_sweep
+    from rlscale.sweeps.store.run_store import RunStore
+    from rlscale.terminal.live import watch
+
+    if figure is not None:
+        check_figure_name(figure)
+    spec = find_spec(spec_name)
+    if spec.tuning is None or spec.tuning.learning_rate is None:
+        if json_path or figure:
+            raise InputError(
+                f"{spec_name}: --json and --figure need rates to tune; add tuning.learning_rate."
+            )
+        _tell_rule(spec, sizes_of(spec, spec_name), spec_name, out)
+        return
+    sweep = tuning_sweep(spec, spec_name)
+    opened = RunStore(store, create=True)
+    from rlscale.sweeps.running.launch import run_sweep
+
+    def go(**callbacks: Any) -> Any:
+        return run_sweep(
+            sweep, opened, source=spec_name, address=address, device=device, mnist_dir=mnist_dir, **callbacks
+        )
+
+    watch(go, opened, sweep.name)
+    study = read_study(spec, opened, spec_name)
+    _tell_study(study)
+    write_json(json_path, study_json(study))
+    if figure is not None:
+        write_figure(study, figure)
+    if out is not None:
+        write_yaml(out, final_values(spec, study, spec_name), heading=heading(study))
+        _say(f"Wrote {out}; run it with: rlscale sweep run {out} --store {store}")
+        _say(
+            f"The store then holds both sweeps; name the one to fit: rlscale fit {store} --sweep {spec.name}"
+        )
+    if study.num_missing:
+        raise typer.Exit(1)
+
+
+def _tell_study(study: TuningStudy) -> None:
+    from rlscale.terminal.tuning import study_lines, study_table
+
+    console.print(study_table(study))
+    for line in study_lines(study):
+        _say(line)
+    for warning in study.warnings:
+        warn(warning)
+
+
+def _tell_rule(spec: SweepSpec, sizes: list[Size], source: str, out: Path | None) -> None:
+    """There is nothing to tune: say so, and what the rule gives."""
+    from rlscale.analysis.studies.tuning.final_spec import final_values
+    from rlscale.terminal.tuning import rule_table
+
+    console.print(rule_table(sizes))
+    _say(
+        f"{source} names no tuning.learning_rate, so the paper's rule holds and no runs are needed. "
+        "To tune, add: tuning: {learning_rate: {low: 1.0e-4, high: 1.0e-2, points: 5}}"
+    )
+    if out is not None:
+        write_yaml(out, final_values(spec, None), heading="Learning rates by the paper's rule, not tuned.")
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

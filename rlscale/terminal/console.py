@@ -1,0 +1,86 @@
+"""The console, warnings and errors, and the files that commands write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import typer
+import yaml
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from rlscale.scaling.errors import InputError
+from rlscale.terminal.printable import printable
+
+
+class PrintingConsole(Console):
+    """A console that passes on no control character of the text it is given, whoever wrote that text."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of ``renderable``; those by which rich itself moves the cursor are left alone."""
+        for segment in super().render(renderable, options):
+            shown = segment.text if segment.control else printable(segment.text, keep_lines=True)
+            yield Segment(shown, segment.style, segment.control)
+
+
+console = PrintingConsole()
+
+
+def say_of(sweep: str, text: str) -> None:
+    """Say something about a sweep on one line, wherever its words come from."""
+    console.print(printable(f"{sweep}: {text}"), markup=False, highlight=False, soft_wrap=True)
+
+
+def warn(sentence: str | None) -> None:
+    """Say what is unwise but not wrong, on stderr; nothing if None."""
+    if sentence is not None:
+        complain(f"warning: {sentence}")
+
+
+def complain(sentence: str) -> None:
+    """Say what is wrong, on stderr."""
+    PrintingConsole(stderr=True, soft_wrap=True).print(
+        f"rlscale: {printable(sentence)}", markup=False, highlight=False
+    )
+
+
+def write_json(path: Path | None, value: dict[str, Any]) -> None:
+    """Write ``value`` beside ``path`` and rename it into place; nothing if ``path`` is None.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    if path is None:
+        return
+    _write(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def write_yaml(path: Path | None, value: dict[str, Any], *, heading: str = "") -> None:
+    """Write ``value`` as YAML, under ``heading`` as a comment; to the terminal if ``path`` is None.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    text = yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
+    comment = "".join(f"# {line}\n" for line in heading.splitlines())
+    if path is None:
+        typer.echo(comment + text, nl=False)
+    else:
+        _write(path, comment + text)
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise InputError(
+            f"{path} cannot be written: {error.strerror}; name a file in a folder that exists."
+        ) from error

@@ -1,0 +1,47 @@
+"""The curves of a store for a terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from rlscale.analysis.formatting.numbers import compact_count
+from rlscale.sweeps.store.records import RunRecord
+from rlscale.sweeps.store.run_store import RunStore
+from rlscale.terminal.sweep import _ID_LENGTH
+from rlscale.terminal.tables import _table, _text
+
+_NAME_LENGTH = 28  # of an imported run's id, which is its name
+
+
+def curves_table(store: RunStore, sweep: str, records: Sequence[RunRecord]) -> Table:
+    """One line a stored curve: its run, its length and its last return."""
+    tasks = ", ".join(sorted({str(record.columns.get("task") or "unknown task") for record in records}))
+    table = _table("N", "seed", "status", "rows", "interactions", "return", apart=(), first="run")
+    table.title = _text(f"{sweep}: {len(records)} curves, {tasks}")
+    for record in records:
+        curve = store.read_curve(sweep, record.run_id)
+        returns = curve.column("return_mean").drop_null()
+        columns = record.columns
+        table.add_row(
+            _text(_short_id(record.run_id)),
+            f"{columns.get('num_params') or 0:,}",
+            _text(str(columns.get("seed", ""))),
+            record.status,
+            str(curve.num_rows),
+            compact_count(curve["interactions"][-1].as_py() if curve.num_rows else 0),
+            f"{returns[-1].as_py():.4g}" if len(returns) else "none",
+        )
+    return table
+
+
+def _short_id(run_id: str) -> str:
+    """The start of a hash; of a name both ends, for names of runs often differ in the last letters."""
+    if re.fullmatch(r"[0-9a-f]{16}", run_id):
+        return run_id[:_ID_LENGTH]
+    if len(run_id) <= _NAME_LENGTH:
+        return run_id
+    half = (_NAME_LENGTH - 3) // 2
+    return f"{run_id[:half]}...{run_id[-half:]}"

@@ -1,0 +1,88 @@
+"""A fit for a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.formatting.numbers import brief_number, interval_text
+from rlscale.analysis.reports import text as report_text
+from rlscale.analysis.reports.report import ReportPaths
+from rlscale.terminal.tables import new_table, print_verdict
+
+_MEANINGS = {
+    "nu": "N_opt ∝ C^nu",
+    "alpha_N": "size",
+    "alpha_E": "experience",
+    "beta": "",
+    "log10_N_c": "extrapolated",
+    "log10_E_c": "extrapolated",
+}
+
+
+def print_fit(fit: FitResult, console: Console) -> None:
+    """The exponents with their intervals, what they rest on, then the warnings."""
+    table = new_table(
+        f"Scaling law, objective {fit.objective}", "", "estimate", "90% interval", "systematic", ""
+    )
+    for name, meaning in _MEANINGS.items():
+        shift = fit.systematic.get(name)
+        table.add_row(
+            name,
+            f"{getattr(fit, name):.4f}",
+            interval_text(fit.intervals.get(name), ".4f"),
+            "" if shift is None else f"± {shift:.4f}",
+            meaning,
+        )
+    table.add_row(
+        "N_opt",
+        brief_number(fit.N_opt_ref),
+        interval_text(fit.intervals.get("N_opt_ref"), ".3g"),
+        f"x/÷ {10 ** fit.systematic['log10_N_opt_ref']:.3g}",
+        f"at C = {brief_number(fit.compute_ref)}",
+    )
+    console.print(table)
+    low, high = fit.range.C
+    other = fit.other_objective
+    lines = [
+        f"{fit.num_points} points of {fit.num_runs} runs of {fit.num_sizes} sizes, "
+        f"compute {low:.3g} to {high:.3g}.",
+        f"Objective {other.objective} for comparison: nu = {other.nu:.4f}, 90% interval "
+        f"{interval_text(other.intervals.get('nu'), '.4f')}.",
+        *_checks(fit),
+        *(f"Note: {note}" for note in fit.provenance.notes),
+    ]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    print_verdict(fit.identified, fit.warnings, console)
+
+
+def _checks(fit: FitResult) -> list[str]:
+    lines = []
+    if fit.isoflop is not None:
+        free = fit.isoflop
+        lines.append(
+            "Parabolas through the sizes at equal compute have too few vertices to check nu."
+            if free.nu is None
+            else f"Parabolas through the sizes at equal compute, no law: nu = {free.nu:.4f}, 90% interval "
+            f"{interval_text(free.nu_interval, '.4f')}."
+        )
+    if "nu" in fit.intervals_bias_corrected:
+        corrected, total = fit.intervals_bias_corrected["nu"], fit.intervals_total["nu"]
+        lines.append(
+            f"90% interval of nu, bias-corrected: {interval_text(corrected, '.4f')}; stretched to hold other "
+            f"shares of early training: {interval_text(total, '.4f')}."
+        )
+    return lines
+
+
+def print_summary(fit: FitResult, paths: ReportPaths, console: Console) -> None:
+    """The answer in a line, and where the report is."""
+    said = report_text.answer(fit)
+    lines = [
+        f"N_opt grows as C^{said.nu} [{said.nu_interval}]. Identified: {'yes' if fit.identified else 'no'}, "
+        f"{len(fit.warnings)} warning{'' if len(fit.warnings) == 1 else 's'}.",
+        f"Wrote {paths.html} and {len(paths.png)} figures, as PNG and SVG, in {paths.figures}.",
+    ]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

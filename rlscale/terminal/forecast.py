@@ -1,0 +1,98 @@
+"""Forecasts for a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from rlscale.analysis.fit.findings import ReturnForecast, SampleEfficiency
+from rlscale.analysis.forecast.result import Forecast, ForecastResult
+from rlscale.analysis.formatting.numbers import UNITS, brief_number, interval_text
+from rlscale.terminal.tables import new_table, print_verdict, with_interval
+
+_BUDGETS = {"flops": "FLOPs", "gpu-hours": "GPU hours"}
+
+
+def print_forecast(result: ForecastResult, console: Console) -> None:
+    """A row for each compute and return, the optima with the environment's cost, then the warnings."""
+    unit = UNITS[result.options["size"]]
+    if result.forecasts:
+        console.print(_optima_table(result, unit))
+    for item in result.forecasts:
+        if item.intervals_total:
+            low, high = item.intervals_total["N_opt"]
+            text = f"N_opt at {brief_number(item.compute)} with other shares of early training left out: "
+            console.print(
+                f"{text}{brief_number(low)} to {brief_number(high)}.",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
+    for item in result.forecasts:
+        if item.budget is not None:
+            bought = f"{brief_number(item.budget.value)} {_BUDGETS[item.budget.unit]}"
+            text = f"{bought} buy C = {brief_number(item.compute)}: "
+            console.print(text + item.budget.conversion, highlight=False, markup=False, soft_wrap=True)
+    env_cost = result.options["env_cost"]
+    if env_cost is not None and result.forecasts:
+        console.print(_env_cost_table(result.forecasts, env_cost))
+    for taken in result.returns:
+        console.print(_return_table(taken, unit))
+    if result.sample_efficiency is not None:
+        console.print(_efficiency_text(result.sample_efficiency), highlight=False, soft_wrap=True)
+    print_verdict(result.identified, result.warnings, console)
+
+
+def _optima_table(result: ForecastResult, unit: str) -> Table:
+    title = f"Compute-optimal sizes in {unit}, E in steps; below each: 90% interval"
+    table = new_table(title, "compute", "N_opt", "E_opt", "return", "outside data")
+    for item in result.forecasts:
+        table.add_row(
+            brief_number(item.compute),
+            with_interval(item.N_opt, item.intervals.get("N_opt")),
+            with_interval(item.E_opt, item.intervals.get("E_opt")),
+            "unknown" if item.return_ is None else f"{item.return_:.4g}",
+            f"{item.extrapolation:.1f} decades" if item.extrapolation > 0 else "none",
+        )
+    return table
+
+
+def _return_table(item: ReturnForecast, unit: str) -> Table:
+    table = new_table(f"What a return of {item.return_:.4g} takes", "", "estimate", "90% interval", "")
+    rows = {
+        "intrinsic": ("I = C", "least compute"),
+        "N_opt": ("N_opt", f"{unit} at C"),
+        "E_opt": ("E_opt", "steps at C"),
+        "E_inf": ("E_inf", "steps, infinite width"),
+        "N_inf": ("N_inf", f"{unit}, infinite data"),
+        "width_gain": ("E_opt/E_inf", ""),
+    }
+    for name, (symbol, meaning) in rows.items():
+        interval = interval_text(item.intervals.get(name), ".3g")
+        table.add_row(symbol, brief_number(getattr(item, name)), interval, meaning)
+    return table
+
+
+def _efficiency_text(found: SampleEfficiency) -> str:
+    return (
+        f"Return {found.reference_return:.4g} takes an infinitely wide agent {brief_number(found.E_inf)} "
+        f"interactions, the reference {brief_number(found.reference_interactions)}: the reference is "
+        f"{brief_number(found.ratio)} times as sample efficient "
+        f"(90% interval {interval_text(found.intervals.get('ratio'), '.3g')})."
+    )
+
+
+def _env_cost_table(forecasts: list[Forecast], env_cost: float) -> Table:
+    title = f"The same performance at the least E·(N + {env_cost:.4g})"
+    table = new_table(title, "compute", "N", "E", "cost of N_opt")
+    for item in forecasts:
+        # All are set together with the environment's cost.
+        assert item.N_with_env_cost is not None
+        assert item.E_with_env_cost is not None
+        table.add_row(
+            brief_number(item.compute),
+            with_interval(item.N_with_env_cost, item.intervals.get("N_with_env_cost")),
+            with_interval(item.E_with_env_cost, item.intervals.get("E_with_env_cost")),
+            f"{item.overspend:.3g} times\n{interval_text(item.intervals.get('overspend'), '.3g')}",
+        )
+    return table

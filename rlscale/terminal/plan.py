@@ -1,0 +1,45 @@
+"""What a sweep would do, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from rlscale.analysis.formatting.numbers import byte_size, compact_count, duration
+from rlscale.sweeps.specs.plan import PlannedSize
+from rlscale.terminal.tables import _apart, _table, _values
+
+
+def plan_table(sizes: Sequence[PlannedSize]) -> Table:
+    """One line a size: what sets it apart, its runs, parameters, length, FLOPs, memory and estimated time."""
+    configs = [size.config.model_dump(mode="json") for size in sizes]
+    table = _table("N", "runs", "interactions", "FLOP", "memory", "time", apart=_apart(configs))
+    for size, values in zip(sizes, _values(configs), strict=True):
+        table.add_row(
+            *values,
+            f"{size.columns['num_params']:,}",
+            str(size.num_runs),
+            compact_count(size.config.interactions),
+            f"{size.flops:.1e}",
+            byte_size(size.memory.total) if size.memory else "?",
+            duration(size.seconds),
+        )
+    return table
+
+
+def memory_note(sizes: Sequence[PlannedSize], machine: int) -> str:
+    """What the largest run needs, and whether ``machine`` bytes suffice; empty if nothing was counted."""
+    needs = [size.memory for size in sizes if size.memory]
+    if not needs:
+        return ""
+    most = max(needs, key=lambda need: need.total)
+    told = f"Memory: up to {byte_size(most.total)} a run, {byte_size(most.observations)} of it observations"
+    if most.total <= machine:
+        return f"{told}; this machine has {byte_size(machine)}."
+    largest = next(size.config.agent for size in sizes if size.memory is most)
+    phases = " or agent.phasic.policy_iterations" if largest.auxiliary else ""
+    return (
+        f"{told}: more than the {byte_size(machine)} of this machine. Run it on a larger one, or choose a "
+        f"smaller agent.num_envs (now {largest.num_envs}){phases}."
+    )

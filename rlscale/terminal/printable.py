@@ -1,0 +1,23 @@
+"""Text from elsewhere made fit to be shown: in a terminal, a report or a figure. Imports nothing."""
+
+from __future__ import annotations
+
+
+def printable(text: str, *, keep_lines: bool = False) -> str:
+    """``text`` without anything that a terminal or browser would obey instead of show.
+
+    Escape sequences, overrides of the writing direction, other characters without a shape and
+    halves of characters become U+FFFD; white space becomes spaces, line ends with it unless
+    ``keep_lines``.
+    """
+    if text.isprintable():
+        return text
+    kept = "\n" if keep_lines else ""
+    return "".join(
+        character
+        if character.isprintable() or character in kept
+        else " "
+        if character.isspace()
+        else "\N{REPLACEMENT CHARACTER}"
+        for character in text
+    )

@@ -1,0 +1,190 @@
+"""The state of a sweep for a terminal. Text from a store is never read as markup."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from rlscale.analysis.formatting.numbers import compact_count, duration
+from rlscale.sweeps.running.drivers import SILENCE_SECONDS, DriverRecord
+from rlscale.sweeps.running.status import (
+    RunStatus,
+    SweepProgress,
+    SweepState,
+    counts,
+    progress,
+    seconds_since,
+)
+from rlscale.terminal.tables import _apart, _table, _text, _values
+
+_SILENT_SECONDS = 60.0
+_MOST_SHOWN = 20  # runs, where not all are asked for
+_ID_LENGTH = 8  # of a run's id; --json and the store have all of it
+
+
+def status_table(statuses: Sequence[RunStatus], shown: Sequence[RunStatus] | None = None) -> Table:
+    """One line for each of ``shown``, by default for every run of the sweep."""
+    shown = statuses if shown is None else shown
+    kinds = {status.size: status.config for status in statuses}
+    names = ("N", "seed", "status", "interactions", "rate", "left")
+    table = _table(*names, apart=_apart(list(kinds.values())), first="run", gap=0)
+    values_of = dict(zip(kinds, _values(list(kinds.values())), strict=True))
+    for status in shown:
+        table.add_row(
+            _text(status.run_id[:_ID_LENGTH]),
+            *values_of[status.size],
+            _num_params(status),
+            _text(str(status.config.get("seed", ""))),
+            status.status,
+            _stored(status),
+            _rate(status.rate) if status.status == "running" else "",
+            _brief(status.seconds_left) if status.status == "running" else "",
+        )
+    return table
+
+
+def status_parts(state: SweepState, *, show_all: bool = False) -> list[RenderableType]:
+    """What ``rlscale sweep status`` says of one sweep, part by part.
+
+    Without ``show_all`` runs that are done or wait are only counted; of the others the running
+    ones come first, then the failed, then the stopped.
+    """
+    runs = state.statuses
+    kinds = ("running", "failed", "stopped")
+    shown = list(runs) if show_all else [run for kind in kinds for run in runs if run.status == kind]
+    left_out = 0 if show_all else max(0, len(shown) - _MOST_SHOWN)
+    shown = shown[: len(shown) - left_out]
+    parts: list[RenderableType] = [_text(f"{state.sweep}: {_counted(runs)}")]
+    if shown:
+        parts += [status_table(runs, shown), *status_notes(shown)]
+    if left_out:
+        parts.append(_text(f"... and {left_out:,} more of these; --all shows every run"))
+    parts.append(_text(progress_line(progress(runs))))
+    parts += [_text(driver_line(driver, silence)) for driver, silence in state.drivers]
+    if state.has_spec and not state.has_ended and not state.has_live_driver:
+        parts.append(_text("no driver is at work on it; go on with: rlscale sweep resume"))
+    return parts
+
+
+def print_status(console: Console, state: SweepState, *, show_all: bool = False) -> None:
+    """Print ``status_parts``, lines of text however long they are."""
+    for part in status_parts(state, show_all=show_all):
+        console.print(part, soft_wrap=isinstance(part, Text))
+
+
+def status_line(state: SweepState) -> tuple[str, Text]:
+    """(the number of runs by status, those with the progress on one line)."""
+    counted = _counted(state.statuses)
+    return counted, _text(f"{state.sweep}: {counted}; {progress_line(progress(state.statuses))}")
+
+
+def progress_line(done: SweepProgress) -> str:
+    """How far a sweep is, its speed and the time left."""
+    wanted = done.interactions_wanted
+    # Runs end with an iteration, so a little beyond what is wanted.
+    share = f" ({min(1.0, done.interactions / wanted):.0%})" if wanted else ""
+    parts = [f"{compact_count(done.interactions)} of {compact_count(wanted)} interactions{share}"]
+    if done.seconds_left != 0:
+        parts += [_rate(done.rate), f"{duration(done.seconds_left)} left"]
+    return ", ".join(parts)
+
+
+def driver_line(driver: DriverRecord, silence: float) -> str:
+    """One driver: where it is, what it does, and whether it seems to live."""
+    job = f", job {driver.job}" if driver.job else ""
+    work = f"{driver.in_flight} in flight, {driver.waiting} waiting, {driver.ended} ended"
+    if driver.is_known_dead or silence > SILENCE_SECONDS:
+        heard = "dead"
+    else:
+        heard = f"last heard of {duration(seconds_since(driver.updated))} ago"
+    return f"driver on {driver.host}, pid {driver.pid}{job}: {work}; {heard}"
+
+
+def _counted(statuses: Sequence[RunStatus]) -> str:
+    count = counts(statuses)
+    parts = [f"{number} {name}" for name, number in count.items() if number and name != "total"]
+    return ", ".join([f"{count['total']} run{'' if count['total'] == 1 else 's'}", *parts])
+
+
+def _num_params(status: RunStatus) -> str:
+    number = status.stored.num_params if status.stored else None
+    return compact_count(number) if number else ""
+
+
+def _stored(status: RunStatus) -> str:
+    wanted = status.config.get("interactions")
+    if status.status == "done" or wanted is None:
+        return compact_count(status.stored.interactions) if status.stored else ""
+    return f"{status.share:.0%} of {compact_count(wanted)}"
+
+
+def _rate(rate: float | None) -> str:
+    return "?/s" if rate is None else f"{compact_count(rate)}/s"
+
+
+def _brief(seconds: float | None) -> str:
+    """A length of time in one unit, for a column."""
+    if seconds is None:
+        return "?"
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def status_notes(statuses: Sequence[RunStatus]) -> list[Text]:
+    """Why runs failed or stopped, which running ones have been silent for long, and which began again."""
+    notes = []
+    for status in statuses:
+        silent = status.seconds_since_update or 0.0
+        attempts = status.stored.attempts if status.stored else 0
+        if status.stored and status.stored.reason:
+            note = f"{status.status}: {status.stored.reason}"
+        elif status.status == "running" and silent > _SILENT_SECONDS:
+            note = f"running, but last heard of {duration(silent)} ago"
+        elif status.status == "running" and attempts > 1:
+            note = "running"
+        else:
+            continue
+        again = f" (attempt {attempts})" if attempts > 1 else ""
+        notes.append(_text(f"{status.run_id[:_ID_LENGTH]} {note}{again}"))
+    return notes
+
+
+def status_json(state: SweepState) -> dict[str, Any]:
+    """The same for machines."""
+    done = progress(state.statuses)
+    return {
+        "sweep": state.sweep,
+        "counts": counts(state.statuses),
+        "interactions": done.interactions,
+        "interactions_wanted": done.interactions_wanted,
+        "interactions_per_second": done.rate,
+        "seconds_left": done.seconds_left,
+        "drivers": [
+            {**driver.model_dump(mode="json"), "seconds_since_update": seconds_since(driver.updated)}
+            for driver, _ in state.drivers
+        ],
+        "runs": [_run_json(status) for status in state.statuses],
+    }
+
+
+def _run_json(status: RunStatus) -> dict[str, Any]:
+    stored = status.stored
+    return {
+        "run_id": status.run_id,
+        "status": status.status,
+        "reason": stored.reason if stored else None,
+        "interactions": stored.interactions if stored else 0,
+        "interactions_wanted": status.config.get("interactions"),
+        "share": status.share,
+        "interactions_per_second": status.rate,
+        "seconds_left": status.seconds_left if status.status == "running" else None,
+        "seconds_since_update": status.seconds_since_update,
+        "attempts": stored.attempts if stored else 0,
+        "config": status.config,
+    }

@@ -1,0 +1,144 @@
+"""The config of an agent: PPO, PPG and their EWMA variants."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from rlscale.scaling.config.reading import Frozen
+
+
+class BatchGrowth(Frozen):
+    """The iteration batch grows as a power of the interactions so far, in doublings.
+
+    B(E) = B_min * 2^floor(exponent * log2(E / reference)), never below B_min, the batch that
+    ``num_envs`` and ``rollout_steps`` give. It is the power-law summary of a greedy schedule
+    (Hilton et al. 2023, section on batch size); exponent 0 keeps the batch fixed.
+    """
+
+    exponent: float = Field(0.0, ge=0, le=1)
+    reference: int = Field(100_000, ge=1, description="interactions at which the growth begins")
+
+
+class PhasicConfig(Frozen):
+    """The auxiliary phase of PPG (Cobbe et al. 2020), defaults as in arXiv 2110.00641."""
+
+    policy_iterations: int = Field(32, ge=0, description="n_pi, iterations a phase; 0 leaves PPO")
+    auxiliary_epochs: int = Field(6, ge=0, description="E_aux, epochs over what a phase stored; 0 leaves PPO")
+    clone_coef: float = Field(1.0, ge=0, description="beta_clone, weight of KL(policy before || policy)")
+    value_coef: float = Field(1.0, ge=0, description="weight of the true value head's loss")
+    sequences: int = Field(16, ge=1, description="rollouts of single environments in a minibatch")
+    learning_rate: float = Field(5e-4, ge=0, description="Adam step size of the auxiliary phase at width 1")
+
+
+class AgentConfig(Frozen):
+    """PPO, PPG and their EWMA variants (Hilton, Cobbe, Schulman 2021, arXiv 2110.00641)."""
+
+    algorithm: Literal["ppo", "ppo-ewma", "ppg", "ppg-ewma"] = "ppo-ewma"
+    architecture: Literal["dual", "shared", "detach"] = Field(
+        "dual",
+        description="policy and value networks apart, one network, or one whose value head is detached",
+    )
+    phasic: PhasicConfig | None = Field(None, description="of ppg and ppg-ewma alone")
+    learning_rate: float = Field(5e-4, ge=0, description="Adam step size at width 1")
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    adam_eps: float = Field(1e-8, gt=0)
+    horizon: float = Field(1.0, ge=1, description="h in environment steps: gamma = 1 - 2/(h+1)")
+    gae_lambda: float = Field(1.0, ge=0, le=1)
+    num_envs: int = Field(1, ge=1)
+    rollout_steps: int = Field(512, ge=1)
+    minibatches: int = Field(8, ge=1, description="per epoch")
+    epochs_policy: int = Field(1, ge=1)
+    epochs_value: int = Field(1, ge=1)
+    batch_growth: BatchGrowth = BatchGrowth()
+    clip: float = Field(0.2, ge=0, lt=1, description="epsilon of the clipped objective; 0 switches it off")
+    kl_penalty: float = Field(0.0, ge=0, description="beta; the fixed-KL mode is clip 0, kl_penalty 1")
+    importance_cap: float = Field(100.0, ge=0, description="cap of pi/pi_behaviour; 0 switches it off")
+    value_coef: float = Field(0.5, ge=0)
+    entropy_coef: float = Field(0.01, ge=0)
+    ewma_decay: float = Field(
+        8 / 9, ge=0, lt=1, description="per gradient step; 8/9 is a centre of mass of 8"
+    )
+    normalize_advantage: bool = True
+    advantage_decay: float = Field(0.0, ge=0, lt=1, description="of the moments; 0 is each batch's own")
+    normalize_reward: bool = False
+
+    @property
+    def gamma(self) -> float:
+        """Discount whose exponential average has a span of ``horizon`` steps."""
+        return 1.0 - 2.0 / (self.horizon + 1.0)
+
+    @property
+    def uses_ewma(self) -> bool:
+        return self.algorithm.endswith("-ewma")
+
+    @property
+    def is_phasic(self) -> bool:
+        return self.algorithm.startswith("ppg")
+
+    @property
+    def auxiliary(self) -> PhasicConfig | None:
+        """The auxiliary phase, None where there is none: plain PPO, or PPG with n_pi or E_aux 0."""
+        phasic = self.phasic
+        return phasic if phasic and phasic.policy_iterations and phasic.auxiliary_epochs else None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_phases(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        algorithm = values.get("algorithm", "")
+        is_phasic = isinstance(algorithm, str) and algorithm.startswith("ppg")
+        if is_phasic and values.get("phasic") is None:
+            return {**values, "phasic": {}}
+        if not is_phasic and values.get("phasic") is not None:
+            raise ValueError("'phasic' belongs to the algorithms ppg and ppg-ewma; leave it out")
+        return values
+
+    @model_validator(mode="after")
+    def _phases_fit(self) -> Self:
+        if self.auxiliary and self.batch_growth.exponent > 0:
+            raise ValueError("batch_growth is for ppo and ppo-ewma: phases need a batch of one size")
+        if self.auxiliary:
+            stored = self.auxiliary.policy_iterations * self.num_envs
+            if stored % self.auxiliary.sequences:
+                raise ValueError(
+                    f"phasic.sequences ({self.auxiliary.sequences}) must divide policy_iterations * num_envs "
+                    f"({stored}), the rollouts that a phase stores"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _minibatches_divide(self) -> Self:
+        if not all(0 <= beta < 1 for beta in self.adam_betas):
+            raise ValueError("adam_betas must lie in [0, 1)")
+        if self.clip == 0 and self.kl_penalty == 0 and self.epochs_policy > 1:
+            raise ValueError("with several policy epochs give clip > 0 or kl_penalty > 0")
+        envs, parts = self.num_envs, self.minibatches
+        if parts <= envs and envs % parts:
+            raise ValueError(f"minibatches ({parts}) must divide num_envs ({envs})")
+        if parts > envs and (parts % envs or self.rollout_steps % (parts // envs)):
+            raise ValueError(
+                f"minibatches ({parts}) must be a multiple of num_envs ({envs}) that cuts "
+                f"rollout_steps ({self.rollout_steps}) into equal chunks"
+            )
+        chunks = max(1, parts // envs)
+        if self.batch_growth.exponent > 0 and chunks & (chunks - 1):
+            raise ValueError(
+                f"with batch_growth, num_envs ({envs}) doubles: minibatches ({parts}) must divide num_envs "
+                f"or be num_envs times a power of 2"
+            )
+        return self
+
+    def num_envs_at(self, interactions: int) -> int:
+        """Environments of the iteration that begins after ``interactions`` steps."""
+        growth = self.batch_growth
+        if growth.exponent == 0 or interactions <= growth.reference:
+            return self.num_envs
+        # Integers, not floating logs, so that a doubling falls on the same step everywhere.
+        doublings = 0
+        # No run reaches 2^1000 interactions; a tiny exponent would overflow.
+        while interactions >= growth.reference * 2 ** min((doublings + 1) / growth.exponent, 1000.0):
+            doublings += 1
+        return int(self.num_envs * 2**doublings)

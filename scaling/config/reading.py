@@ -1,0 +1,80 @@
+"""Frozen configs, and how YAML is read and checked into them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from rlscale.scaling.errors import InputError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping.
+
+    Raises:
+        InputError: if the file is missing, is not YAML or is not a mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        problem = " ".join(str(error).split())
+        raise InputError(f"{path} is not valid YAML: {problem}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} must be a mapping of fields to values, such as 'task: digits-bandit'.")
+    return values
+
+
+def validated(model: type[Model], values: Mapping[str, Any], *, source: str) -> Model:
+    """``model`` from ``values``, or one sentence about the first field that is wrong.
+
+    Raises:
+        InputError: naming source, field and remedy.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{source}: {_first_problem(model, error)}") from error
+
+
+def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
+    first, *others = error.errors()
+    location = [str(part) for part in first["loc"]]
+    field = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(_fields_at(model, location[:-1]))
+        problem = f"unknown key {field!r}; known here: {known}."
+    elif first["type"] == "missing":
+        problem = f"{field!r} is missing; add it."
+    elif first["type"] == "model_type":
+        known = ", ".join(_fields_at(model, location))
+        problem = f"{field!r} must hold fields (known there: {known}), not {first['input']!r}."
+    else:
+        message = first["msg"].removeprefix("Value error, ")
+        if message == first["msg"]:  # pydantic's own sentence
+            message = message[0].lower() + message[1:]
+        given = "" if isinstance(first["input"], dict) else f" (given: {first['input']!r})"
+        problem = (f"{field!r}: " if location else "") + f"{message}{given}."
+    return problem + (f" ({len(others)} more like this.)" if others else "")
+
+
+def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
+    for part in location:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        choices = get_args(annotation) or (annotation,)  # a model, or a model | None
+        models = [each for each in choices if isinstance(each, type) and issubclass(each, BaseModel)]
+        if not models:
+            return ["nothing"]
+        model = models[0]
+    return list(model.model_fields)

@@ -1,0 +1,165 @@
+"""The config of one run; its hash is the run's id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from rlscale.scaling.config.agent import AgentConfig
+from rlscale.scaling.config.model import ModelConfig
+from rlscale.scaling.config.reading import Frozen, load_yaml, validated
+from rlscale.scaling.errors import InputError
+from rlscale.scaling.tasks.procgen.names import check_levels, is_procgen, parse_task
+
+
+class LevelsConfig(Frozen):
+    """Procgen's levels to train on: start_level .. start_level + num_levels - 1."""
+
+    num_levels: int | None = Field(None, description="leave it out for an unlimited number")
+    start_level: int = 0
+
+
+BANDITS = ("mnist-bandit", "digits-bandit")
+
+
+class RunConfig(Frozen):
+    """Everything that decides what a run computes; ``run_id`` is its hash."""
+
+    task: str = Field(description="mnist-bandit, digits-bandit or procgen-<game>-<mode>")
+    levels: LevelsConfig = LevelsConfig()
+    evaluation_episodes: int = Field(
+        0, ge=0, description="episodes on unseen levels at each checkpoint, beside the training; 0 for none"
+    )
+    interactions: int = Field(ge=1, description="length of the run in environment steps")
+    seed: int = Field(0, ge=0)
+    model: ModelConfig = ModelConfig()
+    agent: AgentConfig = AgentConfig()
+    rows_per_decade: int = Field(100, ge=1, description="rows of the curve per factor 10 of interactions")
+    checkpoints: int = Field(20, ge=1, description="evenly spaced in interactions, the last at the end")
+    threads: int = Field(1, ge=1, description="CPU threads; sums depend on it in their last bits")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the trunks' arithmetic; weights, heads and losses are float32 always"
+    )
+
+    @property
+    def is_bandit(self) -> bool:
+        return self.task in BANDITS
+
+    @field_validator("task")
+    @classmethod
+    def _task_exists(cls, task: str) -> str:
+        if task not in BANDITS and not is_procgen(task):
+            raise ValueError(
+                f"no such task; use {', '.join(BANDITS)} or procgen-<game>-<mode>, "
+                f"such as procgen-coinrun-easy"
+            )
+        with _as_value_error():
+            return task if task in BANDITS else parse_task(task).name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_family(cls, values: Any) -> Any:
+        """A Procgen task without a model gets the family made for it."""
+        if not isinstance(values, dict) or not is_procgen(str(values.get("task", ""))):
+            return values
+        model = values.get("model", {})
+        if isinstance(model, dict) and "family" not in model:
+            return {**values, "model": {**model, "family": "impala"}}
+        return values
+
+    @model_validator(mode="after")
+    def _task_fits(self) -> Self:
+        is_mnist = self.model.family == "mnist-cnn"
+        if self.is_bandit:
+            if not is_mnist:
+                raise ValueError(
+                    f"model.family {self.model.family} is for Procgen; {self.task} needs mnist-cnn"
+                )
+            if self.levels != LevelsConfig() or self.evaluation_episodes:
+                raise ValueError("levels and evaluation_episodes are for Procgen; leave them out")
+            return self
+        if is_mnist:
+            raise ValueError(
+                f"model.family mnist-cnn is for the bandits; {self.task} needs impala or impala-lstm"
+            )
+        if self.agent.gamma == 0:
+            raise ValueError("agent.horizon is 1, a discount of 0; Procgen's papers use 1999 (gamma 0.999)")
+        if self.model.is_recurrent and self.agent.minibatches > self.agent.num_envs:
+            raise ValueError(
+                f"model.family {self.model.family} is trained on whole rollouts: agent.minibatches "
+                f"({self.agent.minibatches}) must divide agent.num_envs ({self.agent.num_envs})"
+            )
+        with _as_value_error("'levels': "):
+            check_levels(parse_task(self.task), self.levels.num_levels, self.levels.start_level)
+        return self
+
+    @property
+    def run_id(self) -> str:
+        """First 16 hex digits of the SHA-256 of the complete config as canonical JSON.
+
+        Fields of ``LATER_FIELDS`` take part only where they differ from their default, so the
+        runs of a store keep their names when the toolkit learns something new.
+        """
+        values = self.model_dump(mode="json")
+        for path, default in LATER_FIELDS.items():
+            *parents, name = path.split(".")
+            place = values
+            for parent in parents:
+                place = place[parent]
+            if place[name] == default:
+                del place[name]
+        canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+#: Fields that were added after the first runs were stored, and the default that means "as before".
+LATER_FIELDS = {
+    "agent.architecture": "dual",
+    "agent.phasic": None,
+    "levels": {"num_levels": None, "start_level": 0},
+    "evaluation_episodes": 0,
+    "precision": "float32",
+}
+
+#: Short names of the axes that sweeps and curve columns use, and where they live in the config.
+ALIASES = {
+    "family": "model.family",
+    "width": "model.width",
+    "depth": "model.depth",
+    "algorithm": "agent.algorithm",
+    "horizon": "agent.horizon",
+    "learning_rate": "agent.learning_rate",
+}
+
+
+def run_config(values: Mapping[str, Any], *, source: str) -> RunConfig:
+    """Validate a run config; ``source`` names the file in the message.
+
+    Raises:
+        InputError: naming the first field that is wrong and the remedy.
+    """
+    return validated(RunConfig, values, source=source)
+
+
+def load_run_config(path: Path) -> RunConfig:
+    """Read and validate one run's YAML config.
+
+    Raises:
+        InputError: if the file cannot be read or a field is wrong.
+    """
+    return run_config(load_yaml(path), source=str(path))
+
+
+@contextmanager
+def _as_value_error(field: str = "") -> Iterator[None]:
+    """Pydantic gathers ValueErrors; a task's own sentence goes with it, after the field it is about."""
+    try:
+        yield
+    except InputError as error:
+        raise ValueError(field + str(error).rstrip(".")) from error

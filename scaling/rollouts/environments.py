@@ -1,0 +1,206 @@
+"""Collecting rollouts from vectorised environments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.distributions import Categorical
+
+from rlscale.scaling.errors import InputError
+from rlscale.scaling.models.actor_critic import ActorCritic, Inputs
+from rlscale.scaling.rollouts.policy import _as_images, sample
+from rlscale.scaling.rollouts.rollout import Rollout
+from rlscale.scaling.tasks.interface import Environment
+
+
+class EnvironmentCollector:
+    """Steps groups of environments in turn: while one steps, the policy acts in the others.
+
+    Args:
+        make_group: the i-th group of environments; groups are made as the batch grows.
+        group_size: environments in a group.
+    """
+
+    def __init__(
+        self,
+        make_group: Callable[[int], Environment],
+        group_size: int,
+        actions: np.random.Generator,
+        device: torch.device,
+    ) -> None:
+        self._make_group, self._group_size = make_group, group_size
+        self._rng, self._device = actions, device
+        self._groups: list[Environment] = []
+        self._state: torch.Tensor | None = None  # of the networks, (n, num_state)
+
+    @torch.no_grad()
+    def collect(
+        self, model: ActorCritic, *, envs: int, steps: int, needs_bootstrap: bool
+    ) -> tuple[Rollout, np.ndarray, np.ndarray]:
+        """See ``Collector``; returns are those of whole episodes, raw."""
+        assert envs % self._group_size == 0
+        self._grow(envs // self._group_size, model)
+        assert self._state is not None
+        buffer = _Buffer(steps, envs, self._groups[0].observation_shape, self._device)
+        begin = self._state
+        state = begin.clone()
+        for t in range(steps):
+            for places, group in self._places():
+                state[places] = self._step(model, group, buffer, t, places, state[places])
+        for places, group in self._places():
+            observed = group.observe()
+            buffer.reward[steps - 1, places] = observed.reward
+            buffer.first[steps, places] = torch.from_numpy(observed.first).to(self._device)
+            buffer.last_observation[places] = _as_images(observed.observation)
+        self._state = self._evaluate(model, buffer, begin, state, needs_bootstrap)
+        episodes = [group.pop_episodes() for group in self._groups]
+        return (
+            buffer.rollout(begin),
+            np.concatenate([e.returns for e in episodes]),
+            np.concatenate([e.lengths for e in episodes]),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "groups": [group.get_state() for group in self._groups],
+            "state": self._state,
+            "rng": self._rng.bit_generator.state,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state_dict``'s result.
+
+        Raises:
+            InputError: if its groups are of another size, as those of a GPU are.
+        """
+        saved = state["groups"]
+        size = len(state["state"]) // len(saved) if saved else self._group_size
+        if size != self._group_size:
+            raise InputError(
+                f"The checkpoint steps its environments in groups of {size}, this device in groups of "
+                f"{self._group_size}: go on with the --device that the run began on."
+            )
+        self._groups = [self._make_group(i) for i in range(len(saved))]
+        for group, group_state in zip(self._groups, saved, strict=True):
+            group.set_state(group_state)
+        self._state = state["state"]
+        self._rng.bit_generator.state = state["rng"]
+
+    def _grow(self, groups: int, model: ActorCritic) -> None:
+        while len(self._groups) < groups:
+            self._groups.append(self._make_group(len(self._groups)))
+            fresh = torch.zeros(self._group_size, model.num_state, device=self._device)
+            self._state = fresh if self._state is None else torch.cat([self._state, fresh])
+
+    def _places(self) -> list[tuple[slice, Environment]]:
+        size = self._group_size
+        return [(slice(i * size, (i + 1) * size), group) for i, group in enumerate(self._groups)]
+
+    def _step(
+        self,
+        model: ActorCritic,
+        group: Environment,
+        buffer: _Buffer,
+        t: int,
+        places: slice,
+        state: torch.Tensor,
+    ) -> torch.Tensor:
+        """Take in what a group shows, act, and start its next step. Returns the new state."""
+        observed = group.observe()
+        if t > 0:
+            buffer.reward[t - 1, places] = observed.reward
+        buffer.observation[t, places] = _as_images(observed.observation)
+        buffer.first[t, places] = torch.from_numpy(observed.first).to(self._device)
+        logits, value, state = model.act(
+            Inputs(
+                buffer.observation[t, places, None].to(self._device, non_blocking=True),
+                buffer.first[t, places, None],
+                state,
+            )
+        )
+        policy = Categorical(logits=logits, validate_args=False)
+        action = sample(policy, self._rng.random(self._group_size))
+        group.act(action.cpu().numpy())
+        buffer.action[t, places] = action
+        buffer.logp[t, places] = policy.log_prob(action)
+        buffer.entropy[t, places] = policy.entropy()
+        if value is not None:
+            buffer.value[t, places] = value
+        return state
+
+    def _evaluate(
+        self,
+        model: ActorCritic,
+        buffer: _Buffer,
+        begin: torch.Tensor,
+        end: torch.Tensor,
+        needs_bootstrap: bool,
+    ) -> torch.Tensor:
+        """Fill in the values that did not come along with acting. Returns the state after the rollout."""
+        if not model.acts_with_values:
+            buffer.value[:-1], after = _values(
+                model, buffer.observation, buffer.first[:-1], begin, self._device
+            )
+            memory = model.policy.num_state
+            end = torch.cat([end[:, :memory], after[:, memory:]], dim=1)
+        if needs_bootstrap:
+            last = buffer.last_observation[None]
+            buffer.value[-1:], _ = _values(model, last, buffer.first[-1:], end, self._device)
+        return end
+
+
+class _Buffer:
+    """A rollout being filled, (T, n), environments' rows contiguous so that a row needs no copy."""
+
+    def __init__(self, steps: int, envs: int, shape: Sequence[int], device: torch.device) -> None:
+        channels, height, width = shape
+        pinned = device.type == "cuda"
+        images = torch.empty(envs, steps, height, width, channels, dtype=torch.uint8, pin_memory=pinned)
+        self.observation = images.permute(1, 0, 4, 2, 3)
+        self.last_observation = torch.empty(envs, height, width, channels, dtype=torch.uint8).permute(
+            0, 3, 1, 2
+        )
+        self.action = torch.empty(steps, envs, dtype=torch.int64, device=device)
+        self.logp, self.entropy = (torch.empty(steps, envs, device=device) for _ in range(2))
+        self.value, self.first = (torch.zeros(steps + 1, envs, device=device) for _ in range(2))
+        self.reward = np.empty((steps, envs), np.float64)
+
+    def rollout(self, state: torch.Tensor) -> Rollout:
+        return Rollout(
+            observation=self.observation,
+            action=self.action,
+            logp=self.logp,
+            value=self.value,
+            first=self.first,
+            reward=self.reward,
+            entropy=self.entropy.mean(),
+            state=state,
+        )
+
+
+def _values(
+    model: ActorCritic,
+    observation: torch.Tensor,
+    first: torch.Tensor,
+    state: torch.Tensor,
+    device: torch.device,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Values (T, n) of observations (T, n, ...) and the state after the last step, a few rows at a time."""
+    steps, envs = first.shape
+    at_once = envs if model.chunk is None else max(1, model.chunk // steps)
+    values, states = [], []
+    for start in range(0, envs, at_once):
+        rows = slice(start, start + at_once)
+        value, after = model.values(
+            Inputs(
+                observation[:, rows].transpose(0, 1).to(device, non_blocking=True),
+                first[:, rows].transpose(0, 1),
+                state[rows],
+            )
+        )
+        values.append(value.transpose(0, 1))
+        states.append(after)
+    return torch.cat(values, dim=1), torch.cat(states)

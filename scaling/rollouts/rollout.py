@@ -1,0 +1,102 @@
+"""One rollout of the agent in its task, and its cutting into minibatches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+import torch
+
+from rlscale.scaling.models.actor_critic import Inputs
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """T steps of n environments. Time-major; value and first carry one extra step.
+
+    observation: (T, n, channels, height, width) uint8, in the host's memory
+    action: (T, n) int64;  logp: (T, n) behaviour log-probability;  value, first: (T + 1, n)
+    reward: (T, n) float64, raw;  entropy: mean policy entropy, nat
+    state: (n, num_state), the memory before the first step
+    """
+
+    observation: torch.Tensor
+    action: torch.Tensor
+    logp: torch.Tensor
+    value: torch.Tensor
+    first: torch.Tensor
+    reward: np.ndarray
+    entropy: torch.Tensor
+    state: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of consecutive steps of single environments; fields are (rows, steps, ...), see ``Inputs``."""
+
+    observation: torch.Tensor
+    first: torch.Tensor
+    state: torch.Tensor
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the networks read."""
+        return Inputs(self.observation, self.first, self.state)
+
+    @property
+    def num_steps(self) -> int:
+        """Transitions in all rows together."""
+        return self.first.numel()
+
+    def select(self, index: torch.Tensor | slice) -> Self:
+        """The rows ``index``."""
+        return type(self)(*(getattr(self, f.name)[index] for f in fields(self)))
+
+    def parts(self, chunk: int | None, device: torch.device) -> Iterator[Self]:
+        """The rows a few at a time, about ``chunk`` steps together, on the device."""
+        rows, steps = self.first.shape
+        at_once = rows if chunk is None else max(1, chunk // steps)
+        for start in range(0, rows, at_once):
+            part = self.select(slice(start, start + at_once))
+            yield type(self)(*(getattr(part, f.name).to(device, non_blocking=True) for f in fields(part)))
+
+
+@dataclass(frozen=True)
+class Batch(Rows):
+    """Rows with what the losses of the policy phase need; all further fields (rows, steps)."""
+
+    action: torch.Tensor
+    logp: torch.Tensor
+    advantage: torch.Tensor
+    value_target: torch.Tensor
+
+
+def batch_of(rollout: Rollout, advantage: torch.Tensor, value_target: torch.Tensor, *, chunks: int) -> Batch:
+    """A rollout as (n * chunks, T / chunks) rows; advantage and value_target are (T, n).
+
+    With several chunks in time the networks must have no memory.
+    """
+    assert chunks == 1 or rollout.state.shape[1] == 0
+    return Batch(
+        observation=_rows(rollout.observation, chunks),
+        first=_rows(rollout.first[:-1], chunks),
+        state=rollout.state.repeat_interleave(chunks, dim=0),
+        action=_rows(rollout.action, chunks),
+        logp=_rows(rollout.logp, chunks),
+        advantage=_rows(advantage, chunks),
+        value_target=_rows(value_target, chunks),
+    )
+
+
+def minibatches(batch: Batch, count: int, rng: np.random.Generator) -> Iterator[Batch]:
+    """``count`` minibatches of whole rows, in random order (reference code)."""
+    order = torch.from_numpy(rng.permutation(batch.first.shape[0]))
+    for index in order.chunk(count):
+        yield batch.select(index)
+
+
+def _rows(x: torch.Tensor, chunks: int) -> torch.Tensor:
+    steps, envs = x.shape[:2]
+    return x.transpose(0, 1).reshape(envs * chunks, steps // chunks, *x.shape[2:])

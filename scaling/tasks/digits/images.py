@@ -1,0 +1,157 @@
+"""Handwritten digits: the real MNIST from IDX files, or scikit-learn's bundled 8x8 digits."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import urllib.request
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rlscale.scaling.errors import InputError
+
+DEFAULT_MNIST_DIR = Path("data/mnist")
+
+#: The four files of MNIST and the SHA-256 of each as published (gzipped).
+MNIST_FILES = {
+    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+}
+MNIST_MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+
+
+@dataclass(frozen=True)
+class DigitImages:
+    """images: (n, height, width) uint8, 0..255; labels: (n,) int64, 0..9."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def load_small_digits() -> DigitImages:
+    """The 1,797 8x8 digits bundled with scikit-learn, scaled from 0..16 to 0..255."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    return DigitImages(images, digits.target.astype(np.int64))
+
+
+def load_mnist_train(mnist_dir: Path | None = None) -> DigitImages:
+    """The 60,000 training digits of MNIST.
+
+    Looked for in ``mnist_dir``, then in the folder named by RLSCALE_MNIST_DIR, then in
+    data/mnist; if in none of them, downloaded into the first of these that was given.
+
+    Raises:
+        InputError: if the files are damaged, or are missing and cannot be downloaded.
+    """
+    folder = find_mnist(mnist_dir)
+    images = read_idx(_existing(folder, "train-images-idx3-ubyte"))
+    labels = read_idx(_existing(folder, "train-labels-idx1-ubyte"))
+    sizes_agree = images.shape[1:] == (28, 28) and labels.shape == images.shape[:1]
+    if not sizes_agree or not labels.size or labels.max() > 9:
+        raise InputError(
+            f"The files in {folder} are not MNIST: images {images.shape}, labels {labels.shape} instead of "
+            f"28x28 images and a digit for each; remove them to have them downloaded again."
+        )
+    return DigitImages(images, labels.astype(np.int64))
+
+
+def find_mnist(mnist_dir: Path | None = None) -> Path:
+    """The folder with MNIST, downloading it if need be; see ``load_mnist_train``."""
+    found = mnist_at_hand(mnist_dir)
+    if found is None:
+        folders = _folders(mnist_dir)
+        _download(folders[0], looked_in=folders)
+        found = folders[0]
+    return found
+
+
+def mnist_at_hand(mnist_dir: Path | None = None) -> Path | None:
+    """The folder that has MNIST's four files; None if it would have to be downloaded."""
+    return next(
+        (folder for folder in _folders(mnist_dir) if all(_present(folder, name) for name in MNIST_FILES)),
+        None,
+    )
+
+
+def _folders(mnist_dir: Path | None) -> list[Path]:
+    given = [mnist_dir] if mnist_dir else []
+    if os.environ.get("RLSCALE_MNIST_DIR"):
+        given.append(Path(os.environ["RLSCALE_MNIST_DIR"]))
+    return [*given, DEFAULT_MNIST_DIR]
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """An IDX file of unsigned bytes, gzipped or plain, as an array.
+
+    Raises:
+        InputError: if the file is truncated or not IDX.
+    """
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} is damaged ({error}); remove it to have it downloaded again.") from error
+    dimensions = raw[3] if len(raw) > 3 else 0
+    header = 4 + 4 * dimensions
+    if raw[:3] != b"\x00\x00\x08" or len(raw) < header:
+        raise InputError(f"{path} is not an IDX file of bytes; remove it to have it downloaded again.")
+    shape = tuple(int(size) for size in np.frombuffer(raw, ">u4", count=dimensions, offset=4))
+    if len(raw) != header + int(np.prod(shape)):
+        raise InputError(f"{path} is truncated; remove it to have it downloaded again.")
+    return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
+
+
+def _present(folder: Path, name: str) -> bool:
+    return (folder / name).is_file() or (folder / name.removesuffix(".gz")).is_file()
+
+
+def _existing(folder: Path, stem: str) -> Path:
+    packed = folder / f"{stem}.gz"
+    return packed if packed.is_file() else folder / stem
+
+
+def _download(folder: Path, *, looked_in: list[Path]) -> None:
+    problem = ""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, checksum in MNIST_FILES.items():
+            if _present(folder, name):
+                continue
+            data = _fetch(name, checksum)
+            temporary = folder / f".{name}.tmp-{os.getpid()}"
+            temporary.write_bytes(data)
+            temporary.replace(folder / name)
+        return
+    except (OSError, InputError) as error:
+        problem = str(error)
+    raise InputError(
+        f"MNIST is not in {' or '.join(str(f) for f in looked_in)} and could not be downloaded ({problem}). "
+        f"Put these four files into {folder}: {', '.join(MNIST_FILES)}; "
+        f"or name the folder that has them with --mnist-dir or RLSCALE_MNIST_DIR."
+    )
+
+
+def _fetch(name: str, checksum: str) -> bytes:
+    problems = []
+    for mirror in MNIST_MIRRORS:
+        try:
+            with urllib.request.urlopen(mirror + name, timeout=20) as response:
+                data = response.read()
+        except (urllib.error.URLError, OSError) as error:
+            problems.append(f"{mirror}: {getattr(error, 'reason', error)}")
+            continue
+        if hashlib.sha256(data).hexdigest() == checksum:
+            return bytes(data)
+        problems.append(f"{mirror}: {name} has a wrong checksum")
+    raise InputError("; ".join(problems))

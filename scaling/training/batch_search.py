@@ -1,0 +1,221 @@
+"""The greedy adaptive batch size and its summary by a power law (Hilton et al. 2023).
+
+At each checkpoint the run is forked: once with its batch B, once with 2B, the step size untouched and
+everything else restored from the checkpoint. The better fork is kept, the batch never shrinks, and
+the next checkpoint is where the forks ended. The batch grows in environments, so iteration and
+minibatches double together. The doublings are then summed up by the law that ``batch_growth`` runs,
+
+    B(E) = max(B_min, B_min * (E / E_ref)^p).
+
+The papers do not say how long a fork is or what better means. Here:
+
+- A fork takes as many interactions as the caller says, but at least ``MIN_ITERATIONS`` iterations of
+  2B: a larger batch pays through smaller noise, which takes some iterations to show.
+- Its score is the mean return of the episodes in its second half, when what the batch changes has
+  had the first half to act.
+- Each fork is done ``seeds`` times, with actions, contexts and minibatches drawn anew (games go on
+  from their state in the checkpoint), since runs of one batch size differ by chance.
+- 2B is kept if its mean score is higher by more than ``standard_errors`` standard errors of the
+  difference. A doubling cannot be taken back, so a tie keeps B: a doubling put off is
+  made at a later fork, where more speaks for it, while ties decided by chance would double the
+  batch at every other fork.
+- Of the better side the first seed goes on, not the best: the best would be chosen by luck.
+
+Doublings are known to the length of a fork, and the last one is followed by a time in which the batch
+was large enough; the fit uses the doublings alone.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlscale.scaling.config.agent import AgentConfig, BatchGrowth
+from rlscale.scaling.config.run import RunConfig, run_config
+from rlscale.scaling.errors import InputError
+from rlscale.scaling.training.run import Run
+
+#: Iterations of the doubled batch that a fork has at least.
+MIN_ITERATIONS = 8
+
+
+@dataclass(frozen=True)
+class Fork:
+    """One comparison of B with 2B.
+
+    interactions: E at which it began
+    num_envs: environments of B
+    small, large: mean returns with B and with 2B, over seeds
+    standard_error: of large - small
+    doubled: whether 2B was kept
+    """
+
+    interactions: int
+    num_envs: int
+    small: float
+    large: float
+    standard_error: float
+    doubled: bool
+
+
+@dataclass(frozen=True)
+class BatchSchedule:
+    """What the search found; ``growth`` is None where fewer than two doublings determine no power.
+
+    doublings: (E, B in interactions) of each, those at E = 0 left out: they belong to B_min
+    num_envs: environments of B_min
+    growth: the power law through the doublings
+    """
+
+    forks: tuple[Fork, ...]
+    doublings: tuple[tuple[int, int], ...]
+    num_envs: int
+    growth: BatchGrowth | None
+
+    def agent_values(self) -> dict[str, Any]:
+        """What to put under ``agent`` of a config; a fixed batch where there is no power law."""
+        growth = self.growth or BatchGrowth()
+        return {"num_envs": self.num_envs, "batch_growth": growth.model_dump()}
+
+    def as_json(self) -> dict[str, Any]:
+        """Forks, doublings and ``agent_values`` as plain values; ``is_fitted`` is false for a fixed batch."""
+        return {
+            "forks": [asdict(fork) for fork in self.forks],
+            "doublings": [{"interactions": e, "batch": b} for e, b in self.doublings],
+            "is_fitted": self.growth is not None,
+            "agent": self.agent_values(),
+        }
+
+
+def search_batch_size(
+    config: RunConfig,
+    *,
+    interactions: int,
+    fork_interactions: int,
+    seeds: int = 3,
+    standard_errors: float = 2.0,
+    device: str = "cpu",
+    mnist_dir: Path | None = None,
+    on_fork: Callable[[Fork], None] = lambda fork: None,
+) -> BatchSchedule:
+    """Search the schedule up to ``interactions``; the forks take 2 * ``seeds`` times as many.
+
+    Raises:
+        InputError: if the config's batch cannot grow, or no episode ends in a fork's second half.
+        NonFiniteLoss: if a loss is not finite.
+    """
+    _check(config, interactions, fork_interactions, seeds, standard_errors)
+    steps = config.agent.rollout_steps
+    run = Run(config, device=device, mnist_dir=mnist_dir)
+    checkpoint, reached, envs = run.save(), 0, config.agent.num_envs
+    forks: list[Fork] = []
+    while reached < interactions:
+        length = max(fork_interactions, MIN_ITERATIONS * 2 * envs * steps)
+        sides = [
+            [
+                _fork(
+                    config,
+                    _reseeded(checkpoint, (config.seed, reached, size, k)),
+                    size,
+                    length,
+                    device,
+                    mnist_dir,
+                )
+                for k in range(seeds)
+            ]
+            for size in (envs, 2 * envs)
+        ]
+        fork = _judged(reached, envs, [[score for score, _, _ in side] for side in sides], standard_errors)
+        _, checkpoint, reached = sides[int(fork.doubled)][0]
+        envs *= 1 + fork.doubled
+        forks.append(fork)
+        on_fork(fork)
+    return summarize(config.agent, forks)
+
+
+def summarize(agent: AgentConfig, forks: Sequence[Fork]) -> BatchSchedule:
+    """The power law through the doublings: least squares of log B on log E.
+
+    Its exponent is at most 1, which a config allows; the reference is where the line meets B_min.
+    """
+    smallest = agent.num_envs * 2 ** sum(fork.doubled for fork in forks if fork.interactions == 0)
+    doubled = [fork for fork in forks if fork.doubled and fork.interactions > 0]
+    doublings = tuple((fork.interactions, 2 * fork.num_envs * agent.rollout_steps) for fork in doubled)
+    if len(doublings) < 2:
+        return BatchSchedule(tuple(forks), doublings, smallest, None)
+    log_e = np.log([e for e, _ in doublings])
+    log_b = np.log([b / (smallest * agent.rollout_steps) for _, b in doublings])
+    exponent = min(1.0, float(np.polyfit(log_e, log_b, 1)[0]))
+    reference = max(1, round(math.exp(log_e.mean() - log_b.mean() / exponent)))
+    growth = BatchGrowth(exponent=round(exponent, 4), reference=reference)
+    return BatchSchedule(tuple(forks), doublings, smallest, growth)
+
+
+def _fork(
+    config: RunConfig, checkpoint: bytes, envs: int, length: int, device: str, mnist_dir: Path | None
+) -> tuple[float, bytes, int]:
+    """Go on from a checkpoint. Returns the score, and checkpoint and interactions at the end."""
+    run = Run(config, device=device, mnist_dir=mnist_dir)
+    run.restore(checkpoint)
+    begin = run.interactions
+    for goal in (begin + length // 2, begin + length):
+        while run.interactions < goal:
+            run.iterate(envs=envs)
+        row = run.close_row()  # the second one holds the second half alone
+    if row["return_mean"] is None:
+        raise InputError(
+            f"No episode ended in the second half of a fork of {length:,} interactions with {envs} "
+            f"environments; give --fork-interactions a larger number."
+        )
+    return row["return_mean"], run.save(), run.interactions
+
+
+def _judged(reached: int, envs: int, scores: Sequence[Sequence[float]], standard_errors: float) -> Fork:
+    small, large = (float(np.mean(side)) for side in scores)
+    error = math.sqrt(sum(np.var(side, ddof=1) / len(side) for side in scores))
+    return Fork(reached, envs, small, large, error, doubled=large - small > standard_errors * error)
+
+
+def _reseeded(checkpoint: bytes, entropy: Sequence[int]) -> bytes:
+    """The checkpoint with its random streams replaced by those of ``entropy``; games stay as they are."""
+    state = torch.load(io.BytesIO(checkpoint), weights_only=True)
+    streams = _streams(np.random.SeedSequence(entropy))
+    buffer = io.BytesIO()
+    torch.save(_replaced(state, streams), buffer)
+    return buffer.getvalue()
+
+
+def _streams(seeds: np.random.SeedSequence) -> Iterator[dict[str, Any]]:
+    while True:
+        yield dict(np.random.default_rng(seeds.spawn(1)[0]).bit_generator.state)
+
+
+def _replaced(state: Any, streams: Iterator[dict[str, Any]]) -> Any:
+    if isinstance(state, dict):
+        if "bit_generator" in state:
+            return next(streams)
+        return {name: _replaced(value, streams) for name, value in state.items()}
+    return state
+
+
+def _check(
+    config: RunConfig, interactions: int, fork_interactions: int, seeds: int, standard_errors: float
+) -> None:
+    if config.agent.batch_growth.exponent > 0:
+        raise InputError("The search finds agent.batch_growth: leave it out of the config.")
+    values = config.model_dump()
+    values["agent"]["batch_growth"] = {"exponent": 1.0}
+    run_config(values, source="the batch search")  # a phase's batch, and some minibatches, cannot grow
+    if interactions < 1 or fork_interactions < 1:
+        raise InputError("--interactions and --fork-interactions need at least 1.")
+    if seeds < 2:
+        raise InputError(f"--seeds {seeds}: at least 2 are needed to know how far runs differ by chance.")
+    if not standard_errors >= 0:
+        raise InputError(f"--standard-errors {standard_errors:g}: use 0 or more.")

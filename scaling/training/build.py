@@ -1,0 +1,111 @@
+"""From a run's config to its parts: networks, learner, and what steps the agent through its task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from rlscale.scaling.agents.ppg import PPG
+from rlscale.scaling.agents.ppo import PPO
+from rlscale.scaling.config.model import step_size
+from rlscale.scaling.config.run import RunConfig
+from rlscale.scaling.models.actor_critic import ActorCritic
+from rlscale.scaling.models.families import build_actor_critic
+from rlscale.scaling.rollouts.bandits import BanditCollector
+from rlscale.scaling.rollouts.environments import EnvironmentCollector
+from rlscale.scaling.rollouts.policy import Collector
+from rlscale.scaling.tasks.interface import Bandit
+from rlscale.scaling.tasks.procgen.names import parse_task
+from rlscale.scaling.tasks.registry import make_task, task_shape
+from rlscale.scaling.training.out_of_memory import memory_is_asked_for, smaller_width
+
+if TYPE_CHECKING:
+    from rlscale.scaling.tasks.procgen.games import ProcgenEnv
+
+
+def build_networks(config: RunConfig, generator: torch.Generator) -> ActorCritic:
+    """A run's networks, freshly initialised; see ``build_actor_critic``.
+
+    Raises:
+        InputError: if the width leaves a layer without units, or the memory does not suffice.
+    """
+    shape, num_actions = task_shape(config.task)
+    with memory_is_asked_for(smaller_width(config)):
+        return build_actor_critic(
+            config.model,
+            shape,
+            num_actions,
+            generator,
+            architecture=config.agent.architecture,
+            has_auxiliary=config.agent.is_phasic,
+            precision=config.precision,
+        )
+
+
+def make_agent(config: RunConfig, model: ActorCritic) -> PPO | PPG:
+    """The learner that the config names, with step sizes that fit the model's size."""
+    agent = config.agent
+    step = step_size(agent.learning_rate, config.model)
+    if agent.auxiliary is None:
+        return PPO(agent, model, step_size=step)
+    auxiliary_step = step_size(agent.auxiliary.learning_rate, config.model)
+    return PPG(agent, model, step_size=step, auxiliary_step_size=auxiliary_step)
+
+
+def make_collector(
+    config: RunConfig,
+    device: torch.device,
+    task_seed: np.random.SeedSequence,
+    action_seed: np.random.SeedSequence,
+    *,
+    mnist_dir: Path | None = None,
+    bandit: Bandit | None = None,
+) -> Collector:
+    """What steps the agent through the config's task.
+
+    On a GPU Procgen's environments are stepped in two groups, each while the policy acts in the
+    other; on CPU the two would only take processor time from each other.
+    """
+    actions = np.random.default_rng(action_seed)
+    if config.is_bandit:
+        task = bandit or make_task(config.task, mnist_dir=mnist_dir)
+        return BanditCollector(task, np.random.default_rng(task_seed), actions, device)
+    overlaps = device.type == "cuda" and config.agent.num_envs % 2 == 0
+    group_size = config.agent.num_envs // (2 if overlaps else 1)
+    levels = config.levels.num_levels, config.levels.start_level
+
+    def make_group(index: int) -> ProcgenEnv:
+        seed = np.random.SeedSequence(task_seed.entropy, spawn_key=(*task_seed.spawn_key, index))
+        return make_procgen(
+            config,
+            seed=int(seed.generate_state(1)[0]) // 2,  # Procgen's seeds have 31 bits
+            levels=levels,
+            num_envs=group_size,
+            num_threads=config.threads if overlaps else 0,
+        )
+
+    return EnvironmentCollector(make_group, group_size, actions, device)
+
+
+def make_procgen(
+    config: RunConfig,
+    *,
+    seed: int,
+    levels: tuple[int | None, int],
+    num_threads: int,
+    num_envs: int | None = None,
+) -> ProcgenEnv:
+    """The config's game on (num_levels, start_level); the import is slow and bandits do without."""
+    from rlscale.scaling.tasks.procgen.games import ProcgenEnv
+
+    return ProcgenEnv(
+        task=parse_task(config.task),
+        num_envs=num_envs or config.agent.num_envs,
+        num_levels=levels[0],
+        start_level=levels[1],
+        seed=seed,
+        num_threads=num_threads,
+    )

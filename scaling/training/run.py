@@ -1,0 +1,190 @@
+"""One run in memory: its agent, task and generators, one iteration at a time."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlscale.scaling.agents.ppg import PPG
+from rlscale.scaling.config.run import RunConfig
+from rlscale.scaling.errors import InputError, NonFiniteLoss
+from rlscale.scaling.models.sizing import sizes_of
+from rlscale.scaling.rollouts.evaluation import evaluate, unseen_levels
+from rlscale.scaling.rollouts.policy import policy_of
+from rlscale.scaling.tasks.interface import Bandit
+from rlscale.scaling.tasks.registry import task_shape
+from rlscale.scaling.training.build import build_networks, make_agent, make_collector, make_procgen
+from rlscale.scaling.training.device import keep_freed_memory
+from rlscale.scaling.training.out_of_memory import (
+    is_out_of_memory,
+    memory_is_asked_for,
+    smaller_batch,
+    smaller_width,
+)
+from rlscale.scaling.training.recorder import CurveRecorder
+from rlscale.scaling.training.writer import Row
+
+
+class Run:
+    """The state of one run between iterations.
+
+    Raises:
+        InputError: if the task's data or the device cannot be had, or the width is too small.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        device: str = "cpu",
+        mnist_dir: Path | None = None,
+        bandit: Bandit | None = None,
+    ) -> None:
+        self.config = config
+        if config.evaluation_episodes:  # asked for now, not at the first checkpoint
+            unseen_levels(config.levels.num_levels, config.levels.start_level)
+        self.device = torch.device(device)
+        torch.set_num_threads(config.threads)
+        keep_freed_memory()
+        init, task, actions, batches = np.random.SeedSequence(config.seed).spawn(4)
+        generator = torch.Generator().manual_seed(int(init.generate_state(1)[0]))
+        model = build_networks(config, generator)
+        self.flops_per_interaction = sizes_of(
+            model, task_shape(config.task)[0], config.agent
+        ).flops_per_interaction
+        with memory_is_asked_for(smaller_width(config)):
+            self.agent = make_agent(config, model.to(self.device))
+        self._collector = make_collector(
+            config, self.device, task, actions, mnist_dir=mnist_dir, bandit=bandit
+        )
+        self._batches = np.random.default_rng(batches)
+        self.recorder = CurveRecorder(config.rows_per_decade)
+        self.interactions = 0
+        self.wall_seconds = 0.0
+
+    @property
+    def is_between_phases(self) -> bool:
+        """Whether the run can be saved and can end: always, but for PPG, which must not be in a phase."""
+        return not isinstance(self.agent, PPG) or self.agent.is_between_phases
+
+    def iterate(self, *, envs: int | None = None) -> None:
+        """One iteration: collect, learn, record.
+
+        Args:
+            envs: environments of it, ``num_envs`` times a power of 2; by default what the config says.
+
+        Raises:
+            NonFiniteLoss: if a loss is not a finite number; what was collected is recorded.
+            InputError: if the memory does not suffice.
+        """
+        started = time.perf_counter()
+        agent = self.config.agent
+        with memory_is_asked_for(smaller_batch(agent)):
+            rollout, returns, lengths = self._collector.collect(
+                self.agent.model,
+                envs=envs or agent.num_envs_at(self.interactions),
+                steps=agent.rollout_steps,
+                needs_bootstrap=agent.gamma > 0,
+            )
+            # Weights that the last step made infinite: such a policy's actions measure nothing.
+            self._check_finite({"entropy": float(rollout.entropy)})
+            diagnostics = self.agent.learn(rollout, self._batches)
+        self.interactions += rollout.reward.size
+        diagnostics["batch_size"] = float(rollout.reward.size)
+        finite = all(map(math.isfinite, diagnostics.values()))
+        self.recorder.add(returns, lengths, diagnostics if finite else {})
+        self.wall_seconds += time.perf_counter() - started
+        self._check_finite(diagnostics)
+
+    def evaluate(self) -> None:
+        """Record the policy's mean return on levels that it is not trained on."""
+        config = self.config
+        levels = unseen_levels(config.levels.num_levels, config.levels.start_level)
+        # The same levels at every evaluation, so that its noise does not hide progress.
+        seed = config.seed % 2**31  # Procgen's seeds have 31 bits
+        environment = make_procgen(config, seed=seed, levels=levels, num_threads=0)
+        rng = np.random.default_rng(self.interactions)
+        try:
+            episodes = evaluate(
+                policy_of(self.agent.model, rng, self.device), environment, config.evaluation_episodes
+            )
+        finally:
+            environment.close()
+        self.recorder.add_evaluation(episodes.returns)
+
+    def _check_finite(self, diagnostics: dict[str, float]) -> None:
+        for name, value in diagnostics.items():
+            if not math.isfinite(value):
+                raise NonFiniteLoss(
+                    f"{name} is {value} after {self.interactions:,} interactions; "
+                    f"try a smaller agent.learning_rate (now {self.config.agent.learning_rate:g})."
+                )
+
+    def close_row(self) -> Row:
+        """The row of what was recorded since the last one."""
+        return self.recorder.close_row(
+            self.interactions,
+            wall_seconds=self.wall_seconds,
+            train_flops=self.flops_per_interaction * self.interactions,
+        )
+
+    def save(self) -> bytes:
+        """Everything that the next iteration depends on; between phases only."""
+        state = {
+            "run_id": self.config.run_id,
+            "interactions": self.interactions,
+            "wall_seconds": self.wall_seconds,
+            "collector": self._collector.state_dict(),
+            "batches": self._batches.bit_generator.state,
+            "recorder": json.dumps(self.recorder.state_dict()),
+            "agent": self.agent.state_dict(),
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        return buffer.getvalue()
+
+    def restore(self, checkpoint: bytes) -> None:
+        """Continue from ``save``'s bytes.
+
+        Raises:
+            ValueError: if they are damaged or belong to another run; this one is then of no more use.
+            InputError: if the memory does not suffice, or a GPU's run goes on without one.
+        """
+        with memory_is_asked_for(smaller_batch(self.config.agent)):
+            state = self._read(checkpoint)
+            try:
+                self._load(state)
+            except Exception as error:  # whatever meets a state that is not of this shape
+                if is_out_of_memory(error) or isinstance(error, InputError):
+                    raise
+                raise ValueError(f"the checkpoint does not fit ({error})") from error
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self._collector.load_state_dict(state["collector"])
+        self.agent.load_state_dict(state["agent"])
+        self._batches.bit_generator.state = state["batches"]
+        self.recorder.load_state_dict(json.loads(state["recorder"]))
+        self.interactions = int(state["interactions"])
+        self.wall_seconds = float(state["wall_seconds"])
+
+    def _read(self, checkpoint: bytes) -> dict[str, Any]:
+        try:
+            state: dict[str, Any] = torch.load(
+                io.BytesIO(checkpoint), map_location=self.device, weights_only=True
+            )
+        except Exception as error:  # torch raises whatever its zip reader meets
+            if is_out_of_memory(error):
+                raise
+            raise ValueError(f"the checkpoint cannot be read ({error})") from error
+        if not isinstance(state, dict) or state.get("run_id") != self.config.run_id:
+            raise ValueError("the checkpoint belongs to another run")
+        if "collector" not in state:
+            raise ValueError("the checkpoint is of an earlier version")
+        return state

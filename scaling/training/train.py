@@ -1,0 +1,102 @@
+"""One run from its config to its curve: train, record, save, resume."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+from rlscale.scaling.config.run import RunConfig
+from rlscale.scaling.errors import InputError, LeaseLost, NonFiniteLoss, StoreUnavailable
+from rlscale.scaling.training.run import Run
+from rlscale.scaling.training.writer import CurveWriter, Row
+
+
+def train(
+    config: RunConfig,
+    writer: CurveWriter,
+    *,
+    device: str = "cpu",
+    mnist_dir: Path | None = None,
+    on_progress: Callable[[int, float], None] = lambda interactions, wall_seconds: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> str:
+    """Train to the end, from the newest checkpoint that can be read. Returns the status.
+
+    Rows since the last checkpoint are stored together with the next one, so a run killed at
+    any moment loses at most the work since its last checkpoint. PPG's checkpoints, and its end,
+    are at the ends of phases, where nothing is stored for the auxiliary phase.
+
+    Args:
+        on_progress: told (interactions, wall seconds so far) after each iteration.
+        should_stop: asked after each iteration; if true, everything is stored and the run
+            stops, to go on later.
+
+    Raises:
+        InputError: if the run cannot start (the run is marked failed).
+        NonFiniteLoss: if a loss is not finite (the run is marked failed, its rows kept).
+        LeaseLost: if another attempt took the run over.
+        StoreUnavailable: if the rows cannot be stored; the run can go on from its last checkpoint.
+    """
+    index = 0
+    rows: list[Row] = []
+    try:
+        run, index = _resume(lambda: Run(config, device=device, mnist_dir=mnist_dir), writer)
+        due = _next_checkpoint(run.interactions, config)
+        on_progress(run.interactions, run.wall_seconds)
+        while run.interactions < config.interactions or not run.is_between_phases:
+            run.iterate()
+            may_save = run.is_between_phases
+            finished = may_save and run.interactions >= config.interactions
+            is_due = may_save and run.interactions >= due
+            if is_due and config.evaluation_episodes:
+                run.evaluate()
+            if finished or run.recorder.is_due(run.interactions):
+                rows.append(run.close_row())
+            stopping = not finished and should_stop()
+            if finished or is_due or (stopping and may_save):
+                writer.write_segment(
+                    index, rows, run.save(), interactions=run.interactions, wall_seconds=run.wall_seconds
+                )
+                index, rows = index + 1, []
+                due = _next_checkpoint(run.interactions, config)
+            on_progress(run.interactions, run.wall_seconds)
+            if stopping:
+                writer.stop("stopped on request; it goes on from its checkpoint")
+                return "stopped"
+        writer.finish()
+        return "done"
+    except (LeaseLost, StoreUnavailable):
+        raise
+    except NonFiniteLoss as error:
+        if not run.recorder.is_empty:
+            rows.append(run.close_row())
+        writer.fail(str(error), rows=rows, index=index)
+        raise
+    except InputError as error:
+        writer.fail(str(error), rows=rows, index=index)
+        raise
+
+
+def _resume(make: Callable[[], Run], writer: CurveWriter) -> tuple[Run, int]:
+    """A run restored from the newest checkpoint that can be, and the index of its next one."""
+    run, last = make(), -1
+    for index, checkpoint in writer.checkpoints():
+        try:
+            run.restore(checkpoint)
+        except ValueError as error:  # a damaged checkpoint costs one interval: the one before it is used
+            logging.getLogger("rlscale").warning("checkpoint %d is not used: %s", index, error)
+            run = make()
+            continue
+        last = index
+        break
+    writer.drop_after(last)
+    return run, last + 1
+
+
+def _next_checkpoint(interactions: int, config: RunConfig) -> int:
+    """The first of the evenly spaced checkpoint thresholds beyond ``interactions``."""
+    count = config.checkpoints
+    reached = interactions * count // config.interactions
+    return math.ceil((reached + 1) * config.interactions / count)

@@ -1,0 +1,167 @@
+"""What every reader of foreign curves returns, and what they share: runs as found, before any check."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rlscale.scaling.errors import InputError
+from rlscale.sweeps.store.schema import EXPORT_SCHEMA
+
+Format = Literal["csv", "parquet", "tensorboard", "wandb", "sb3", "rllib"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+#: What was done to rows, by kind: a phrase that follows the number of rows.
+COUNTED = {
+    "before": "at step 0, from before training, left out",
+    "averaged": "that shared a step with others of their run averaged into one a step",
+    "again": "of attempts that a later attempt did again left out: the later ones count",
+    "unfinished": "cut off at the end of a file left out",
+    "rounded": "whose scaled step is not whole, rounded to the nearest step",
+}
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a source is read.
+
+    Attributes:
+        columns: names in the source for names of the schema, e.g. ``{"num_params": "n"}``.
+        tag: the metric that is the return, for sources that log many.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    tag: str | None = None
+
+
+@dataclass(frozen=True)
+class SourceRun:
+    """One run as a reader found it; nothing in it is checked yet.
+
+    Attributes:
+        name: the run's name in the source.
+        where: file or folder, for messages.
+        rows: curve columns of the schema, ``interactions`` and ``return_mean`` at least; the index
+            is the number of the row in the source, from 1.
+        facts: run columns that the source states.
+        hints: run columns that the source suggests; they count where nothing else is known.
+        sweep: sweep that the source names, if it does.
+        repeats: whether a step that occurs twice is an error, or the mean of its rows is the row.
+        counts: rows that the reader changed, by the keys of ``COUNTED``.
+    """
+
+    name: str
+    where: str
+    rows: pd.DataFrame = field(repr=False)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    hints: Mapping[str, Any] = field(default_factory=dict)
+    sweep: str | None = None
+    repeats: Literal["refuse", "average"] = "average"
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A run that the source has but that holds no curve."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """All that a reader found in a source."""
+
+    runs: tuple[SourceRun, ...]
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read_folders(
+    source: Path, marker: Callable[[str], bool], read: Callable[[Path, str], SourceRun | Skipped]
+) -> tuple[list[SourceRun], list[Skipped]]:
+    """Apply ``read(folder, name)`` to every folder in ``source`` with a file that ``marker`` knows.
+
+    A run is named by its folder's path within ``source``, or by the folder itself if that is
+    ``source``. If ``source`` is a file, its folder is the only run.
+    """
+    root = source if source.is_dir() else source.parent
+    runs: list[SourceRun] = []
+    skipped: list[Skipped] = []
+    for folder in [root] if source.is_file() else folders_with(root, marker):
+        name = root.resolve().name if folder == root else folder.relative_to(root).as_posix()
+        found = read(folder, name or "run")
+        if isinstance(found, SourceRun):
+            runs.append(found)
+        else:
+            skipped.append(found)
+    return runs, skipped
+
+
+def folders_with(root: Path, marker: Callable[[str], bool]) -> list[Path]:
+    """Folders in and below ``root`` that hold a file whose name ``marker`` accepts, sorted.
+
+    Raises:
+        InputError: if a folder cannot be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename} cannot be listed: {error.strerror}.") from error
+
+    return sorted(
+        Path(folder) for folder, _, files in os.walk(root, onerror=refuse) if any(map(marker, files))
+    )
+
+
+def files_with(folder: Path, marker: Callable[[str], bool]) -> list[Path]:
+    """Files in ``folder`` whose name ``marker`` accepts, sorted by name."""
+    return sorted(path for path in folder.iterdir() if path.is_file() and marker(path.name))
+
+
+def not_done_again(steps: NDArray[np.float64], *, once: bool) -> NDArray[np.bool_]:
+    """Which rows, in the order they were logged, belong to the attempt that counts.
+
+    Training that goes on from a checkpoint logs steps that it logged before; the later rows count. An
+    attempt begins where the steps go back, and takes the place of all earlier rows from its first step
+    on. With ``once`` an attempt logs no step twice, so a step that occurs again begins one too.
+    """
+    begins = np.append(False, np.diff(steps) <= 0 if once else np.diff(steps) < 0)[: len(steps)]
+    firsts = np.where(begins, steps, np.inf)
+    later = np.minimum.accumulate(np.append(firsts[1:], np.inf)[::-1])[::-1][: len(steps)]
+    return steps < later
+
+
+def require_targets(columns: Iterable[str]) -> None:
+    """Refuse names that are no column of the schema.
+
+    Raises:
+        InputError: naming those there are.
+    """
+    for name in columns:
+        if name not in EXPORT_SCHEMA.names:
+            known = ", ".join(EXPORT_SCHEMA.names)
+            raise InputError(f"--columns: there is no column {name!r} to fill; there are: {known}.")
+
+
+def listed(names: Iterable[object], most: int = 8) -> str:
+    """The first names, and how many more there are."""
+    everything = [str(name) for name in names]
+    more = f" and {len(everything) - most} more" if len(everything) > most else ""
+    return ", ".join(everything[:most]) + more if everything else "none"
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks and control characters, which names in a source may hold."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 row``, ``2 rows``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

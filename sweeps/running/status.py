@@ -1,0 +1,240 @@
+"""What a sweep has done: progress, rates and what is left, from spec and store."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from rlscale.sweeps.running.drivers import SILENCE_SECONDS, DriverRecord, Watch, drivers
+from rlscale.sweeps.specs.spec import expand, parse_spec
+from rlscale.sweeps.store.records import RunRecord, Status
+from rlscale.sweeps.store.run_store import RunStore
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a status tells of a run's record, which itself takes ten times the memory: sweeps are large."""
+
+    interactions: int
+    wall_seconds: float
+    num_params: int | None
+    attempts: int
+    reason: str | None
+    updated: str
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """One run's place in a sweep; ``stored`` is None if nothing is stored of it yet."""
+
+    run_id: str
+    status: Status
+    config: Mapping[str, Any]
+    stored: Stored | None
+
+    @classmethod
+    def of(cls, record: RunRecord, config: Mapping[str, Any]) -> RunStatus:
+        """The place of a stored run of this config."""
+        stored = Stored(
+            interactions=record.interactions,
+            wall_seconds=record.wall_seconds,
+            num_params=record.columns.get("num_params"),
+            attempts=len(record.attempts),
+            reason=record.reason,
+            updated=record.updated,
+        )
+        return cls(record.run_id, record.status, config, stored)
+
+    @property
+    def share(self) -> float:
+        """Part of the interactions that is stored, 0..1."""
+        if self.status == "done":
+            return 1.0
+        wanted = int(self.config.get("interactions", 0))
+        return min(1.0, self.stored.interactions / wanted) if self.stored and wanted else 0.0
+
+    @property
+    def rate(self) -> float | None:
+        """Interactions per second of training so far."""
+        if self.stored is None or self.stored.wall_seconds <= 0:
+            return None
+        return self.stored.interactions / self.stored.wall_seconds
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the rate so far; None if nothing is known."""
+        if self.rate is None or self.stored is None:
+            return None
+        left = int(self.config.get("interactions", 0)) - self.stored.interactions
+        return max(0, left) / self.rate if self.rate else None
+
+    @property
+    def seconds_since_update(self) -> float | None:
+        """How long ago the store last heard of the run."""
+        return seconds_since(self.stored.updated) if self.stored else None
+
+    @cached_property
+    def size(self) -> str:
+        """The same for runs that differ in seed and length alone, which therefore run equally fast."""
+        return sys.intern(json.dumps({**self.config, "seed": None, "interactions": None}, sort_keys=True))
+
+
+@dataclass(frozen=True)
+class SweepProgress:
+    """Totals of a sweep. What failed is not waited for.
+
+    ``rate`` is in interactions per second, of the runs under way together; ``seconds_left`` takes as
+    many runs at a time as are under way now. Either is None where nothing is known.
+    """
+
+    interactions: int
+    interactions_wanted: int
+    rate: float | None
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class SweepState:
+    """A sweep's runs, and its drivers with the seconds for which each was seen to be silent.
+
+    ``has_spec`` is false of runs that no sweep wanted: single and imported ones.
+    """
+
+    sweep: str
+    has_spec: bool
+    statuses: Sequence[RunStatus]
+    drivers: Sequence[tuple[DriverRecord, float]]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing is left to do but what failed."""
+        return all(status.status in ("done", "failed") for status in self.statuses)
+
+    @property
+    def has_live_driver(self) -> bool:
+        return any(
+            silence <= SILENCE_SECONDS and not driver.is_known_dead for driver, silence in self.drivers
+        )
+
+
+class SweepReader:
+    """Reads the state of a sweep, again and again; what cannot change any more is read once."""
+
+    def __init__(self, store: RunStore, sweep: str) -> None:
+        self._store, self._sweep = store, sweep
+        self._watch = Watch()
+        self._done: dict[str, RunStatus] = {}
+        self._groups: dict[str, Any] = {}
+        self._spec: dict[str, Any] | None = None
+        self._wanted: dict[str, RunStatus] = {}
+
+    def read_state(self) -> SweepState:
+        """The runs and the drivers."""
+        there = drivers(self._store, self._sweep)
+        silences = self._watch.look(there.values())
+        pairs = [(driver, silences[driver_id]) for driver_id, driver in there.items()]
+        statuses = self.read()
+        return SweepState(self._sweep, self._spec is not None, statuses, pairs)
+
+    def read(self) -> list[RunStatus]:
+        """Every run of the sweep: those its spec wants and any others that are stored."""
+        self._read_spec()
+        run_ids = self._store.run_ids(self._sweep)
+        changing = [run_id for run_id in run_ids if run_id not in self._done]
+        records = self._store.read_runs(self._sweep, changing)
+        read = {record.run_id: self._status_of(record) for record in records}
+        self._done |= {run_id: status for run_id, status in read.items() if status.status == "done"}
+        statuses = dict(self._wanted)
+        for run_id in run_ids:
+            status = self._done.get(run_id) or read.get(run_id)
+            if status is not None:
+                statuses[run_id] = status
+        return list(statuses.values())
+
+    def _status_of(self, record: RunRecord) -> RunStatus:
+        wanted = self._wanted.get(record.run_id)
+        return RunStatus.of(record, wanted.config if wanted else self._sharing(record.config))
+
+    def _sharing(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The same config, its groups of fields those of an earlier one where they are equal."""
+        return {
+            name: self._groups.setdefault(repr(value), value) if isinstance(value, dict) else value
+            for name, value in config.items()
+        }
+
+    def _read_spec(self) -> None:
+        spec = self._store.read_spec(self._sweep)
+        if spec == self._spec:
+            return
+        source = f"the stored spec of {self._sweep}"
+        configs = expand(parse_spec(spec, source=source), source=source) if spec is not None else ()
+        dumped = ((config.run_id, config.model_dump(mode="json")) for config in configs)
+        self._wanted = {
+            run_id: RunStatus(run_id, "wanted", self._sharing(values), None) for run_id, values in dumped
+        }
+        self._spec = spec
+
+
+def sweep_status(store: RunStore, sweep: str) -> list[RunStatus]:
+    """Every run of the sweep, read once; see ``SweepReader``."""
+    return SweepReader(store, sweep).read()
+
+
+def progress(statuses: Sequence[RunStatus]) -> SweepProgress:
+    """How far a sweep is, how fast it goes and how long it takes from here."""
+    running = [status for status in statuses if status.status == "running"]
+    rates = [status.rate for status in running if status.rate is not None]
+    return SweepProgress(
+        interactions=sum(status.stored.interactions for status in statuses if status.stored),
+        interactions_wanted=sum(int(status.config.get("interactions") or 0) for status in statuses),
+        rate=sum(rates) if rates else None,
+        seconds_left=_seconds_left(statuses, len(running)),
+    )
+
+
+def _seconds_left(statuses: Sequence[RunStatus], slots: int) -> float | None:
+    """At the rates measured for each size, with ``slots`` runs at a time; None if one is not known."""
+    open_runs = [status for status in statuses if status.status in ("wanted", "running", "stopped")]
+    if not open_runs:
+        return 0.0
+    rates = _rates_by_size(statuses)
+    seconds = []
+    for status in open_runs:
+        rate = rates.get(status.size)
+        if rate is None:
+            return None
+        stored = status.stored.interactions if status.stored else 0
+        seconds.append(max(0, int(status.config.get("interactions") or 0) - stored) / rate)
+    return max(sum(seconds) / slots, max(seconds)) if slots else None
+
+
+def _rates_by_size(statuses: Sequence[RunStatus]) -> dict[str, float]:
+    """Interactions per second of the runs of each size of which some training is stored."""
+    totals: dict[str, tuple[int, float]] = {}
+    for status in statuses:
+        stored = status.stored
+        if stored and stored.wall_seconds > 0 and stored.interactions:
+            interactions, seconds = totals.get(status.size, (0, 0.0))
+            totals[status.size] = (interactions + stored.interactions, seconds + stored.wall_seconds)
+    return {size: interactions / seconds for size, (interactions, seconds) in totals.items()}
+
+
+def seconds_since(time: str) -> float | None:
+    """Seconds since an ISO time that a store holds, never negative; None if it is not a time."""
+    try:
+        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(time)).total_seconds())
+    except (ValueError, TypeError):  # not a time, or one without its zone
+        return None
+
+
+def counts(statuses: Sequence[RunStatus]) -> dict[str, int]:
+    """Number of runs by status; ``total`` is all of them."""
+    result = {"total": len(statuses), "done": 0, "running": 0, "failed": 0, "stopped": 0, "wanted": 0}
+    for status in statuses:
+        result[status.status] += 1
+    return result

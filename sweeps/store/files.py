@@ -1,0 +1,233 @@
+"""Whole files on any filesystem that pyarrow can reach: a reader never sees half of one.
+
+On a local disk or a shared mount a file is written beside its place and renamed into it; an
+object store's PUT is atomic as it is. Nothing else is asked of the filesystem than that a
+listing shows every file written before it, so no lock, link or conditional write is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from rlscale.scaling.errors import InputError, StoreUnavailable
+
+_TEMPORARY = ".tmp-"
+_READS = 10  # of an object that is replaced while it is read
+_SECRET = re.compile(
+    "secret|password|token|credential|_key|sas", re.IGNORECASE
+)  # in names of a URI's options
+_AWS_ERROR = re.compile(r"AWS Error (\w+) during (\w+) operation: (.*)")
+_AWS_TRAILER = re.compile(r"\s*(\(Request ID: .*\)|with address : .*)$")
+_REMEDIES = {
+    "NO_SUCH_BUCKET": "create the bucket, or check its name",
+    "NETWORK_CONNECTION": "check the network and endpoint_override",
+    "ACCESS_DENIED": "check the credentials, and that they may list, read, write and delete there",
+}
+_CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role"
+
+
+class Files:
+    """Files below one root; paths are the filesystem's own, as ``root`` and ``list`` give them."""
+
+    def __init__(self, location: str) -> None:
+        """Open the root, which need not exist yet.
+
+        Raises:
+            InputError: if ``location`` is no address of a filesystem, or holds a secret.
+            StoreUnavailable: if the filesystem cannot be reached.
+        """
+        self.location = check_location(location)
+        try:
+            self.fs, self.root = _filesystem(location)
+        except (OSError, pa.ArrowException) as error:
+            kind = StoreUnavailable if isinstance(error, OSError) else InputError
+            raise kind(f"The store {location} cannot be opened: {_problem(error)}") from error
+        if not self.root:
+            raise InputError(f"The store {location} cannot be opened: name a bucket and a folder in it.")
+        self.is_local = isinstance(self.fs, pafs.LocalFileSystem)
+
+    def type_of(self, path: str) -> pafs.FileType:
+        """What is at ``path``: a file, a directory or nothing."""
+        with _telling(path, "read"):
+            return self.fs.get_file_info(path).type
+
+    def exists(self, path: str) -> bool:
+        return self.type_of(path) != pafs.FileType.NotFound
+
+    def list(self, folder: str, *, recursive: bool = False) -> list[pafs.FileInfo]:
+        """What a folder holds; nothing if it does not exist."""
+        selector = pafs.FileSelector(folder, allow_not_found=True, recursive=recursive)
+        with _telling(folder, "read"):
+            while True:
+                try:
+                    return self.fs.get_file_info(selector)
+                except FileNotFoundError:  # a folder below was removed meanwhile
+                    continue
+
+    def read(self, path: str) -> bytes | None:
+        """The content of a file, None if there is none."""
+        with _telling(path, "read"):
+            try:
+                with self.open(path) as stream:
+                    content: bytes = stream.read()
+                    return content
+            except FileNotFoundError:
+                return None
+
+    def open(self, path: str) -> pa.NativeFile:
+        """A file to read from; FileNotFoundError if there is none.
+
+        An object is read at once: that asks less of the store than many small reads, and whether
+        the store or the content is at fault is known.
+        """
+        if self.is_local:
+            return self.fs.open_input_file(path)
+        with _telling(path, "read"):
+            return pa.BufferReader(self._whole_object(path))
+
+    def _whole_object(self, path: str) -> bytes:
+        """pyarrow asks for an object's size, then for so many bytes: replaced in between, it is cut off."""
+        for _ in range(_READS):
+            with self.fs.open_input_file(path) as stream:
+                content = bytes(stream.read())
+            if self.fs.get_file_info(path).size == len(content):
+                return content
+        raise OSError("it keeps changing while it is read")
+
+    def make_folder(self, folder: str) -> None:
+        """Make a folder and those above it; an object store needs none.
+
+        Raises:
+            InputError: here and in all that changes files, if a link leads out of the root.
+        """
+        if self.is_local:
+            self._check_inside(folder)
+            with _telling(folder, "written"):
+                os.makedirs(folder, exist_ok=True)
+
+    def write(self, path: str, data: bytes | pa.Buffer) -> None:
+        """Write or replace one file.
+
+        Raises:
+            FileNotFoundError: if its folder is gone.
+            StoreUnavailable: if it cannot be written; what was there is unchanged.
+        """
+        if not self.is_local:
+            with _telling(path, "written"), self.fs.open_output_stream(path) as stream:
+                stream.write(data)
+            return
+        self._check_inside(os.path.dirname(path))
+        with _telling(path, "written"):
+            try:
+                _replace(path, data)
+            except FileNotFoundError:  # swept away by another writer, unless the folder itself is gone
+                _replace(path, data)
+
+    def delete(self, path: str) -> None:
+        """Remove a file, if it is there."""
+        self._check_inside(os.path.dirname(path))
+        with _telling(path, "removed"), suppress(FileNotFoundError):
+            self.fs.delete_file(path)
+
+    def delete_folder(self, folder: str) -> None:
+        """Remove a folder and all in it, if it is there."""
+        self._check_inside(folder)
+        with _telling(folder, "removed"), suppress(FileNotFoundError):
+            if self.is_local or self.list(folder):
+                self.fs.delete_dir(folder)
+
+    def remove_temporary(self, folder: str) -> None:
+        """Remove what writers that died left half written in a folder."""
+        for info in self.list(folder) if self.is_local else ():
+            if is_temporary(info.base_name):
+                self.delete(info.path)
+
+    def _check_inside(self, folder: str) -> None:
+        """Whoever may write a store may put a link into it; what is written must not follow it out."""
+        if self.is_local and not Path(os.path.realpath(folder)).is_relative_to(self.root):
+            raise InputError(
+                f"{folder} leads out of the store {self.root} by a symbolic link to "
+                f"{os.path.realpath(folder)}; remove the link."
+            )
+
+
+def check_location(location: str) -> str:
+    """Return a store's address if it may be shown, kept in files and handed to other machines.
+
+    Raises:
+        InputError: if it holds a password or key; the message does not.
+    """
+    if "://" not in location:
+        return location
+    parts = urlsplit(location)
+    is_s3 = parts.scheme in ("s3", "s3a")
+    if parts.password is not None or (is_s3 and parts.username is not None):
+        where = "before its '@'"
+    elif secret := next((name for name, _ in parse_qsl(parts.query) if _SECRET.search(name)), None):
+        where = f"in its option {secret}"
+    else:
+        return location
+    remedy = _CREDENTIALS if is_s3 else "give credentials by the environment, or give the machine a role"
+    raise InputError(f"The store's address holds a secret {where}, which others would see: {remedy}.")
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is one that ``Files.write`` has not yet renamed."""
+    return name.startswith(".") and _TEMPORARY in name
+
+
+def _replace(path: str, data: bytes | pa.Buffer) -> None:
+    folder, name = os.path.split(path)
+    temporary = f"{folder}/.{name}{_TEMPORARY}{uuid.uuid4().hex[:8]}"
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+@contextmanager
+def _telling(path: str, done: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoreUnavailable(f"{path} cannot be {done}: {_problem(error)}") from error
+
+
+def _problem(error: Exception) -> str:
+    """What a filesystem has to say, on one line; of AWS the part that is for people, and what to do."""
+    text = " ".join((getattr(error, "strerror", None) or str(error)).split())
+    aws = _AWS_ERROR.search(text)
+    if aws is None:
+        return text
+    code, operation, detail = aws.groups()
+    told = _AWS_TRAILER.sub("", detail).rstrip(". ")
+    if not told or told == "No response body":
+        told = code.lower().replace("_", " ")
+    refused = "ACCESS_KEY" in code or "SIGNATURE" in code or "TOKEN" in code or "CREDENTIALS" in code
+    remedy = _CREDENTIALS if refused else _REMEDIES.get(code)
+    return f"{told} ({code} at {operation})" + (f"; {remedy}" if remedy else "")
+
+
+def _filesystem(location: str) -> tuple[pafs.FileSystem, str]:
+    if "://" in location:
+        if location.startswith("s3://") and "allow_delayed_open" not in location:
+            # One request for a small file instead of the three of an upload in parts.
+            location += ("&" if "?" in location else "?") + "allow_delayed_open=true"
+        filesystem, root = pafs.FileSystem.from_uri(location)
+        return filesystem, root.rstrip("/")
+    return pafs.LocalFileSystem(), str(Path(location).resolve())

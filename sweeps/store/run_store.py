@@ -1,0 +1,333 @@
+"""The run store: one folder a run, on any filesystem that pyarrow can reach.
+
+    STORE/sweep=<name>/spec.json                  the sweep spec as last submitted
+    STORE/sweep=<name>/run=<run_id>/run.json      config, sizes, versions, status, attempts
+                                   /part-000000.<attempt>.parquet ...   rows since the last checkpoint
+                                   /curve.parquet                       all rows, once the run is done
+                                   /checkpoint/000000.<attempt>.pt ...  what it takes to go on
+                                   /log-<attempt>.txt                   what an attempt had to tell
+
+Files appear whole, so reading needs no lock. A run that dies goes on from its last checkpoint
+and measures what followed again; the lease that each attempt holds lists the parts that count,
+so each row is there once, and an attempt that was given up but lives on changes nothing that a
+reader sees (``sweeps/run_folder.py`` says how).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from rlscale.scaling.errors import InputError
+from rlscale.sweeps.store.files import Files
+from rlscale.sweeps.store.names import CURVE, RUN, is_leftover
+from rlscale.sweeps.store.records import RunRecord, Status
+from rlscale.sweeps.store.run_folder import RunFolder
+from rlscale.sweeps.store.run_writer import RunWriter, begin_attempt, mark_run
+from rlscale.sweeps.store.schema import CURVE_SCHEMA, EXPORT_SCHEMA, RUN_COLUMNS
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_SPEC = "spec.json"
+_EXPORTED_AT_ONCE = 1 << 20  # rows: few enough to hold, enough for a row group
+_REQUESTS_AT_ONCE = 16  # to a store that answers slowly, as object stores do
+
+
+class RunStore:
+    """A directory or URI that holds runs."""
+
+    def __init__(self, location: str | Path, *, create: bool = False) -> None:
+        """Open a store.
+
+        Raises:
+            InputError: if ``location`` is a file, does not exist (unless ``create``), or
+                cannot be reached.
+        """
+        self.location = str(location)
+        self.files = Files(self.location)
+        found = self.files.type_of(self.files.root)
+        if found == pafs.FileType.File:
+            raise InputError(f"{self.location} is a file, not a store: give a directory.")
+        if found == pafs.FileType.NotFound:
+            if not create:
+                raise InputError(f"There is no store at {self.location}: check the path.")
+            self.files.make_folder(self.files.root)
+
+    # -- what is there ------------------------------------------------------------
+
+    def sweeps(self) -> list[str]:
+        """Names of the sweeps, sorted."""
+        return self._children(self.files.root, "sweep=")
+
+    def run_ids(self, sweep: str) -> list[str]:
+        """Ids of the runs of one sweep, sorted."""
+        return self._children(self._sweep_dir(sweep), "run=")
+
+    def runs(self, sweep: str | None = None) -> Iterator[RunRecord]:
+        """The records of all runs, or those of one sweep."""
+        for name in self.select(sweep):
+            yield from self.read_runs(name, self.run_ids(name))
+
+    def read_runs(self, sweep: str, run_ids: Sequence[str]) -> Iterator[RunRecord]:
+        """The records of these runs, but for those of which nothing is stored."""
+        if self.files.is_local:
+            records: Iterable[RunRecord | None] = (self.read_run(sweep, run_id) for run_id in run_ids)
+            yield from (record for record in records if record is not None)
+            return
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+            records = pool.map(lambda run_id: self.read_run(sweep, run_id), run_ids)
+            yield from (record for record in records if record is not None)
+
+    def read_run(self, sweep: str, run_id: str) -> RunRecord | None:
+        """The record of one run, or None if there is none."""
+        return self._folder(sweep, run_id).record()
+
+    def file_names(self, sweep: str) -> dict[str, set[str]]:
+        """The files of each run by its id, from one listing of the sweep: what is done has ``CURVE``."""
+        folder = self._sweep_dir(sweep)
+        names: dict[str, set[str]] = {}
+        for info in self.files.list(folder, recursive=True):
+            place, *path = info.path[len(folder) + 1 :].split("/")
+            if place.startswith("run=") and path and info.type == pafs.FileType.File:
+                names.setdefault(place.removeprefix("run="), set()).add("/".join(path))
+        return names
+
+    def read_logs(self, sweep: str, run_id: str) -> list[tuple[int, str]]:
+        """(attempt, what it had to tell) of a run's attempts, in their order."""
+        return self._folder(sweep, run_id).logs()
+
+    # -- files beside the runs ------------------------------------------------------
+
+    def read_spec(self, sweep: str) -> dict[str, Any] | None:
+        """The sweep's spec as last submitted, or None (a single run has none)."""
+        text = self.read_file(sweep, _SPEC)
+        try:
+            spec = None if text is None else json.loads(text)
+        except (ValueError, RecursionError) as error:
+            spec = error
+        if not isinstance(spec, dict | None):
+            raise InputError(
+                f"{self._sweep_dir(sweep)}/{_SPEC} is damaged; "
+                f"run the sweep again with its spec to have it written anew."
+            )
+        return spec
+
+    def write_spec(self, sweep: str, spec: Mapping[str, Any]) -> None:
+        """Keep the spec: what is wanted, for ``status`` and for the report's provenance.
+
+        Raises:
+            StoreUnavailable: if the store cannot be written.
+        """
+        self.write_file(sweep, _SPEC, json.dumps(spec, indent=1).encode())
+
+    def read_file(self, sweep: str, name: str) -> bytes | None:
+        """A small file beside a sweep's runs, ``name`` as in ``drivers/x.json``; None if there is none."""
+        return self.files.read(self._beside(sweep, name))
+
+    def write_file(self, sweep: str, name: str, content: bytes) -> None:
+        path = self._beside(sweep, name)
+        self.files.make_folder(os.path.dirname(path))
+        self.files.write(path, content)
+
+    def delete_file(self, sweep: str, name: str) -> None:
+        self.files.delete(self._beside(sweep, name))
+
+    def list_files(self, sweep: str, folder: str) -> list[str]:
+        """Names of the files in a folder beside a sweep's runs, sorted."""
+        infos = self.files.list(self._beside(sweep, folder))
+        return sorted(
+            i.base_name for i in infos if i.type == pafs.FileType.File and not i.base_name.startswith(".")
+        )
+
+    def _beside(self, sweep: str, name: str) -> str:
+        for part in name.split("/"):
+            check_name(part, "file name")
+        return f"{self._sweep_dir(sweep)}/{name}"
+
+    # -- curves -------------------------------------------------------------------
+
+    def read_curve(self, sweep: str, run_id: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows stored of one run, in order of ``interactions``; possibly none.
+
+        With ``columns``, names of ``CURVE_SCHEMA``, only these are read, which takes a fraction of the time.
+
+        The final file is preferred. While a run is being finished its parts vanish in favour
+        of that file, so the reader looks again if a part is gone.
+        """
+        return self._folder(sweep, run_id).curve(columns)
+
+    def read_curves(self, sweep: str | None = None) -> pa.Table:
+        """Every row of the store (or of one sweep), run columns beside it: ``EXPORT_SCHEMA``."""
+        tables = list(self._wide_tables(sweep))
+        return pa.concat_tables(tables) if tables else EXPORT_SCHEMA.empty_table()
+
+    def export(self, path: str | Path, sweep: str | None = None) -> int:
+        """Write one tidy Parquet file of all rows; values are untouched. Returns their number.
+
+        Raises:
+            InputError: if there are no rows, or ``path`` cannot be written.
+        """
+        target = Path(path)
+        if target.is_dir():
+            raise InputError(
+                f"{target} is a folder; name the file to write, e.g. {target / 'curves.parquet'}."
+            )
+        if not target.parent.is_dir():
+            raise InputError(
+                f"{target} cannot be written: there is no folder {target.parent}; create it first."
+            )
+        temporary = target.with_name(f".{target.name}.tmp-{uuid.uuid4().hex[:8]}")
+        rows, waiting = 0, list[pa.Table]()
+        try:
+            with pq.ParquetWriter(temporary, EXPORT_SCHEMA, compression="zstd") as writer:
+                for table in self._wide_tables(sweep):
+                    waiting.append(table)
+                    rows += table.num_rows
+                    if sum(each.num_rows for each in waiting) >= _EXPORTED_AT_ONCE:
+                        writer.write_table(pa.concat_tables(waiting))
+                        waiting = []
+                if waiting:
+                    writer.write_table(pa.concat_tables(waiting))
+            if rows == 0:
+                raise InputError(f"{self.location} holds no rows to export yet.")
+            os.replace(temporary, target)
+        except OSError as error:
+            raise InputError(f"{target} cannot be written: {error}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return rows
+
+    def _wide_tables(self, sweep: str | None) -> Iterator[pa.Table]:
+        """The rows of each run in turn, the columns of the run beside them."""
+        for record in self.runs(sweep):
+            table = self.read_curve(record.sweep, record.run_id)
+            values = {**record.columns, "status": record.status}
+            for name in RUN_COLUMNS:
+                field = EXPORT_SCHEMA.field(name)
+                value = pa.scalar(values.get(name), field.type)
+                table = table.append_column(field, pa.repeat(value, table.num_rows))
+            yield table.select(EXPORT_SCHEMA.names).cast(EXPORT_SCHEMA)
+
+    def add_curve(self, record: RunRecord, table: pa.Table) -> None:
+        """Store a complete curve from elsewhere as a finished run."""
+        folder = self._folder(record.sweep, record.run_id)
+        self.files.make_folder(folder.path)
+        folder.write_curve(table.cast(CURVE_SCHEMA), record)
+        self.files.write(f"{folder.path}/{RUN}", record.as_bytes())
+
+    # -- writing a run ------------------------------------------------------------
+
+    def claim(
+        self,
+        sweep: str,
+        run_id: str,
+        *,
+        config: Mapping[str, Any],
+        columns: Mapping[str, Any],
+        provenance: Mapping[str, Any],
+        host: str,
+        pid: int,
+    ) -> RunWriter:
+        """Begin an attempt at a run; from now on no earlier attempt's writes count.
+
+        Raises:
+            InputError: if the run is done already.
+            LeaseLost: if another attempt began at the same moment.
+            StoreUnavailable: if the store cannot be written.
+        """
+        return begin_attempt(
+            self._folder(sweep, run_id),
+            config=config,
+            columns=columns,
+            provenance=provenance,
+            host=host,
+            pid=pid,
+        )
+
+    def mark(self, record: RunRecord, status: Status, reason: str | None) -> RunRecord:
+        """Set a run's status from outside; its attempt under way, if any, ends and cannot write any more.
+
+        Raises:
+            LeaseLost: if an attempt finished the run meanwhile, or another began.
+        """
+        return mark_run(self._folder(record.sweep, record.run_id), record, status, reason)
+
+    def clean_finished(self, sweep: str, run_id: str) -> None:
+        """Remove what a finished run no longer needs: its leases, parts and checkpoints."""
+        self._folder(sweep, run_id).clean_finished()
+
+    def clean_sweep(self, sweep: str) -> None:
+        """The same for all finished runs of a sweep whose last attempts died before they could."""
+        for run_id, names in self.file_names(sweep).items():
+            if CURVE in names and any(is_leftover(name) for name in names):
+                self.clean_finished(sweep, run_id)
+
+    # -- places -------------------------------------------------------------------
+
+    def _sweep_dir(self, sweep: str) -> str:
+        return f"{self.files.root}/sweep={check_name(sweep, 'sweep')}"
+
+    def _folder(self, sweep: str, run_id: str) -> RunFolder:
+        path = f"{self._sweep_dir(sweep)}/run={check_name(run_id, 'run_id')}"
+        return RunFolder(self.files, path, sweep, run_id)
+
+    def select(self, sweep: str | None) -> list[str]:
+        """``[sweep]``, or the names of all sweeps if None.
+
+        Raises:
+            InputError: if there is no sweep of that name.
+        """
+        names = self.sweeps()
+        if sweep is None:
+            return names
+        if sweep not in names:
+            there = ", ".join(names) or "none"
+            raise InputError(f"{self.location} has no sweep named {sweep!r}; it has: {there}.")
+        return [sweep]
+
+    def _children(self, folder: str, prefix: str) -> list[str]:
+        infos = self.files.list(folder)
+        names = (info.base_name for info in infos if info.type == pafs.FileType.Directory)
+        return sorted(name[len(prefix) :] for name in names if name.startswith(prefix))
+
+
+def check_name(name: str, what: str) -> str:
+    """Return ``name`` if it can be a folder's name and nothing else.
+
+    Raises:
+        InputError: otherwise, so that no name leads out of the store.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"{name!r} cannot be a {what}: use up to 128 letters, digits, '.', '_' and '-', "
+            f"beginning with a letter or digit."
+        )
+    return name
+
+
+def rows_equal(a: pa.Table, b: pa.Table, *, ignore: Iterable[str] = ("wall_seconds",)) -> bool:
+    """Whether two curves are equal bit for bit, time aside."""
+    names = [name for name in CURVE_SCHEMA.names if name not in set(ignore)]
+    return bool(a.select(names).equals(b.select(names)))
+
+
+def read_parquet_frame(path: str | Path) -> pd.DataFrame:
+    """A Parquet file as a frame.
+
+    Raises:
+        InputError: if the file is truncated or not Parquet.
+    """
+    try:
+        return pq.read_table(path).to_pandas()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise InputError(f"{path} is not a readable Parquet file: {error}") from error

@@ -1,0 +1,194 @@
+"""Writing one run, by the attempt that holds its lease."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from rlscale.scaling.errors import InputError, LeaseLost
+from rlscale.sweeps.store.names import CHECKPOINTS, RUN
+from rlscale.sweeps.store.records import AttemptRecord, RunRecord, Status, now
+from rlscale.sweeps.store.run_folder import RunFolder
+from rlscale.sweeps.store.schema import CURVE_SCHEMA, KEYS
+
+_KEPT_CHECKPOINTS = 2  # the last one, and the one before in case the last is unreadable
+
+
+class RunWriter:
+    """One attempt's right to write one run: each write looks whether it still holds."""
+
+    def __init__(self, folder: RunFolder, record: RunRecord, key: str) -> None:
+        self.record = record
+        self._folder, self._key = folder, key
+        self._is_published = False
+        self._uncommitted: str | None = None
+
+    def checkpoints(self) -> Iterator[tuple[int, bytes]]:
+        """(index, content) of the stored checkpoints, newest first."""
+        names = self._folder.checkpoint_names()
+        for index, segment in reversed(list(enumerate(self.record.segments))):
+            if f"{segment}.pt" in names:
+                content = self._folder.files.read(self._path_of_checkpoint(segment))
+                if content is not None:
+                    yield index, content
+
+    def write_segment(
+        self,
+        index: int,
+        rows: Sequence[Mapping[str, Any]],
+        checkpoint: bytes,
+        *,
+        interactions: int,
+        wall_seconds: float,
+    ) -> None:
+        """Store the rows since the last checkpoint and the checkpoint that ends them.
+
+        They count once the lease lists them: a death before that leaves the state of the
+        checkpoint before, from which the next attempt measures the same rows again.
+
+        Raises:
+            LeaseLost: if another attempt took the run over.
+            StoreUnavailable: if the store cannot be written; the call may be repeated.
+        """
+        segment = self._write_part(index, rows)
+        try:
+            self._folder.files.write(self._path_of_checkpoint(segment), checkpoint)
+        except FileNotFoundError:  # the folder goes when a run is done
+            self._check()
+            raise
+        self._commit(
+            self.record.changed(
+                segments=(*self.record.segments[:index], segment),
+                interactions=interactions,
+                wall_seconds=wall_seconds,
+            )
+        )
+        for old in self.record.segments[-_KEPT_CHECKPOINTS - 1 : -_KEPT_CHECKPOINTS]:
+            self._folder.files.delete(self._path_of_checkpoint(old))
+
+    def drop_after(self, index: int) -> None:
+        """Forget the segments later than ``index`` (-1: all), which are to be measured again."""
+        kept = self.record.segments[: index + 1]
+        if kept != self.record.segments:
+            self._commit(self.record.changed(segments=kept))
+        else:
+            self._check()
+
+    def finish(self) -> None:
+        """Merge the parts into the final file, which makes the run done.
+
+        Raises:
+            LeaseLost, StoreUnavailable: see ``write_segment``.
+        """
+        record = self.record.ended("done", None).changed(segments=())
+        if not self._is_published:
+            self._check()
+            table = self._folder.parts(self.record.segments)
+            self._folder.write_curve(table, record)
+            self._is_published = True
+        self._folder.check_finisher(self._key)
+        self._folder.files.write(f"{self._folder.path}/{RUN}", record.as_bytes())
+        self.record = record
+        self._folder.clean_finished()
+
+    def fail(self, reason: str, *, rows: Sequence[Mapping[str, Any]] = (), index: int | None = None) -> None:
+        """Mark the run failed, keeping the rows measured since the last checkpoint as part ``index``."""
+        record = self.record
+        if rows and index is not None:
+            segment = self._write_part(index, rows)
+            record = record.changed(segments=(*record.segments[:index], segment))
+        self._end(record.ended("failed", reason))
+
+    def stop(self, reason: str) -> None:
+        """Mark the run stopped: it can go on later from its last checkpoint."""
+        self._end(self.record.ended("stopped", reason))
+
+    def write_log(self, text: str) -> None:
+        """Store all that this attempt has to tell so far."""
+        if self.record.status != "done":
+            self._check()
+        attempt = len(self.record.attempts)
+        name = f"log-{attempt:06d}-{self._key.split('-')[1]}.txt"
+        self._folder.files.write(f"{self._folder.path}/{name}", text.encode())
+
+    def _write_part(self, index: int, rows: Sequence[Mapping[str, Any]]) -> str:
+        """Write the rows of a segment, which does not count yet; returns its name."""
+        self._check()
+        segment = f"{index:06d}.{self._key}"
+        self._uncommitted = segment
+        keys = {field.name: getattr(self.record, field.name) for field in KEYS}
+        table = pa.Table.from_pylist([{**row, **keys} for row in rows], schema=CURVE_SCHEMA)
+        self._folder.write_table(f"part-{segment}.parquet", table)
+        return segment
+
+    def _path_of_checkpoint(self, segment: str) -> str:
+        return f"{self._folder.path}/{CHECKPOINTS}/{segment}.pt"
+
+    def _end(self, record: RunRecord) -> None:
+        self._commit(record)
+        self._folder.write_record(self._key, record)
+
+    def _commit(self, record: RunRecord) -> None:
+        self._check()
+        self._uncommitted = None
+        self._folder.write_lease(self._key, record)
+        self._check()
+        self.record = record
+
+    def _check(self) -> None:
+        try:
+            self._folder.check_holder(self._key)
+        except LeaseLost:
+            self._folder.withdraw(self._key, self._uncommitted)
+            raise
+
+
+def begin_attempt(
+    folder: RunFolder,
+    *,
+    config: Mapping[str, Any],
+    columns: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    host: str,
+    pid: int,
+) -> RunWriter:
+    """See ``RunStore.claim``."""
+    record = folder.record()
+    if record is not None and record.status == "done":
+        raise InputError(f"Run {folder.run_id} of sweep {folder.sweep} is done already in {folder.path}.")
+    base = record or RunRecord(
+        sweep=folder.sweep, run_id=folder.run_id, status="running", config={}, columns={}
+    )
+    claimed = base.changed(
+        status="running",
+        reason=None,
+        config=dict(config),
+        columns=dict(columns),
+        provenance=dict(provenance),
+        attempts=(*base.attempts, _new_attempt(base, host, pid)),
+    )
+    return RunWriter(folder, claimed, folder.take(claimed))
+
+
+def _new_attempt(record: RunRecord, host: str, pid: int) -> AttemptRecord:
+    return AttemptRecord(
+        number=len(record.attempts) + 1,
+        token=uuid.uuid4().hex,
+        host=host,
+        pid=pid,
+        started=now(),
+        from_interactions=record.interactions,
+    )
+
+
+def mark_run(folder: RunFolder, record: RunRecord, status: Status, reason: str | None) -> RunRecord:
+    """See ``RunStore.mark``."""
+    current = folder.record() or record
+    if current.status == "done":
+        return current
+    marked = current.ended(status, reason)
+    folder.take(marked)
+    return marked

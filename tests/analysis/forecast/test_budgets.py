@@ -1,0 +1,79 @@
+"""Budgets in FLOPs and GPU hours become the compute whose optimum costs them."""
+
+import numpy as np
+import pytest
+
+from rlscale.analysis.curves.synthetic import SyntheticSweep
+from rlscale.analysis.fit.findings import InteractionFlops
+from rlscale.analysis.fit.joint_fit import JointScalingFit
+from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.forecast.budgets import flops_budget, gpu_hours_budget
+from rlscale.analysis.forecast.sizes import forecast
+from rlscale.scaling.errors import InputError
+
+SIZES = tuple(4e4 * 2.0 ** np.arange(6))
+
+
+@pytest.fixture(scope="module")
+def fit() -> FitResult:
+    """A fit whose sweep spends 9 N^0.7 FLOPs an interaction."""
+    made = JointScalingFit(replicates=0).fit(SyntheticSweep(sizes=SIZES).curves(np.random.default_rng(0)))
+    flops = [9.0 * n**0.7 for n in SIZES]
+    return made.model_copy(update={"interaction_flops": InteractionFlops(N=list(SIZES), flops=flops)})
+
+
+def test_training_at_the_optimum_of_the_compute_costs_the_budget(fit):
+    n = float(np.sqrt(SIZES[0] * SIZES[-1]))
+    compute = float(np.exp(fit.law.log_c0 + (np.log(n) - fit.law.m) / fit.law.p))
+    cost = 9.0 * n**0.7 * compute / n
+    found = flops_budget(fit, cost)
+    assert found.compute == pytest.approx(compute, rel=1e-6)
+    assert "measured by the sweep" in found.conversion
+
+
+@pytest.mark.parametrize("flops", [1e8, 1e30, 1e200])
+def test_beyond_the_sizes_flops_grow_with_the_parameters(fit, flops):
+    found = flops_budget(fit, flops)
+    n, e = float(fit.law.N_opt(found.compute)), float(fit.law.E_opt(found.compute))
+    end = SIZES[0] if n < SIZES[0] else SIZES[-1]
+    assert 9.0 * end**0.7 * (n / end) * e == pytest.approx(flops, rel=1e-5)
+    assert "nearest size" in found.conversion
+
+
+def test_a_rate_of_the_users_own_replaces_the_sweeps(fit):
+    found = flops_budget(fit.model_copy(update={"interaction_flops": None}), 6e15, per_param_interaction=6.0)
+    assert found.compute == pytest.approx(1e15)
+    assert "as given" in found.conversion
+
+
+def test_gpu_hours_are_flops_at_the_attained_rate(fit):
+    found = gpu_hours_budget(fit, 10, gpu_flops=1e14, utilization=0.3)
+    assert found.flops == pytest.approx(10 * 3600 * 1e14 * 0.3)
+    assert found.compute == pytest.approx(flops_budget(fit, found.flops).compute)
+    assert "30% of 1e+14 FLOP/s" in found.conversion
+
+
+def test_a_forecast_names_the_budget_that_bought_its_compute(fit):
+    budget = flops_budget(fit, 1e18)
+    first, second = forecast(fit, [1e13], budgets=[budget]).forecasts
+    assert first.budget is None
+    assert (second.budget, second.compute) == (budget, budget.compute)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])
+def test_what_is_no_budget_is_refused(fit, value):
+    with pytest.raises(InputError, match="--flops must be a positive, finite number"):
+        flops_budget(fit, value)
+    with pytest.raises(InputError, match="--gpu-hours must be a positive"):
+        gpu_hours_budget(fit, value, gpu_flops=1e14, utilization=0.3)
+    with pytest.raises(InputError, match="--utilization must be above 0 and at most 1"):
+        gpu_hours_budget(fit, 1.0, gpu_flops=1e14, utilization=value)
+    with pytest.raises(InputError, match="--flops-per-param-interaction must be"):
+        flops_budget(fit, 1e15, per_param_interaction=value)
+
+
+def test_gpu_hours_without_a_rate_and_fits_without_flops_are_refused(fit):
+    with pytest.raises(InputError, match="--gpu-flops 1e14 --utilization"):
+        gpu_hours_budget(fit, 1.0, gpu_flops=None, utilization=0.3)
+    with pytest.raises(InputError, match="This fit knows no FLOPs"):
+        flops_budget(fit.model_copy(update={"interaction_flops": None}), 1e15)

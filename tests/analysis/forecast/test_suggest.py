@@ -1,0 +1,175 @@
+"""Suggested runs cost what they may, promise more for more, and are worth more than repeating the sweep."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import run
+from rich.console import Console
+
+from rlscale.analysis.curves.synthetic import SyntheticSweep
+from rlscale.analysis.fit.joint_fit import JointScalingFit
+from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.forecast.design import DesignModel, Group, measured_groups
+from rlscale.analysis.forecast.sizes import forecast
+from rlscale.analysis.forecast.suggest import Suggestion, _candidates, best_plan, suggest
+from rlscale.scaling.errors import InputError
+from rlscale.terminal.suggestion import print_suggestion
+
+SWEEP = SyntheticSweep(sizes=tuple(4e4 * 2.0 ** np.arange(8)), points=40, noise=0.03)
+OWN_COMPUTE = SWEEP.max_interactions * sum(SWEEP.sizes) * SWEEP.seeds
+
+
+@pytest.fixture(scope="module")
+def fit() -> FitResult:
+    return JointScalingFit(replicates=24).fit(SWEEP.curves(np.random.default_rng(0)))
+
+
+@pytest.fixture(scope="module")
+def suggestion(fit) -> Suggestion:
+    return suggest(fit, OWN_COMPUTE)
+
+
+@pytest.fixture(scope="module")
+def model(fit) -> DesignModel:
+    return DesignModel.of(fit, fit.law, 10 * fit.range.C[1])
+
+
+def width(interval: tuple[float, float]) -> float:
+    return float(np.log(interval[1] / interval[0]))
+
+
+def test_runs_cost_no_more_than_the_budget_and_what_they_say(suggestion):
+    assert 0 < suggestion.spent <= suggestion.budget
+    assert sum(run.compute for run in suggestion.runs) == pytest.approx(suggestion.spent)
+    for planned in suggestion.runs:
+        assert planned.compute == pytest.approx(planned.N * planned.E * planned.seeds)
+        assert planned.new_size == (not np.isclose(planned.N, SWEEP.sizes).any())
+        assert (planned.longer_by is None) == planned.new_size
+
+
+def test_before_is_what_a_forecast_says_and_after_is_narrower_than_repeating(fit, suggestion):
+    (forecasted,) = forecast(fit, [suggestion.target_compute]).forecasts
+    np.testing.assert_allclose(suggestion.interval_before, forecasted.intervals["N_opt"])
+    assert suggestion.target_compute == pytest.approx(10 * fit.range.C[1])
+    after, repeated = width(suggestion.interval_after), width(suggestion.interval_by_repeating)
+    assert after < repeated < width(suggestion.interval_before)
+    assert suggestion.narrower == pytest.approx(width(suggestion.interval_before) / after)
+    assert repeated == pytest.approx(width(suggestion.interval_before) / np.sqrt(2), rel=0.01)
+
+
+def test_more_budget_never_promises_less(fit):
+    found = [suggest(fit, OWN_COMPUTE * share) for share in (0.01, 0.2, 2)]
+    widths = [width(one.interval_after) for one in found]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] < 0.8 * widths[0]
+
+
+def test_every_larger_budget_promises_at_least_as_much_and_is_spent(fit, model):
+    """Budgets close to each other, by one law: what is left over must not undo the promise."""
+    measured, (candidates, _) = measured_groups(fit), _candidates(fit, measured_groups(fit))
+    budgets = OWN_COMPUTE * np.geomspace(0.3, 1.0, 6)
+    plans = [best_plan([model], measured, candidates, budget) for budget in budgets]
+    shrinkage = [plan.shrinkage for plan in plans]
+    assert shrinkage == sorted(shrinkage, reverse=True)
+    shares = [sum(g.compute for g in p.groups) / b for p, b in zip(plans, budgets, strict=True)]
+    assert max(shares) <= 1
+    assert min(shares) > 0.85
+    assert np.median(shares) > 0.95
+
+
+def test_more_seeds_of_everything_lower_the_variance_but_not_below_the_misfit(fit, model):
+    def variance(factor: int) -> float:
+        sums = [model.moments([Group(g.size, g.length, g.seeds * factor)]) for g in measured_groups(fit)]
+        return float(model.variances([(sum(a for a, _ in sums), sum(b for _, b in sums))])[0])
+
+    one, four, many = variance(1), variance(4), variance(10**6)
+    assert one > four > many > 0
+    assert one - many == pytest.approx(4 * (four - many), rel=0.01)
+
+
+def test_runs_no_other_size_reaches_teach_nothing_by_themselves(fit, model):
+    """Beyond the measured log I the map is free, so a lone run there only draws the map."""
+    groups = measured_groups(fit)
+    parts = {group.size: model.moments([group]) for group in groups}
+    total = (sum(a for a, _ in parts.values()), sum(b for _, b in parts.values()))
+    reach = groups[-1]
+    far = model.moments([Group(reach.size * 2, reach.length * 3, 100)])
+    wide = model.moments([Group(reach.size * 2, reach.length / 4, 100)])
+    base, alone, overlapping = model.variances(
+        [total, *((total[0] + a, total[1] + b) for a, b in (far, wide))]
+    )
+    assert overlapping < base
+    assert overlapping < alone
+
+
+def test_the_measured_runs_are_read_from_the_fit(fit):
+    groups = measured_groups(fit)
+    assert [group.size for group in groups] == pytest.approx(SWEEP.sizes)
+    assert {group.seeds for group in groups} == {SWEEP.seeds}
+    assert [group.length for group in groups] == pytest.approx([SWEEP.max_interactions] * 8, rel=0.02)
+    assert sum(group.compute for group in groups) == pytest.approx(OWN_COMPUTE, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.02, "smaller sizes and longer runs"), (0.98, "larger sizes")]
+)
+def test_without_identification_only_runs_that_would_show_the_optimum_are_suggested(fit, share, expected):
+    doubtful = fit.model_copy(
+        update={"identified": False, "size_limited_share": share, "warnings": ["No optimum is seen."]}
+    )
+    found = suggest(doubtful, OWN_COMPUTE)
+    assert not found.identified
+    assert expected in found.warnings[0]
+    assert "No optimum is seen." in found.warnings
+    middle = np.median(SWEEP.sizes)
+    assert all((middle < run.N) == (share > 0.5) for run in found.runs)
+    if share < 0.5:
+        assert all(run.new_size or run.longer_by > 1 for run in found.runs)
+
+
+@pytest.mark.parametrize(
+    ("budget", "target", "message"),
+    [
+        (0.0, None, "--budget must be a positive"),
+        (float("inf"), None, "--budget must be a positive"),
+        (1e15, -1.0, "--target-compute must be a positive"),
+        (1.0, None, "give a larger --budget"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused(fit, budget, target, message):
+    with pytest.raises(InputError, match=message):
+        suggest(fit, budget, target=target)
+
+
+def test_a_fit_without_draws_is_refused(fit):
+    none = fit.bootstrap.model_copy(update={"nu": [], "curvature": [], "log_N_opt_ref": [], "replicates": 0})
+    with pytest.raises(InputError, match="fit again with --bootstrap 1000"):
+        suggest(fit.model_copy(update={"bootstrap": none}), OWN_COMPUTE)
+
+
+def test_a_suggestion_survives_json_and_prints_within_80_columns(suggestion):
+    assert Suggestion.model_validate_json(suggestion.model_dump_json()) == suggestion
+    console = Console(width=80, record=True, file=io.StringIO())
+    print_suggestion(suggestion, console)
+    text = console.export_text()
+    assert "90% interval" in text
+    assert "…" not in text
+
+
+def test_the_command_writes_what_it_prints_and_refuses_another_version(fit, tmp_path: Path):
+    path, out = tmp_path / "fit.json", tmp_path / "suggestion.json"
+    path.write_text(fit.model_dump_json())
+    done = run("suggest", path, "--budget", OWN_COMPUTE / 20, "--json", out)
+    assert done.returncode == 0, done.stderr
+    assert "times narrower" in done.stdout
+    value = json.loads(out.read_text())
+    assert value["kind"] == "rlscale suggest"
+    assert value["spent"] <= OWN_COMPUTE / 20
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 999}))
+    refused = run("suggest", path, "--budget", OWN_COMPUTE)
+    assert refused.returncode == 2
+    assert "schema_version 999" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1

@@ -1,0 +1,79 @@
+"""The estimator and its result as they are used in a notebook."""
+
+import json
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+
+import rlscale
+from rlscale.analysis.curves.synthetic import SyntheticSweep
+from rlscale.analysis.figures.style import new_figure
+from rlscale.analysis.fit.joint_fit import JointScalingFit
+from rlscale.analysis.fit.result import FitResult, read_fit
+from rlscale.analysis.forecast.sizes import optimal_size
+from rlscale.scaling.errors import InputError
+
+TRUTH = SyntheticSweep(sizes=tuple(4e4 * 2.0 ** np.arange(8)), noise=0.02, points=80)
+
+
+@pytest.fixture(scope="module")
+def fit() -> FitResult:
+    return JointScalingFit(replicates=40, check_replicates=20).fit(TRUTH.curves(np.random.default_rng(0)))
+
+
+def test_predicted_returns_are_those_of_the_map_at_the_fitted_intrinsic_performance(fit):
+    n, e = np.array([8e4, 6.4e5])[:, None], np.array([1e7, 5e7])
+    predicted = fit.predict_return(n, e)
+    expected = np.interp(
+        np.log(fit.law.intrinsic(n, e)), np.log(fit.monotone_map.intrinsic), fit.monotone_map.return_
+    )
+    np.testing.assert_allclose(predicted, expected)
+    assert (np.diff(predicted, axis=0) > 0).all() or (np.diff(predicted, axis=1) > 0).all()
+
+
+def test_predicted_returns_agree_with_the_curves(fit):
+    clean = SyntheticSweep(**{**TRUTH.__dict__, "noise": 0.0, "seeds": 1}).curves(np.random.default_rng(0))
+    late = clean.interactions > 5e6
+    predicted = fit.predict_return(clean.run_sizes[clean.run_index][late], clean.interactions[late])
+    known = np.isfinite(predicted)
+    assert known.mean() > 0.9
+    assert np.abs(predicted - clean.returns[late])[known].mean() < 0.02
+
+
+def test_a_return_that_would_need_an_extrapolated_map_is_not_a_number(fit):
+    assert np.isnan(fit.predict_return(1e12, 1e14))
+    assert np.isnan(fit.predict_return([1e5, 1e12], [1e7, 1e14])).tolist() == [False, True]
+
+
+def test_the_optimal_size_is_the_forecast_of_its_compute(fit):
+    found = optimal_size(fit, 1e13)
+    assert found.N_opt == pytest.approx(float(fit.law.N_opt(1e13)))
+    low, high = found.intervals["N_opt"]
+    assert low < found.N_opt < high
+    assert optimal_size(fit, 1e13, env_cost=1e6).N_with_env_cost > found.N_opt
+    with pytest.raises(InputError, match="positive"):
+        optimal_size(fit, 0)
+
+
+def test_json_survives_a_round_trip(fit, tmp_path):
+    text = fit.to_json(tmp_path / "fit.json")
+    assert read_fit(tmp_path / "fit.json") == fit
+    assert json.loads(text)["nu"] == fit.nu
+
+
+@pytest.mark.parametrize("name", ["intrinsic", "frontier", "optimal_size", "monotone_map", "residuals", "nu"])
+def test_every_plot_draws_on_the_axes_it_is_given(fit, name):
+    ax = new_figure().add_subplot()
+    plot = getattr(rlscale, f"plot_{name}")
+    assert plot(fit, ax=ax) is ax
+    assert ax.get_xlabel()
+    assert isinstance(plot(fit), Axes)
+
+
+def test_total_intervals_hold_the_statistical_ones_and_every_refit(fit):
+    for name in ("nu", "alpha_N", "alpha_E", "beta", "N_opt_ref"):
+        low, high = fit.intervals_total[name]
+        assert low <= fit.intervals[name][0]
+        assert high >= fit.intervals[name][1]
+        assert all(low <= getattr(refit, name) <= high for refit in fit.exclusion_fits)

@@ -1,0 +1,417 @@
+"""Runs on an S3 server: everything that holds for a local store holds there, and its failures are told."""
+
+import itertools
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from object_store import CREDENTIALS, Cable, S3Server
+
+from rlscale.scaling.config.run import run_config
+from rlscale.scaling.errors import InputError, LeaseLost, StoreUnavailable
+from rlscale.scaling.training.facts import run_columns
+from rlscale.scaling.training.train import train
+from rlscale.sweeps.store.files import Files, check_location
+from rlscale.sweeps.store.run_store import RunStore, rows_equal
+
+CHECKPOINTS = 10
+CONFIG = {
+    "task": "digits-bandit",
+    "interactions": 30_000,
+    "checkpoints": CHECKPOINTS,
+    "model": {"width": 0.05},
+}
+SEEDS = [0, 1]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    started = S3Server(tmp_path_factory.mktemp("s3"))
+    yield started
+    started.stop()
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch):
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(params=["local", "s3"])
+def place(request, server, tmp_path) -> str:
+    """Where a store can be made."""
+    return str(tmp_path / "store") if request.param == "local" else server.uri(f"{server.bucket()}/a/store")
+
+
+def segment(writer, index, rows, checkpoint=b"state") -> None:
+    writer.write_segment(
+        index, rows, checkpoint, interactions=rows[-1]["interactions"], wall_seconds=float(index)
+    )
+
+
+def numbers(store) -> list[int]:
+    return store.read_curve("s", "r1").column("interactions").to_pylist()
+
+
+def names(store) -> list[str]:
+    """Paths of the files of run r1; a log is the attempt's own and may stay."""
+    return sorted(store.file_names("s").get("r1", ()))
+
+
+# -- as on a local disk ------------------------------------------------------------
+
+
+def test_a_run_is_written_in_segments_resumed_finished_and_exported(place, claim, rows_of, tmp_path):
+    store = RunStore(place, create=True)
+    first = claim(store)
+    segment(first, 0, rows_of(0, 3), b"zero")
+    segment(first, 1, rows_of(3, 5), b"one")
+    reader = RunStore(place)
+    assert numbers(reader) == [100, 200, 300, 400, 500]
+    assert reader.read_run("s", "r1").status == "running"
+    second = claim(store)  # the first died
+    assert list(second.checkpoints()) == [(1, b"one"), (0, b"zero")]
+    second.drop_after(0)
+    segment(second, 1, rows_of(3, 6), b"one again")
+    second.finish()
+    assert names(reader) == ["curve.parquet", "run.json"]
+    assert numbers(reader) == [100 * (i + 1) for i in range(6)]
+    assert reader.read_run("s", "r1").status == "done"
+    assert reader.sweeps() == ["s"]
+    assert reader.export(tmp_path / "curves.parquet") == 6
+    assert pq.read_table(tmp_path / "curves.parquet").equals(reader.read_curves())
+
+
+def test_both_kinds_of_store_hold_the_same_bits(server, claim, rows_of, tmp_path):
+    stores = [
+        RunStore(place, create=True) for place in (tmp_path / "store", server.uri(f"{server.bucket()}/store"))
+    ]
+    for store in stores:
+        writer = claim(store)
+        segment(writer, 0, rows_of(0, 30))
+        writer.finish()
+    here, there = (store.read_curve("s", "r1") for store in stores)
+    assert there.equals(here)
+    assert stores[1].read_curve("s", "r1", ["return_mean"]).equals(here.select(["return_mean"]))
+
+
+def test_an_attempt_that_was_given_up_changes_nothing(place, claim, rows_of):
+    store = RunStore(place, create=True)
+    old = claim(store)
+    segment(old, 0, rows_of(0, 3), b"old")
+    new = claim(RunStore(place))
+    for act in (
+        lambda: segment(old, 1, rows_of(3, 9)),
+        lambda: old.drop_after(-1),
+        lambda: old.fail("late", rows=rows_of(3, 4), index=1),
+        lambda: old.stop("late"),
+        old.finish,
+    ):
+        with pytest.raises(LeaseLost, match="taken over by attempt 2"):
+            act()
+        assert numbers(store) == [100, 200, 300]
+        assert list(new.checkpoints()) == [(0, b"old")]
+        assert store.read_run("s", "r1").status == "running"
+    segment(new, 1, rows_of(3, 5))
+    new.finish()
+    with pytest.raises(LeaseLost):
+        segment(old, 1, rows_of(3, 9))
+    assert numbers(store) == [100, 200, 300, 400, 500]
+    assert names(store) == ["curve.parquet", "run.json"]
+
+
+def test_a_run_is_marked_and_its_attempt_can_no_longer_write(place, claim, rows_of):
+    store = RunStore(place, create=True)
+    writer = claim(store)
+    segment(writer, 0, rows_of(0, 3))
+    store.mark(store.read_run("s", "r1"), "failed", "its worker was killed 3 times")
+    record = RunStore(place).read_run("s", "r1")
+    assert (record.status, record.reason) == ("failed", "its worker was killed 3 times")
+    with pytest.raises(LeaseLost):
+        segment(writer, 1, rows_of(3, 5))
+    assert numbers(store) == [100, 200, 300]
+
+
+def test_small_files_and_specs_beside_the_runs(place):
+    store = RunStore(place, create=True)
+    store.write_spec("s", {"axes": {"seed": [0]}})
+    store.write_file("s", "drivers/a.json", b"1")
+    store.write_file("s", "drivers/a.json", b"22")
+    reader = RunStore(place)
+    assert reader.read_spec("s") == {"axes": {"seed": [0]}}
+    assert (reader.read_file("s", "drivers/a.json"), reader.list_files("s", "drivers")) == (b"22", ["a.json"])
+    store.delete_file("s", "drivers/a.json")
+    store.delete_file("s", "drivers/a.json")
+    assert (reader.read_file("s", "drivers/a.json"), reader.list_files("s", "drivers")) == (None, [])
+    assert reader.run_ids("s") == []
+
+
+def test_a_reader_beside_the_writer_never_sees_fewer_rows_than_before(server, claim, rows_of):
+    store = RunStore(server.uri(f"{server.bucket()}/store"), create=True)
+    writer = claim(store)
+    stop, counts, errors = threading.Event(), [], []
+
+    def read() -> None:
+        reader = RunStore(store.location)
+        try:
+            while not stop.is_set():
+                table = reader.read_curve("s", "r1")
+                steps = table.column("interactions").to_pylist()
+                assert steps == [100 * (i + 1) for i in range(table.num_rows)]
+                counts.append(table.num_rows)
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        for index in range(10):
+            segment(writer, index, rows_of(3 * index, 3 * index + 3))
+        writer.finish()
+    finally:
+        stop.set()
+        thread.join()
+    assert errors == []
+    assert counts == sorted(counts)
+    assert numbers(store) == [100 * (i + 1) for i in range(30)]
+
+
+class ReplacedMeanwhile:
+    """A filesystem where an object is replaced right after it was opened."""
+
+    def __init__(self, fs, replace) -> None:
+        self._fs, self._replace = fs, replace
+
+    def __getattr__(self, name):
+        return getattr(self._fs, name)
+
+    def open_input_file(self, path):
+        stream = self._fs.open_input_file(path)
+        self._replace()
+        return stream
+
+
+@pytest.mark.parametrize("sizes", [[10, 1000], [1000, 10], [10, 20, 30]])
+def test_an_object_that_is_replaced_while_it_is_read_is_read_whole(server, sizes):
+    files = Files(server.uri(f"{server.bucket()}/store"))
+    path, contents = f"{files.root}/x", [bytes([size % 251]) * size for size in sizes]
+    files.write(path, contents.pop(0))
+
+    def replace() -> None:
+        if contents:
+            writer.write(path, contents.pop(0))
+
+    writer = Files(files.location)
+    files.fs = ReplacedMeanwhile(files.fs, replace)
+    assert files.read(path) == bytes([sizes[-1] % 251]) * sizes[-1]
+
+
+def test_an_object_that_never_rests_is_told(server):
+    files = Files(server.uri(f"{server.bucket()}/store"))
+    path, writer, size = f"{files.root}/x", Files(files.location), itertools.count(2)
+    files.write(path, b"x")
+    files.fs = ReplacedMeanwhile(files.fs, lambda: writer.write(path, bytes(next(size))))
+    with pytest.raises(StoreUnavailable, match="keeps changing while it is read"):
+        files.read(path)
+
+
+# -- what it costs -----------------------------------------------------------------
+
+
+def test_a_run_asks_at_most_the_documented_number_of_requests(server, claim, rows_of):
+    store = RunStore(server.uri(f"{server.bucket()}/store"), create=True)
+    for checkpoints in (2, 8):
+        before = server.requests()
+        writer = claim(store, f"r{checkpoints}")
+        for index in range(checkpoints):
+            segment(writer, index, rows_of(3 * index, 3 * index + 3), bytes(100_000))
+        writer.finish()
+        asked = server.requests() - before
+        assert asked["PUT"] <= 4 + 5 * checkpoints
+        assert asked["LIST"] <= 11 + 3 * checkpoints
+        assert asked["GET"] + asked["HEAD"] <= 7 + 5 * checkpoints
+        assert asked["DELETE"] + asked["POST"] <= 1 + 2 * checkpoints
+
+
+# -- what goes wrong ---------------------------------------------------------------
+
+
+def test_a_server_that_goes_away_is_told_and_once_it_is_back_the_same_call_succeeds(server, claim, rows_of):
+    cable = Cable(server.port)
+    bucket = server.bucket()
+    store = RunStore(server.uri(f"{bucket}/store", port=cable.port), create=True)
+    writer = claim(store)
+    segment(writer, 0, rows_of(0, 3), b"zero")
+    cable.pull()
+    with pytest.raises(StoreUnavailable, match=r"cannot be (read|written).*; check the network"):
+        segment(writer, 1, rows_of(3, 5), bytes(20 * 10**6))
+    reader = RunStore(server.uri(f"{bucket}/store"))  # by another way
+    assert numbers(reader) == [100, 200, 300]
+    cable.plug()
+    segment(writer, 1, rows_of(3, 5), bytes(20 * 10**6))
+    writer.finish()
+    assert numbers(reader) == [100, 200, 300, 400, 500]
+    assert names(reader) == ["curve.parquet", "run.json"]
+
+
+def test_an_upload_that_breaks_off_is_never_half_a_file(server, claim, rows_of):
+    cable = Cable(server.port)
+    bucket = server.bucket()
+    store = RunStore(server.uri(f"{bucket}/store", port=cable.port), create=True)
+    writer = claim(store)
+    segment(writer, 0, rows_of(0, 3), b"zero")
+    cable.break_after(30 * 10**6)
+    with pytest.raises(StoreUnavailable):
+        segment(writer, 1, rows_of(3, 5), os.urandom(60 * 10**6))
+    reader = RunStore(server.uri(f"{bucket}/store"))
+    assert [name for name in names(reader) if name.startswith("checkpoint/000001")] == []
+    assert numbers(reader) == [100, 200, 300]
+
+
+def refused(done, *words: str) -> None:
+    assert done.returncode == 2, done.stdout + done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("rlscale: ")
+    for word in words:
+        assert word in line
+    assert "Traceback" not in done.stdout
+
+
+@pytest.fixture
+def spec(tmp_path) -> Path:
+    path = tmp_path / "spec.yaml"
+    path.write_text(yaml.safe_dump({"name": "long", "base": CONFIG, "axes": {"seed": SEEDS}}))
+    return path
+
+
+def test_a_bucket_that_is_not_there_is_refused_in_one_sentence(server, rlscale, spec):
+    done = rlscale("sweep", "run", spec, "--store", server.uri("no-such-bucket/store"))
+    refused(done, "no-such-bucket", "bucket does not exist", "create the bucket")
+    refused(rlscale("sweep", "status", server.uri("no-such-bucket/store")), "There is no store at")
+
+
+def test_wrong_credentials_are_refused_in_one_sentence(tmp_path, rlscale):
+    strict = S3Server(tmp_path, INITIAL_NO_AUTH_ACTION_COUNT="1")  # the bucket is made without any
+    try:
+        done = rlscale("curves", "show", strict.uri(f"{strict.bucket()}/store"))
+    finally:
+        strict.stop()
+    refused(done, "access denied", "check the credentials")
+    assert CREDENTIALS["AWS_SECRET_ACCESS_KEY"] not in done.stderr
+
+
+SECRETS = (
+    "s3://AKIAKEY:hush@bucket/store",
+    "s3://AKIAKEY@bucket/store",
+    "s3://bucket/store?secret_key=hush",
+    "abfss://:hush@account/container",
+    "gs://bucket/store?access_token=hush",
+)
+
+
+@pytest.mark.parametrize("location", SECRETS)
+def test_an_address_with_a_secret_is_refused_without_showing_it(location, capfd):
+    with pytest.raises(InputError, match=r"environment|role") as caught:
+        RunStore(location)
+    assert not [
+        word for word in ("hush", "AKIAKEY") if word in str(caught.value) + "".join(capfd.readouterr())
+    ]
+
+
+def test_addresses_without_a_secret_are_taken(tmp_path):
+    for location in (
+        str(tmp_path),
+        "s3://bucket/a",
+        "abfss://container@account.example/a",
+        "gs://anonymous@b/a",
+    ):
+        assert check_location(location) == location
+
+
+def test_an_address_with_a_secret_gets_into_no_message_of_a_command(rlscale, spec, tmp_path):
+    for command in (["sweep", "status"], ["fit"], ["sweep", "run", spec, "--store"], ["doctor", "--store"]):
+        done = rlscale(*command, SECRETS[0])
+        assert done.returncode in (1, 2), done.stdout + done.stderr
+        assert "AWS_ACCESS_KEY_ID" in done.stderr + " ".join(done.stdout.split())
+        assert "hush" not in done.stdout + done.stderr
+
+
+def test_curves_are_imported_into_s3_and_fitted_from_it_as_from_their_file(server, rlscale, tmp_path):
+    measured = Path(__file__).parents[3] / "data" / "mnist_width" / "curves.parquet"
+    location = server.uri(f"{server.bucket()}/store")
+    imported = rlscale("curves", "import", measured, "--store", location)
+    assert imported.returncode == 0, imported.stderr
+    fits = []
+    for source in (measured, location):
+        done = rlscale("fit", source, "--bootstrap", 0, "--json", tmp_path / "fit.json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        fits.append(json.loads((tmp_path / "fit.json").read_text()))
+    for name in ("alpha_N", "alpha_E", "beta", "N_c", "E_c", "nu", "num_points", "num_runs", "monotone_map"):
+        assert fits[0][name] == fits[1][name]
+
+
+# -- a sweep -----------------------------------------------------------------------
+
+
+@pytest.mark.ray
+def test_a_sweep_on_s3_survives_a_kill_and_an_outage_and_is_the_local_one_bit_for_bit(
+    server, start, rlscale, spec, tmp_path
+):
+    cable = Cable(server.port)
+    location = server.uri(f"{server.bucket()}/store", port=cable.port)
+    command = start("sweep", "run", spec, "--store", location)
+
+    def under_way():
+        try:
+            found = [record for record in RunStore(location).runs("long") if record.interactions]
+        except InputError:  # nothing of the sweep is there yet
+            return None
+        return found if len(found) == len(SEEDS) else None
+
+    victim, _ = command.until(under_way, "both runs under way")
+    assert victim.interactions < CONFIG["interactions"]
+    os.kill(victim.attempts[-1].pid, signal.SIGKILL)
+    cable.pull()
+    command.until(lambda: cable.broken > 30, "driver and workers meeting with refusal")
+    cable.plug()
+    assert command.wait() == 0, command.output
+    assert "Traceback" not in command.output
+
+    store, local = RunStore(location), RunStore(tmp_path / "local", create=True)
+    for record in store.runs("long"):
+        config = run_config(record.config, source="record")
+        writer = local.claim(
+            "long",
+            config.run_id,
+            config=record.config,
+            columns=run_columns(config),
+            provenance={},
+            host="here",
+            pid=1,
+        )
+        assert train(config, writer) == "done"
+        assert rows_equal(store.read_curve("long", config.run_id), local.read_curve("long", config.run_id))
+        left = [name for name in store.file_names("long")[config.run_id] if not name.startswith("log-")]
+        assert sorted(left) == ["curve.parquet", "run.json"]
+    attempts = store.read_run("long", victim.run_id).attempts
+    assert len(attempts) >= 2
+    assert attempts[1].from_interactions >= victim.interactions > 0
+
+    _look_at(rlscale, location, tmp_path)
+
+
+def _look_at(rlscale, location: str, tmp_path: Path) -> None:
+    """The commands that read a store take its URI."""
+    status = rlscale("sweep", "status", location, "--json", tmp_path / "status.json")
+    assert status.returncode == 0, status.stderr
+    (sweep,) = json.loads((tmp_path / "status.json").read_text())["sweeps"]
+    assert sweep["counts"]["done"] == len(SEEDS)
+    out = tmp_path / "curves.parquet"
+    exported = rlscale("curves", "export", location, "--out", out)
+    assert exported.returncode == 0, exported.stderr
+    assert pq.read_table(out).num_rows == RunStore(location).read_curves().num_rows
