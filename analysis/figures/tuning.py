@@ -17,6 +17,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from rlscale.analysis.studies.tuning.rates import Floats
 from rlscale.analysis.studies.tuning.study import SizeResult, TuningStudy
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.files import replacing
 
 _STYLE: Any = {
     "font.family": "STIXGeneral",
@@ -45,8 +46,8 @@ def write_figure(study: TuningStudy, path: Path) -> None:
         InputError: if the name ends otherwise, or the file cannot be written.
     """
     try:
-        with rc_context(_STYLE):
-            tuning_figure(study).savefig(path, dpi=150)
+        with rc_context(_STYLE), replacing(path) as temporary:
+            tuning_figure(study).savefig(temporary, dpi=150, format=path.suffix[1:].lower())
     except OSError as error:
         raise InputError(
             f"{path} cannot be written: {error.strerror}; name a file in a folder that exists."
