@@ -257,13 +257,17 @@ class RunStore:
             pid=pid,
         )
 
-    def mark(self, record: RunRecord, status: Status, reason: str | None) -> RunRecord:
+    def mark(
+        self, record: RunRecord, status: Status, reason: str | None, failure: str | None = None
+    ) -> RunRecord:
         """Set a run's status from outside; its attempt under way, if any, ends and cannot write any more.
+
+        ``failure`` is the code of the failure, if the status is "failed".
 
         Raises:
             LeaseLost: if an attempt finished the run meanwhile, or another began.
         """
-        return mark_run(self._folder(record.sweep, record.run_id), record, status, reason)
+        return mark_run(self._folder(record.sweep, record.run_id), record, status, reason, failure)
 
     def clean_finished(self, sweep: str, run_id: str) -> None:
         """Remove what a finished run no longer needs: its leases, parts and checkpoints."""
