@@ -14,8 +14,9 @@ from rlscale.analysis.figures.backtest import backtest_figure
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.formatting.backtest import rows, split_name, summary
+from rlscale.analysis.formatting.numbers import scientific
 from rlscale.analysis.reports.figures import ReportFigure, return_scale
-from rlscale.analysis.reports.text import scientific, typeset
+from rlscale.analysis.reports.text import typeset
 from rlscale.analysis.studies.backtest.result import BacktestResult, SplitBacktest
 from rlscale.analysis.studies.backtest.splits import default_splits
 from rlscale.analysis.studies.backtest.study import backtest

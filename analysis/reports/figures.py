@@ -13,6 +13,7 @@ from rlscale.analysis.figures import fit as plots
 from rlscale.analysis.figures import nu as plots_nu
 from rlscale.analysis.figures.style import TWO_PANELS, ReturnScale, house_style, new_figure, return_scale_for
 from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.formatting.numbers import percent
 
 #: Dots per inch of the PNG files, for print.
 PNG_DPI = 300
@@ -37,7 +38,7 @@ class ReportFigure:
 def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
     """The figures in order, their captions fit for these results."""
     scale = _scale_note(fit)
-    level = f"{fit.interval_level:.0%}"
+    level = percent(fit.interval_level)
     return [
         ReportFigure(
             "learning_curves",
@@ -151,7 +152,7 @@ def _learning_curves(curves: Curves, fit: FitResult) -> Figure:
     figure = new_figure()
     share = float(fit.options["early_exclusion"])
     scale = return_scale(fit)
-    plots.learning_curves(curves, early_exclusion=share, scale=scale, ax=figure.add_subplot())
+    plots.plot_learning_curves(curves, early_exclusion=share, scale=scale, ax=figure.add_subplot())
     return figure
 
 
@@ -159,7 +160,7 @@ def _residuals(_: Curves, fit: FitResult) -> Figure:
     figure = new_figure(TWO_PANELS)
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
     plots.plot_residuals(fit, ax=left)
-    plots.residuals_by_size(fit, ax=right)
+    plots.plot_residuals_by_size(fit, ax=right)
     return figure
 
 
@@ -167,7 +168,7 @@ def _uncertainty(_: Curves, fit: FitResult) -> Figure:
     figure = new_figure(TWO_PANELS)
     left, right = figure.subplots(1, 2)
     plots_nu.plot_nu(fit, ax=left)
-    plots_nu.nu_choices(fit, ax=right)
+    plots_nu.plot_nu_choices(fit, ax=right)
     return figure
 
 

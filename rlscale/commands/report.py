@@ -83,7 +83,10 @@ def report(
         for name in ("objective", "size", "early_exclusion", "bootstrap", "seed"):
             if context.get_parameter_source(name).name == "COMMANDLINE":  # type: ignore[union-attr]
                 option = name.replace("_", "-")
-                raise InputError(f"--{option} belongs to a new fit; leave it out, or leave out --fit.")
+                raise InputError(
+                    f"--{option} belongs to a new fit; leave it out, or leave out --fit.",
+                    code="conflicting_options",
+                )
         made, size = given.provenance, given.provenance.size
         sweep, task = sweep or made.sweep, task or made.task
         algorithm, horizon = algorithm or made.algorithm, made.horizon if horizon is None else horizon

@@ -58,7 +58,8 @@ def sweep_tune(
     falling with width and depth.
     """
     from rlscale.analysis.figures.tuning import check_figure_name, write_figure
-    from rlscale.analysis.studies.tuning.final_spec import final_values, heading
+    from rlscale.analysis.formatting.tuning import heading
+    from rlscale.analysis.studies.tuning.final_spec import final_values
     from rlscale.analysis.studies.tuning.study import read_study, study_json
     from rlscale.sweeps.specs.presets import find_spec
     from rlscale.sweeps.specs.tuning_sweep import sizes_of, tuning_sweep

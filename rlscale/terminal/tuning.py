@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from rlscale.analysis.formatting.numbers import compact_count, duration
-from rlscale.analysis.studies.tuning.final_spec import interval_text, rate_interval
+from rlscale.analysis.formatting.numbers import compact_count, duration, interval_text
+from rlscale.analysis.formatting.tuning import rate_interval
 from rlscale.analysis.studies.tuning.rates import Drift, OneRate, Trend
 from rlscale.analysis.studies.tuning.study import SizeResult, TuningStudy
 from rlscale.sweeps.specs.spec import Tuning
 from rlscale.sweeps.specs.tuning_sweep import Size, TuningCost
+from rlscale.terminal.tables import runs_table
 
 #: The power of the axis by which the step size in effect falls in the paper, where it falls.
 _RULE = {"width": "width^-0.5", "depth": "depth^-0.25"}
@@ -113,13 +113,8 @@ def _one_rate_line(one: OneRate, study: TuningStudy) -> str:
     )
 
 
-def _table(sizes: Sequence[Size], *columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, title_justify="left", collapse_padding=True, pad_edge=False)
-    for name in sizes[0].apart:
-        table.add_column(Text(name.replace("_", " ")), justify="right", overflow="fold", min_width=4)
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
+def _table(sizes: Sequence[Size], *headings: str) -> Table:
+    return runs_table(*headings, differing=list(sizes[0].apart))
 
 
 def _axis_values(size: Size) -> list[Text]:
