@@ -59,7 +59,7 @@ def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
             _single(plots.plot_intrinsic),
         ),
         ReportFigure(
-            "plot_frontier",
+            "compute_frontier",
             "The efficient frontier",
             "Return against compute for each size. Open dots: the best size at each compute, with no model "
             "assumed (the best of several noisy curves, hence a little high). Black line: what the fit says "

@@ -15,6 +15,7 @@ def print_suggestion(result: Suggestion, console: Console) -> None:
     spent, budget = brief_number(result.spent), brief_number(result.budget)
     unit = SIZE_WORDS[result.size].unit
     table = new_table(f"Runs for {spent} of {budget} compute", unit, "interactions", "runs", "compute", "")
+    table.columns[0].justify = "right"
     for runs in result.runs:
         size, length = compact_count(runs.N), compact_count(runs.E)
         table.add_row(size, length, str(runs.seeds), brief_number(runs.compute), _note(runs))

@@ -22,10 +22,10 @@ _RULE = {"width": "width^-0.5", "depth": "depth^-0.25"}
 
 def cost_line(cost: TuningCost) -> str:
     """The cost in one line."""
-    told = f", {duration(cost.seconds)} on this machine if one ran after the other" if cost.seconds else ""
+    time = f", {duration(cost.seconds)} on this machine if one ran after the other" if cost.seconds else ""
     return (
         f"Before it, rlscale sweep tune: {cost.rates} rates x {cost.seeds} seeds x {cost.sizes} sizes = "
-        f"{cost.runs} runs, {compact_count(cost.interactions)} interactions, {cost.flops:.1e} FLOP{told}."
+        f"{cost.runs} runs, {compact_count(cost.interactions)} interactions, {cost.flops:.1e} FLOP{time}."
     )
 
 
