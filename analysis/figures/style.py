@@ -75,7 +75,7 @@ _STYLE: Any = {
     "path.simplify": True,
 }
 
-# Viridis without its last tenth: yellow on white paper is hardly seen.
+# Viridis without its last tenth: yellow is hard to see on white paper.
 _SIZES = LinearSegmentedColormap.from_list("sizes", colormaps["viridis"](np.linspace(0.0, 0.9, 256)))
 
 
@@ -98,7 +98,7 @@ def styled(plot: Callable[P, Axes]) -> Callable[P, Axes]:
 
 
 def new_figure(size: tuple[float, float] = ONE_PANEL) -> Figure:
-    """An empty figure that no pyplot knows of."""
+    """An empty figure that is not registered with pyplot."""
     with house_style():
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
@@ -206,7 +206,7 @@ def log_ticks(axis: Axis, *, counts: bool = False) -> None:
 
 
 def return_scale_for(returns: ArrayLike, *, accuracy: bool = False) -> ReturnScale:
-    """How to space returns: by log(1 - R) for accuracies near 1, where little else could be told apart.
+    """How to space returns: by log(1 - R) for accuracies near 1, where a linear scale shows no differences.
 
     Args:
         returns: what is to be shown.

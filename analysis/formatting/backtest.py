@@ -30,7 +30,7 @@ def rows(backtest: SplitBacktest) -> list[tuple[str, str, str, str, str]]:
         found += [
             _error_row(f"best return, {frontier.num_points} computes", frontier),
             ("best size, decades", decades, "", naive, ""),
-            ("best size, named rightly", hits, "", naive_hits, ""),
+            ("best size, share correct", hits, "", naive_hits, ""),
         ]
     full, best = optimum.against_full_fit, optimum.against_best_size
     naive_full, naive_best = optimum.naive_against_full_fit, optimum.naive_against_best_size
@@ -95,7 +95,7 @@ def verdict(laws: list[LawScore]) -> str:
     text = f"Best here: {label}"
     interval = tested.difference_interval
     if interval is None:
-        return f"{text}; without resampled runs (--law-draws) there is no telling whether by more than noise."
-    apart = interval[0] > 0 or interval[1] < 0
+        return f"{text}; without resampled runs (--law-draws) whether this exceeds noise is unknown."
+    differs = interval[0] > 0 or interval[1] < 0
     other = _LABELS[rival.name] if best.name == "lemma" else _LABELS["lemma"]
-    return f"{text}; apart from {other} by {'more' if apart else 'no more'} than the noise of runs."
+    return f"{text}; it differs from {other} by {'more' if differs else 'no more'} than the noise of runs."

@@ -22,7 +22,7 @@ from rlscale.analysis.studies.backtest.splits import default_splits
 from rlscale.analysis.studies.backtest.study import backtest
 from rlscale.scaling.errors import RlscaleError
 
-#: Draws of the default backtest, enough for an interval that can be looked at.
+#: Draws of the default backtest, enough for a readable interval.
 DRAWS = 60
 
 
@@ -37,7 +37,7 @@ class BacktestSection:
 def default_section(
     curves: Curves, fit: FitResult, *, draws: int = DRAWS, workers: int = 1
 ) -> BacktestSection:
-    """Backtest of the default splits with the options of ``fit``; what prevents it becomes a sentence."""
+    """Backtest of the default splits with the options of ``fit``; an error becomes a sentence."""
     estimator = JointScalingFit(
         objective=fit.objective,
         early_exclusion=fit.options["early_exclusion"],

@@ -36,7 +36,7 @@ class ReportFigure:
 
 
 def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
-    """The figures in order, their captions fit for these results."""
+    """The figures in order, with captions for these results."""
     scale = _scale_note(fit)
     level = percent(fit.interval_level)
     return [
@@ -72,7 +72,7 @@ def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
             "Compute-optimal size",
             f"The fitted optimum with its {level} interval; right of the dotted line both are "
             "extrapolations, dashed and pale. Dots: the trained size that was best at each compute, with no "
-            "model assumed; they move in the steps of the trained sizes. Open dots: there the next smaller "
+            "model assumed; they move from one trained size to the next. Open dots: there the next smaller "
             "size had ended and could not compete, so they may lie too high. Diamonds: vertices of parabolas "
             "through the sizes at equal compute, with intervals.",
             _single(plots.plot_optimal_size),
@@ -82,7 +82,7 @@ def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
             "Return and intrinsic performance",
             "The fitted increasing map f between return and intrinsic performance, and the measured points "
             f"of all sizes placed by the law.{scale} If the law holds, all colours fall on one curve; where "
-            "it is flat, return hardly tells performances apart and the points scatter sideways.",
+            "it is flat, returns hardly distinguish performances and the points scatter sideways.",
             _with_returns(plots.plot_monotone_map),
         ),
         ReportFigure(
@@ -91,7 +91,7 @@ def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
             "Intrinsic performance by the map minus that by the law, in decades. Left: dots are points, "
             "lines averages of each size. Right: median and central 80% of each size, before and past the "
             "experience that is optimal for it. A good fit scatters about 0 everywhere; a trend along E, or "
-            "red and black apart in the same direction at all sizes, says that the law has another shape.",
+            "red and black that differ in the same direction at all sizes, means another law.",
             _residuals,
         ),
         ReportFigure(

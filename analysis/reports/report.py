@@ -1,7 +1,7 @@
 """One self-contained HTML file with the answer, the figures and where everything came from.
 
-Nothing in it is fetched from elsewhere, and names from a store are escaped. Each figure also lies
-beside it as PNG and SVG. Every file is written beside its place and renamed into it.
+Nothing in it is fetched from elsewhere, and names from a store are escaped. Each figure is also
+written beside it as PNG and SVG. Every file is written under a temporary name and then renamed.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def write_report(
 
 
 def check_out(out: str | Path) -> None:
-    """Make sure that a report can be written to ``out``, before a fit takes its time.
+    """Check that a report can be written to ``out``, before a long fit starts.
 
     Raises:
         InputError: if it cannot.
@@ -211,7 +211,7 @@ def _embeddable(svg: str, name: str, title: str) -> str:
     """An SVG file as an element of an HTML page.
 
     The page has one name space for ids, so each figure's get a prefix. HTML needs neither prolog nor name
-    spaces, and the size is the page's business.
+    spaces, and the page sets the size.
     """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

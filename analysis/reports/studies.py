@@ -18,7 +18,6 @@ from rlscale.analysis.fit.findings import Refit
 from rlscale.analysis.fit.result import FitResult, map_of
 from rlscale.analysis.forecast.returns import at_returns
 from rlscale.analysis.formatting.horizon import SLOWER_LEARNING, level_sentences, sample_law_sentence
-from rlscale.analysis.formatting.metrics import constants_text
 from rlscale.analysis.formatting.numbers import (
     compact_count,
     fixed_point,
@@ -28,6 +27,7 @@ from rlscale.analysis.formatting.numbers import (
     with_minus_signs,
 )
 from rlscale.analysis.formatting.sizes import SIZE_WORDS
+from rlscale.analysis.formatting.studies import PERIODS, SIZE_MEASURES, constants_text
 from rlscale.analysis.records import Interval
 from rlscale.analysis.reports.figures import ReportFigure
 from rlscale.analysis.reports.text import round_computes, typeset
@@ -69,6 +69,8 @@ def studies_context(fit: FitResult, horizon: HorizonSection | None = None) -> di
         "sizes": _size_rows(fit),
         "metrics": _metric_rows(fit),
         "at": scientific(fit.compute_ref),
+        "periods_note": typeset(PERIODS),
+        "sizes_note": typeset(SIZE_MEASURES),
         "horizon": _horizon_context(horizon),
     }
 
@@ -93,7 +95,7 @@ def study_figures(fit: FitResult, horizon: HorizonSection | None = None) -> list
             ReportFigure(
                 "natural_metric",
                 "Natural metrics of performance",
-                "The candidate that is straightest against intrinsic performance, and the next. Dots: "
+                "The candidate that is straightest against intrinsic performance, and the second. Dots: "
                 "seed-averaged returns of all sizes, binned; line: weighted least squares. Where dots bend "
                 "away from the line the metric is not a power of intrinsic performance.",
                 _metric_figure,
@@ -107,7 +109,7 @@ def study_figures(fit: FitResult, horizon: HorizonSection | None = None) -> list
 def horizon_section(
     by_horizon: Mapping[float, Curves], shown: float, fit: FitResult, *, workers: int = 1
 ) -> HorizonSection | None:
-    """The study of a source's horizons with the options of ``fit``; what prevents it becomes a sentence.
+    """The study of a source's horizons with the options of ``fit``; an error becomes a sentence.
 
     Args:
         by_horizon: the curves of each horizon.
@@ -316,7 +318,7 @@ def _horizon_figures(result: HorizonResult) -> list[ReportFigure]:
             "Interactions against the horizon",
             f"Left: interactions with which each size first reaches a return of {study.level:.4g}, with "
             "their 90% intervals and lines affine in h − 2 + 1/h. Right: the same over each size's own value "
-            "at h = 1; if noise of later rewards is all that a longer horizon adds, all sizes lie on one "
+            "at h = 1. If a longer horizon only adds the noise of later rewards, all sizes lie on one "
             "straight line.",
             _two_panels(
                 lambda ax: plots_horizon.plot_interactions_to_level(study, ax=ax),

@@ -1,4 +1,4 @@
-"""A fit in words and tables for the report: strings only, so that the template decides nothing."""
+"""A fit in words and tables for the report: only strings, so that the template formats nothing."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def constants(fit: FitResult) -> list[dict[str, str]]:
     rows.append(
         {
             "symbol": Markup("N<sub>opt</sub>"),
-            "meaning": f"optimal {size_unit(fit)} at C = {scientific(fit.compute_ref)}, amid the data",
+            "meaning": f"optimal {size_unit(fit)} at C = {scientific(fit.compute_ref)}, within the data",
             "estimate": compact_count(fit.N_opt_ref),
             "interval": interval_text(fit.intervals.get("N_opt_ref"), compact_count),
             "systematic": f"×/÷ {10 ** fit.systematic['log10_N_opt_ref']:.3g}",
@@ -203,7 +203,7 @@ def _forecast_row(fit: FitResult, item: Forecast) -> dict[str, Any]:
 
 
 def _beyond(fit: FitResult, num_params: float, interactions: float) -> str:
-    """Which of a size and its interactions lie outside those of the data: the compute alone does not tell."""
+    """Which of a size and its interactions lie outside those of the data: the compute alone does not say."""
     spans = (("size", num_params, fit.range.N), ("interactions", interactions, fit.range.E))
     return " and ".join(name for name, value, (low, high) in spans if not low <= value <= high)
 
@@ -258,7 +258,7 @@ def versions(record: StoreRecord | None) -> list[tuple[str, str, str]]:
     there: dict[str, set[str]] = {}
     for run in () if record is None else record.runs:
         for name, value in run.provenance.items():
-            if name not in ("host", "pid"):  # of no effect on a result, and nobody else's business
+            if name not in ("host", "pid"):  # they do not affect a result, and are private
                 there.setdefault(name, set()).add(str(value))
     names = [*here, *(name for name in there if name not in here)]
     return [(name, here.get(name, ""), ", ".join(sorted(there.get(name, ())))) for name in names]

@@ -34,7 +34,7 @@ def print_horizon(result: HorizonResult, console: Console) -> None:
         console.print(_level_table(study))
         for sentence in level_sentences(study):
             print_line(sentence, console)
-    print_line("p: of as much curvature (a quadratic term) by chance.", console)
+    print_line("p: probability of such curvature (a quadratic term) by chance.", console)
     print_line(sample_law_sentence(result), console)
     if result.predictions:
         console.print(_predictions_table(result))

@@ -1,4 +1,4 @@
-"""The further analyses of a sweep as tables for a terminal."""
+"""The studies of one fit as tables for a terminal."""
 
 from __future__ import annotations
 
@@ -9,30 +9,29 @@ from rich.table import Table
 
 from rlscale.analysis.fit.findings import MetricStudy, PeriodFit, Refit, SizeMeasureFit
 from rlscale.analysis.fit.result import FitResult
-from rlscale.analysis.formatting.metrics import constants_text
 from rlscale.analysis.formatting.numbers import brief_number, interval_text
 from rlscale.analysis.formatting.sizes import SIZE_WORDS
+from rlscale.analysis.formatting.studies import PERIODS, SIZE_MEASURES, constants_text
 from rlscale.analysis.records import Interval
 from rlscale.terminal.tables import new_table, print_line, with_interval
 
 
 def print_studies(fit: FitResult, console: Console) -> None:
-    """The periods of training, measures of size and metrics that the fit has."""
+    """The studies that were made: periods of training, measures of size, natural metrics."""
     if fit.periods:
         console.print(_periods_table(fit, fit.periods))
-        print_line("Thirds of log E of each size, each a fit of its own.", console)
+        print_line(PERIODS, console)
     if fit.size_measures:
         console.print(_sizes_table(fit, fit.size_measures))
-        print_line(
-            "Each measure is divided by its median per unit of the first, so N_opt is comparable.", console
-        )
+        print_line(SIZE_MEASURES, console)
     if fit.metric:
         console.print(_metric_table(fit.metric))
         for line in fit.metric.candidates:
             constants = constants_text(line)
             print_line(f"{line.name}: {line.formula}{constants and ', ' + constants}. {line.chosen}", console)
         print_line(
-            "F falls as I^-q; p: of so much curvature (the change of q per decade of I) by chance.", console
+            "F falls as I^-q. p: probability of such curvature (change of q per decade of I) by chance.",
+            console,
         )
 
 
@@ -68,7 +67,7 @@ def _add_refit(table: Table, label: str, item: Refit | FitResult) -> None:
 
 
 def _metric_table(study: MetricStudy) -> Table:
-    title = "Natural metrics, the straightest first; below each: 90% interval"
+    title = "Natural metrics, straightest first; below each: 90% interval"
     table = new_table(title, "metric", "q", "R²", "q's change/decade", "p")
     for line in study.candidates:
         table.add_row(

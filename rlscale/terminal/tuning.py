@@ -87,10 +87,10 @@ def _trend_line(axis: str, found: Trend) -> str:
     interval = f"90% interval {low:.2f} to {high:.2f}, {found.num_sizes} sizes"
     line = f"Best base rate ∝ {axis}^{found.exponent:.2f} ({interval})"
     if axis not in _RULE:
-        return f"{line}: {'no change that could be told' if low <= 0 <= high else 'it changes'}."
+        return f"{line}: {'no significant change' if low <= 0 <= high else 'it changes'}."
     if low <= 0 <= high:
-        return f"{line}: the paper's rule, step size ∝ {_RULE[axis]}, holds as far as can be told."
-    return f"{line}: the paper's rule, step size ∝ {_RULE[axis]}, does not hold here."
+        return f"{line}: the paper's rule, step size ∝ {_RULE[axis]}, is consistent with these runs."
+    return f"{line}: the paper's rule, step size ∝ {_RULE[axis]}, is not consistent with these runs."
 
 
 def _drift_line(found: Drift, tuning: Tuning) -> str:
