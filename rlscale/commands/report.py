@@ -58,16 +58,17 @@ def report(
     workers: WorkersOption = 0,
     fit_path: Annotated[
         Path | None,
-        typer.Option("--fit", metavar="FIT.json", help="Report this fit of SRC instead of fitting again."),
+        typer.Option("--fit", metavar="FIT.json", help="Use this fit of SRC instead of a new one."),
     ] = None,
     backtest: Annotated[
-        bool, typer.Option("--backtest/--no-backtest", help="Also fit without a part and predict it.")
+        bool,
+        typer.Option("--backtest/--no-backtest", help="Also hold out a part of the curves and predict it."),
     ] = True,
     periods: PeriodsOption = False,
     metric: MetricOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Fit, and write one self-contained HTML file with the answer, the figures and where they come from."""
+    """Fit, and write one self-contained HTML file with the answer, the figures and their provenance."""
     from rlscale.analysis.curves.load import load_curves, read_store_record
     from rlscale.analysis.fit.joint_fit import usable_cores
     from rlscale.analysis.fit.result import read_fit
