@@ -80,7 +80,7 @@ def held_out_optimum(backtest: SplitBacktest, *, size: SizeColumn, ax: Axes | No
     ax.set_ylabel(SIZE_LABELS[size][0].replace("$N$", "$N_{opt}$"))
     entries: list[tuple[Line2D | Patch, str]] = [(line_mark(ACCENT), "training part")]
     entries += [(line_mark(INK, "--"), "all curves"), (line_mark(QUIET, ":"), "baseline")]
-    if frontier.compute:
+    if len(frontier.compute):
         entries.append((dot_mark(INK), "best size, held out"))
     key_above(ax, entries)
     return ax

@@ -340,7 +340,7 @@ def _candidates(fit: FitResult, measured: list[Group]) -> tuple[list[Group], str
             # Seeds of runs that exist already may come one at a time; others need a spread of their own.
             same = own is not None and np.isclose(length, own)
             group = Group(float(size), float(length), 1 if same else usual)
-            if fit.law.log_intrinsic(group.size, group.length) <= highest and _allowed(
+            if fit.law.log_intrinsic(np.log(size), np.log(length)) <= highest and _allowed(
                 side, group, sizes, own
             ):
                 found.append(group)

@@ -10,6 +10,7 @@ from command_line import run
 from rich.console import Console
 
 from rlscale.analysis.curves.synthetic import SyntheticSweep
+from rlscale.analysis.fit.bootstrap import Draws
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.design import DesignModel, Group, measured_groups
@@ -145,9 +146,9 @@ def test_what_cannot_be_planned_is_refused(fit, budget, target, message):
 
 
 def test_a_fit_without_draws_is_refused(fit):
-    none = fit.bootstrap.model_copy(update={"nu": [], "curvature": [], "log_N_opt_ref": [], "replicates": 0})
-    with pytest.raises(InputError, match="fit again with --bootstrap 1000"):
-        suggest(fit.model_copy(update={"bootstrap": none}), OWN_COMPUTE)
+    with pytest.raises(InputError, match="fit again with --bootstrap 1000") as refused:
+        suggest(fit.model_copy(update={"bootstrap": Draws.of("none", [])}), OWN_COMPUTE)
+    assert refused.value.code == "no_bootstrap"
 
 
 def test_a_suggestion_survives_json_and_prints_within_80_columns(suggestion):
