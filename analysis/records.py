@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
@@ -28,6 +29,31 @@ class Record(BaseModel):
         if not isinstance(other, Record) or type(self) is not type(other):
             return NotImplemented
         return self.model_dump() == other.model_dump()
+
+
+#: A code for programs and a sentence for people.
+CodedWarning = tuple[str, str]
+
+
+class Warned(Protocol):
+    """A result with warnings."""
+
+    warnings: list[str]
+    warning_codes: list[str]
+
+
+def warning_fields(*parts: Sequence[CodedWarning] | Warned) -> dict[str, list[str]]:
+    """The fields ``warnings`` and ``warning_codes`` of a result, from its own and from other results'."""
+    sentences: list[str] = []
+    codes: list[str] = []
+    for part in parts:
+        if isinstance(part, Sequence):
+            codes += [code for code, _ in part]
+            sentences += [sentence for _, sentence in part]
+        else:
+            codes += part.warning_codes
+            sentences += part.warnings
+    return {"warnings": sentences, "warning_codes": codes}
 
 
 def named_in_json(name: str, python_name: str) -> Any:

@@ -130,10 +130,16 @@ class DesignModel:
         x = np.hstack([(slopes * by_theta).T, hats])  # (cells, 3 + knots)
         return x.T @ x, x.T @ covariance @ x
 
-    def variances(self, totals: Sequence[Moments]) -> Floats:
-        """Variance of log N_opt(C*), up to a factor, for each pair of sums of A and B."""
-        a = np.stack([pair[0] for pair in totals])
-        b = np.stack([pair[1] for pair in totals])
+    def variances(self, a: Floats, b: Floats) -> Floats:
+        """Variance of log N_opt(C*), up to a factor, for sums over sizes of A and B.
+
+        Args:
+            a, b: shape ``(options, 3 + knots, 3 + knots)``; left unchanged.
+
+        Returns:
+            Shape ``(options,)``.
+        """
+        a = a.copy()
         count = len(self.knots)
         rough = np.diff(np.eye(count), n=2, axis=0)
         a[:, 3:, 3:] += _SMOOTHNESS * rough.T @ rough + 1e-9 * np.eye(count)
