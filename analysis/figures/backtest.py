@@ -81,7 +81,7 @@ def plot_held_out_optimum(backtest: SplitBacktest, *, size: SizeColumn, ax: Axes
     ax.set_ylabel(SIZE_WORDS[size].axis.replace("$N$", "$N_{opt}$"))
     entries: list[tuple[Line2D | Patch, str]] = [(line_mark(ACCENT), "training part")]
     entries += [(line_mark(INK, "--"), "all curves"), (line_mark(QUIET, ":"), "baseline")]
-    if frontier.compute:
+    if len(frontier.compute):
         entries.append((dot_mark(INK), "best size, held out"))
     key_above(ax, entries)
     return ax

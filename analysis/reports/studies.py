@@ -15,7 +15,7 @@ from rlscale.analysis.figures import horizon as plots_horizon
 from rlscale.analysis.figures import studies as plots_studies
 from rlscale.analysis.figures.style import TWO_PANELS, new_figure
 from rlscale.analysis.fit.findings import Refit
-from rlscale.analysis.fit.result import FitResult, map_of
+from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.returns import at_returns
 from rlscale.analysis.formatting.horizon import SLOWER_LEARNING, level_sentences, sample_law_sentence
 from rlscale.analysis.formatting.numbers import (
@@ -132,8 +132,8 @@ def horizon_section(
 
 def _return_rows(fit: FitResult) -> list[dict[str, str]]:
     """What the returns at round computes of the frontier take."""
-    known = [map_of(fit).known_return_of(c) for c in round_computes(fit) if c <= fit.range.C[1]]
-    inside = map_of(fit).returns
+    known = [fit.monotone_map.known_return_of(c) for c in round_computes(fit) if c <= fit.range.C[1]]
+    inside = fit.monotone_map.return_
     wanted = {float(f"{value:.3g}") for value in known if value is not None}
     chosen = sorted(value for value in wanted if inside[0] <= value <= inside[-1])
     return [
