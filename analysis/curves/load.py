@@ -1,12 +1,13 @@
 """Curves from a store, a Parquet or CSV file, or a DataFrame.
 
-The run columns are read first, the runs to be used are chosen (``selection``), and only their rows
-are read and checked (``checks``).
+The run columns are read first. Then the runs are selected (``selection``), and only their rows are read and
+checked (``checks``).
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,23 +21,30 @@ from rlscale.analysis.choices import SizeColumn
 from rlscale.analysis.curves import checks as curve_checks
 from rlscale.analysis.curves.checks import RawCurves
 from rlscale.analysis.curves.curve_set import SIZE_COLUMNS, Curves
-from rlscale.analysis.curves.selection import Selection, select
-from rlscale.analysis.curves.tables import (
-    TEXT_COLUMNS,
-    OpenedCurves,
-    columns_of_file,
-    columns_of_frame,
-    numbers,
-    open_columns,
-)
+from rlscale.analysis.curves.selection import SETTINGS, Selection, select
 from rlscale.scaling.errors import InputError
 from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.run_store import RunStore
 from rlscale.sweeps.store.schema import RUN_COLUMNS
+from rlscale.sweeps.store.tables import Table, open_table, parse_numbers, table_of_frame
 
-_KNOWN = ("run_id", "sweep", *RUN_COLUMNS, "interactions", "return_mean")
 #: Reading waits for files more than it computes, all the more on an object store.
 _READERS = 8
+
+
+@dataclass(frozen=True)
+class OpenedCurves:
+    """A source whose runs are known and whose rows are not read yet.
+
+    Attributes:
+        source: what messages call it.
+        runs: one row a run: ``run_id``, and ``sweep`` and the run columns that the source has.
+        read: returns the rows of the runs in a mask of shape ``(runs,)``.
+    """
+
+    source: str
+    runs: pd.DataFrame
+    read: Callable[[Bools], RawCurves]
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,7 @@ def load_by_horizon(
         raise InputError(f"{source} lacks the column 'horizon'; add the horizon of each run.")
     kept, _ = select(opened.runs, selection, opened.source, but="horizon")
     found = opened.runs[kept]
-    horizons, wrong = numbers(found["horizon"])
+    horizons, wrong = parse_numbers(found["horizon"])
     for run in found["run_id"][wrong | ~np.isfinite(horizons)]:
         raise InputError(
             f"{source}, run {run}: horizon must be a finite number; fill it in, or remove the run."
@@ -148,7 +156,7 @@ def curves_from_frame(
     Raises:
         InputError: as ``load_curves``.
     """
-    opened = open_columns(columns_of_frame(frame, source), selection, SIZE_COLUMNS[size], RUN_COLUMNS)
+    opened = _open_table(table_of_frame(frame, source), selection, SIZE_COLUMNS[size])
     return _selected(opened, selection, size)
 
 
@@ -159,11 +167,38 @@ def _open(source: str, selection: Selection, columns: dict[str, str], size: str)
         if columns:
             raise InputError(f"{source} is a store, whose columns have fixed names; leave out the renaming.")
         return _open_store(source, selection, SIZE_COLUMNS[size])
-    for name in columns:
-        if name not in _KNOWN:
-            raise InputError(f"{name!r} is no column of curves to rename to: choose of {', '.join(_KNOWN)}.")
-    read = columns_of_file(source, columns, TEXT_COLUMNS)
-    return open_columns(read, selection, SIZE_COLUMNS[size], RUN_COLUMNS)
+    return _open_table(open_table(source, columns), selection, SIZE_COLUMNS[size])
+
+
+# -- tables -----------------------------------------------------------------------
+
+
+def _open_table(table: Table, selection: Selection, size_column: str) -> OpenedCurves:
+    table.require("run_id", size_column, "interactions", "return_mean", *selection.wanted())
+    rows = table.runs()
+
+    def of_runs(name: str) -> Any:
+        if name == "horizon":
+            return table.numbers_of_runs(name, rows)
+        return table.values_of_runs(name, rows, constant=name in (*SETTINGS, "status"))
+
+    known = {name: of_runs(name) for name in (*RUN_COLUMNS, "sweep") if name in table}
+    runs = pd.DataFrame({**known, "run_id": rows.ids})
+
+    def read(kept: Bools) -> RawCurves:
+        mine = rows.of(kept)
+        return RawCurves(
+            source=table.source,
+            size_column=size_column,
+            run_ids=tuple(mine.ids),
+            sizes=table.numbers_of_runs(size_column, mine),
+            run_index=mine.index,
+            interactions=table.numbers("interactions", mine),
+            returns=table.numbers("return_mean", mine),
+            row_number=lambda row: table.row_number(mine, row),
+        )
+
+    return OpenedCurves(table.source, runs, read)
 
 
 def _selected(opened: OpenedCurves, selection: Selection, size: SizeColumn) -> Curves:
@@ -229,7 +264,7 @@ def _open_store(location: str, selection: Selection, size_column: str) -> Opened
 
     def read(kept: Bools) -> RawCurves:
         chosen = [records[position] for position in np.flatnonzero(kept)]
-        sizes, wrong = numbers(runs.loc[kept, size_column])
+        sizes, wrong = parse_numbers(runs.loc[kept, size_column])
         for position in np.flatnonzero(wrong):
             value = runs.loc[kept, size_column].iloc[position]
             raise InputError(

@@ -9,6 +9,7 @@ from rlscale.scaling.errors import InputError
 from rlscale.sweeps.importers.readers import sb3, wandb
 from rlscale.sweeps.importers.readers.runs import FORMATS, Format, folders_with, listed
 from rlscale.sweeps.importers.readers.tensorboard import is_event_file
+from rlscale.sweeps.store.tables import kind_of
 
 _FILES_ONLY = ("csv", "parquet", "wandb")
 _HEADER_BYTES = 1 << 20
@@ -49,7 +50,7 @@ def _of_file(path: Path) -> Format:
     head = _head(path)
     if sb3.is_monitor(path.name) or head.startswith(b"#{"):
         return "sb3"
-    if path.suffix.lower() in (".parquet", ".pq") or head.startswith(b"PAR1"):
+    if kind_of(path) == "parquet":
         return "parquet"
     header = _header(head)
     if wandb.is_wide(header):

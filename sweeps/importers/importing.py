@@ -37,6 +37,7 @@ from rlscale.sweeps.importers.readers.runs import (
 from rlscale.sweeps.importers.sizes import RunFacts, apply_file, apply_pattern
 from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.run_store import RunStore, check_name, rows_equal
+from rlscale.sweeps.store.schema import CURVE_SCHEMA, conform
 
 DEFAULT_SWEEP = "imported"
 Outcome = Literal["imported", "already there", "replaced"]
@@ -217,12 +218,13 @@ def _hinted(curve: CheckedCurve) -> dict[str, Any]:
 def _entry(
     curve: CheckedCurve, columns: dict[str, Any], kind: Format, source: Path, options: ImportOptions
 ) -> _Entry:
-    run, table = curve.run, curve.table
+    run = curve.run
     sweep = check_name(options.sweep or run.sweep or DEFAULT_SWEEP, "sweep")
     run_id = store_id(run.name)
+    table = curve.table
     for name, value in (("sweep", sweep), ("run_id", run_id)):
-        place = table.schema.get_field_index(name)
-        table = table.set_column(place, table.field(place), pa.array([value] * table.num_rows, pa.string()))
+        table = table.append_column(name, pa.repeat(value, table.num_rows))
+    table = conform(table, CURVE_SCHEMA)
     seconds = [s for s in table["wall_seconds"].to_pylist() if s is not None and 0 <= s < math.inf]
     config = {
         "imported_from": storable(str(source.resolve())),

@@ -13,8 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rlscale.scaling.errors import InputError
-from rlscale.sweeps.importers.readers.runs import ReadOptions, listed, require_targets
-from rlscale.sweeps.store.schema import CURVE_COLUMNS
+from rlscale.sweeps.importers.readers.runs import ReadOptions, listed
+from rlscale.sweeps.store.schema import CURVE_COLUMNS, DIAGNOSTICS
+from rlscale.sweeps.store.tables import require_columns_of_schema
 
 #: Curve columns, and the names that they have in a log, the first that holds anything counting.
 Names = Mapping[str, tuple[str, ...]]
@@ -110,14 +111,14 @@ def chosen_columns(table: LogTable, names: Names, options: ReadOptions) -> dict[
     Raises:
         InputError: if the options name a column that the log does not have.
     """
-    require_targets(options.columns)
+    require_columns_of_schema(options.columns)
     if options.tag is not None and "return_mean" in options.columns:
         raise InputError("--tag and --columns return_mean=... both name the return; give one of them.")
     if not table.rows:
         return "it has no rows"
     asked = dict(options.columns) | ({} if options.tag is None else {"return_mean": options.tag})
     for ours, theirs in asked.items():
-        if ours not in CURVE_COLUMNS:
+        if ours not in CURVE_COLUMNS and ours not in DIAGNOSTICS:
             raise InputError(f"--columns: a log has no column for {ours}; give it with --sizes or --task.")
         table.column(theirs)
     chosen = {ours: asked.get(ours) or table.first_filled(usual) for ours, usual in names.items()} | asked

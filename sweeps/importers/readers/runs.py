@@ -13,7 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rlscale.scaling.errors import InputError
-from rlscale.sweeps.store.schema import EXPORT_SCHEMA
 
 Format = Literal["csv", "parquet", "tensorboard", "wandb", "sb3", "rllib"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -136,18 +135,6 @@ def not_done_again(steps: NDArray[np.float64], *, once: bool) -> NDArray[np.bool
     firsts = np.where(begins, steps, np.inf)
     later = np.minimum.accumulate(np.append(firsts[1:], np.inf)[::-1])[::-1][: len(steps)]
     return steps < later
-
-
-def require_targets(columns: Iterable[str]) -> None:
-    """Refuse names that are no column of the schema.
-
-    Raises:
-        InputError: naming those there are.
-    """
-    for name in columns:
-        if name not in EXPORT_SCHEMA.names:
-            known = ", ".join(EXPORT_SCHEMA.names)
-            raise InputError(f"--columns: there is no column {name!r} to fill; there are: {known}.")
 
 
 def listed(names: Iterable[object], most: int = 8) -> str:

@@ -23,9 +23,9 @@ from rlscale.sweeps.importers.readers.runs import (
     listed,
     not_done_again,
     plural,
-    require_targets,
 )
 from rlscale.sweeps.importers.readers.tidy import runs_of
+from rlscale.sweeps.store.tables import require_columns_of_schema, table_of_frame
 
 STEP_NAMES = ("global_step", "train/global_step", "Step", "_step", "step")  # in order of preference
 RUN_NAMES = ("run_name", "run", "name", "Name", "run_id", "id", "ID")
@@ -54,7 +54,7 @@ def read_wandb(path: Path, options: ReadOptions) -> Parsed:
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder; give one CSV file that W&B exported.")
-    require_targets(options.columns)
+    require_columns_of_schema(options.columns)
     if options.tag is not None and "return_mean" in options.columns:
         raise InputError("--tag and --columns return_mean=... both name the return; give one of them.")
     table = read_log(path, appended=False)
@@ -146,8 +146,9 @@ def _long(table: LogTable, options: ReadOptions, step: str) -> tuple[list[Source
     frame, steps = curve_rows(table, chosen)
     everyone = dict.fromkeys(table.column(run_column).dropna())
     order = "_step" if "_step" in table.header else None
+    numbered = table_of_frame(frame.assign(interactions=steps), table.path, row_numbers=list(frame.index))
     runs = []
-    for run in runs_of(frame.assign(interactions=steps), table.path, repeats="average"):
+    for run in runs_of(numbered, numbered.runs(), repeats="average") if len(frame) else ():
         kept = _attempts(table, run, order, chosen["interactions"])
         counts = {"again": int((~kept).sum())}
         runs.append(

@@ -107,7 +107,7 @@ REFUSED = {
     "a list": ("'*': [1]", "not a finite number"),
     "an unknown column": ("'*': {params: 5}", "there is no run column 'params'; there are: task, algorithm"),
     "the status": ("'*': {num_params: 5, status: done}", "there is no run column 'status'"),
-    "half a letter": ('"*": {num_params: 5, task: "\\ud800"}', "task is .*, which is no text"),
+    "half a letter": ('"*": {num_params: 5, task: "\\ud800"}', "task is .*, which is not text"),
     "a name that is a list": ("'*': {num_params: 5, task: [a]}", "task is .'a'., not a name"),
     "not a mapping": ("[1, 2]", "must give each run its size"),
     "empty": ("{}", "is empty; give each run a size"),
