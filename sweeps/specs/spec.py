@@ -24,7 +24,6 @@ can have its own length:
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -207,7 +206,7 @@ def _fault_of_axes(spec: SweepSpec) -> str | None:
                 return f"the axis {name!r} is empty; give it values or remove it"
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{name} has {count}" for name, count in lengths.items())
-            return f"axes that go together need equally many values, but {listed}; or make them axes of their own"
+            return f"axes that go together need equally many values, but {listed}; or separate them"
     return None
 
 
@@ -221,8 +220,8 @@ def _fault_of_tuning(spec: SweepSpec) -> str | None:
             return f"{name!r} is an axis and is tuned; remove it from 'axes' or 'tuning'"
         if tuned.startswith(f"{_path(name)}."):
             return (
-                f"the axis {name!r} holds the learning rate, which is tuned; give the fields that vary axes of "
-                f"their own, such as agent.clip"
+                f"the axis {name!r} holds the learning rate, which is tuned; name the fields that vary "
+                f"separately, such as agent.clip"
             )
     return None
 
@@ -240,7 +239,7 @@ def expand(spec: SweepSpec, *, source: str = "the spec") -> tuple[RunConfig, ...
     Raises:
         InputError: if a value does not fit the config, or two points of the grid are one run.
     """
-    key = json.dumps([spec.base, spec.axes], default=repr)
+    key = repr((spec.base, spec.axes))
     if key not in _LAST_EXPANDED:
         configs = _expanded(spec, source)
         _LAST_EXPANDED.clear()
