@@ -105,7 +105,8 @@ def require_sizes(curves: Curves) -> None:
         raise InputError(
             f"{curves.source} has {len(found)} size{'' if len(found) == 1 else 's'} "
             f"({SIZE_COLUMNS[curves.size]} = {listed}); "
-            f"a fit needs at least {MIN_SIZES}: add runs of other sizes."
+            f"a fit needs at least {MIN_SIZES}: add runs of other sizes.",
+            code="too_few_sizes",
         )
 
 
@@ -121,11 +122,13 @@ def require_fittable(curves: Curves) -> None:
     if high - low <= _ROUNDING * max(-low, high):
         raise InputError(
             f"{curves.source}: returns do not vary ({low:g} to {high:g}), so nothing can be fitted; "
-            f"train longer."
+            f"train longer.",
+            code="unvarying_returns",
         )
     if high - low < _MIN_SPREAD:
         raise InputError(
-            f"{curves.source}: returns vary by less than {_MIN_SPREAD:g}; state them in a smaller unit."
+            f"{curves.source}: returns vary by less than {_MIN_SPREAD:g}; state them in a smaller unit.",
+            code="unvarying_returns",
         )
     first = np.searchsorted(curves.run_index, np.arange(curves.num_runs))
     last = np.append(first[1:], curves.num_points) - 1
@@ -134,5 +137,6 @@ def require_fittable(curves: Curves) -> None:
     if (of_size["low"].min() == of_size["high"].max()).all():
         raise InputError(
             f"{curves.source}: no size has returns at more than one number of interactions; "
-            f"record returns along training."
+            f"record returns along training.",
+            code="unvarying_steps",
         )

@@ -128,13 +128,16 @@ def load_by_horizon(
     selection = Selection(sweep, task, algorithm)
     opened = _open(str(source), selection, columns or {}, size)
     if "horizon" not in opened.runs:
-        raise InputError(f"{source} lacks the column 'horizon'; add the horizon of each run.")
+        raise InputError(
+            f"{source} lacks the column 'horizon'; add the horizon of each run.", code="missing_column"
+        )
     kept, _ = select(opened.runs, selection, opened.source, but="horizon")
     found = opened.runs[kept]
     horizons, wrong = parse_numbers(found["horizon"])
     for run in found["run_id"][wrong | ~np.isfinite(horizons)]:
         raise InputError(
-            f"{source}, run {run}: horizon must be a finite number; fill it in, or remove the run."
+            f"{source}, run {run}: horizon must be a finite number; fill it in, or remove the run.",
+            code="invalid_value",
         )
     chosen = [replace(selection, horizon=float(h)) for h in np.unique(horizons)]
     return {float(each.horizon or 0.0): _selected(opened, each, size) for each in chosen}
@@ -162,10 +165,15 @@ def curves_from_frame(
 
 def _open(source: str, selection: Selection, columns: dict[str, str], size: str) -> OpenedCurves:
     if size not in get_args(SizeColumn):
-        raise InputError(f"size is {size!r}: choose one of {', '.join(get_args(SizeColumn))}.")
+        raise InputError(
+            f"size is {size!r}: choose one of {', '.join(get_args(SizeColumn))}.", code="invalid_option"
+        )
     if _is_store(source):
         if columns:
-            raise InputError(f"{source} is a store, whose columns have fixed names; leave out the renaming.")
+            raise InputError(
+                f"{source} is a store, whose columns have fixed names; leave out the renaming.",
+                code="conflicting_options",
+            )
         return _open_store(source, selection, SIZE_COLUMNS[size])
     return _open_table(open_table(source, columns), selection, SIZE_COLUMNS[size])
 
@@ -251,14 +259,18 @@ def _open_store(location: str, selection: Selection, size_column: str) -> Opened
     if not records:
         raise InputError(
             f"{location} holds no run: it is empty or no store; give a store with finished runs, "
-            f"or a Parquet or CSV file of curves."
+            f"or a Parquet or CSV file of curves.",
+            code="no_curves",
         )
     rows = []
     for record in records:
         columns = {name: record.columns.get(name) for name in RUN_COLUMNS}
         for name, value in columns.items():
             if isinstance(value, dict | list):
-                raise InputError(f"{location}, run {record.run_id}: {name} in its run.json is not one value.")
+                raise InputError(
+                    f"{location}, run {record.run_id}: {name} in its run.json is not one value.",
+                    code="invalid_record",
+                )
         rows.append({**columns, "run_id": record.run_id, "sweep": record.sweep, "status": record.status})
     runs = pd.DataFrame(rows)
 
@@ -269,7 +281,8 @@ def _open_store(location: str, selection: Selection, size_column: str) -> Opened
             value = runs.loc[kept, size_column].iloc[position]
             raise InputError(
                 f"{location}, run {chosen[position].run_id}: {size_column} is {value!r} in its run.json, "
-                f"not a number."
+                f"not a number.",
+                code="invalid_record",
             )
         with ThreadPoolExecutor(_READERS) as pool:
             tables = list(pool.map(lambda record: _read_rows(store, record), chosen))

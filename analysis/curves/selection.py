@@ -74,7 +74,10 @@ def _having(runs: pd.DataFrame, column: str, value: str | float, source: str) ->
     if not matching.any():
         what = "sweep named" if column == "sweep" else f"run of {column}"
         name = repr(value) if isinstance(value, str) else f"{value:g}"
-        raise InputError(f"{source} has no {what} {name}; it has: {_listed(runs[column]) or 'none given'}.")
+        raise InputError(
+            f"{source} has no {what} {name}; it has: {_listed(runs[column]) or 'none given'}.",
+            code="unknown_selection",
+        )
     return matching
 
 
@@ -86,7 +89,8 @@ def _done(runs: pd.DataFrame, kept: Bools, source: str, notes: list[str]) -> Boo
     if not done.any():
         raise InputError(
             f"{source} holds no run that is done ({there}); finish one with: rlscale sweep run "
-            f"(of a file, drop the column status to use all)."
+            f"(of a file, drop the column status to use all).",
+            code="no_curves",
         )
     if len(others):
         count = int(others.sum())
@@ -107,7 +111,8 @@ def _once(runs: pd.DataFrame, kept: Bools, source: str, notes: list[str]) -> Boo
         run = differs.index[differs[column]][0]
         raise InputError(
             f"{source}, run {run}: {column} is not the same in each of its sweeps; pick one with "
-            f"--sweep {shlex.quote(str(twice['sweep'].iloc[0]))}, or give each run an id of its own."
+            f"--sweep {shlex.quote(str(twice['sweep'].iloc[0]))}, or give each run an id of its own.",
+            code="ambiguous_run",
         )
     count = int(mine.loc[again, "run_id"].nunique())
     notes.append(f"{count} run{_s(count)} found in more than one sweep {_were(count)} used once.")
@@ -126,7 +131,8 @@ def _one_setting(runs: pd.DataFrame, source: str) -> list[str]:
             first = shlex.quote(_shown(names[0]))
             raise InputError(
                 f"{source} mixes {len(names)} values of {column} ({_listed(known)}), which have laws of "
-                f"their own; pick one with --{column} {first}."
+                f"their own; pick one with --{column} {first}.",
+                code="mixed_settings",
             )
         unknown = len(runs) - len(known)
         if names and unknown:

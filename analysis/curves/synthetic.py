@@ -90,7 +90,7 @@ class SyntheticSweep:
             InputError: if ``late_start`` leaves nothing to learn from.
         """
         if not 0 <= self.late_start < 1:
-            raise InputError(f"late_start must be in [0, 1): got {self.late_start}.")
+            raise InputError(f"late_start must be in [0, 1): got {self.late_start}.", code="invalid_option")
         n = np.repeat(np.asarray(self.sizes, float), self.seeds)  # (runs,)
         e = self._interactions()  # (points,)
         learned = np.maximum(e - self.late_start * self.max_interactions, 0.1 * e[0])

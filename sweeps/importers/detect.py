@@ -22,14 +22,21 @@ def find_format(source: Path, asked: str | None) -> tuple[Format, str]:
         InputError: if there is nothing, nothing known, or ``asked`` is no format for it.
     """
     if asked is not None and asked not in FORMATS:
-        raise InputError(f"--format {asked}: choose one of {', '.join(FORMATS)}.")
+        raise InputError(f"--format {asked}: choose one of {', '.join(FORMATS)}.", code="unknown_file_format")
     if not source.exists():
-        raise InputError(f"{source} does not exist; give a file of curves or a folder of runs.")
+        raise InputError(
+            f"{source} does not exist; give a file of curves or a folder of runs.", code="missing_file"
+        )
     if source.is_dir() and any(source.glob("sweep=*/run=*/")):
-        raise InputError(f"{source} is a store already; give it to fit, report or curves export as it is.")
+        raise InputError(
+            f"{source} is a store already; give it to fit, report or curves export as it is.",
+            code="already_a_store",
+        )
     if asked is not None:
         if source.is_dir() and asked in _FILES_ONLY:
-            raise InputError(f"{source} is a folder; --format {asked} needs one file.")
+            raise InputError(
+                f"{source} is a folder; --format {asked} needs one file.", code="unknown_file_format"
+            )
         return asked, f"{source} is read as {asked}."
     if source.is_file():
         found = _of_file(source)
@@ -38,7 +45,8 @@ def find_format(source: Path, asked: str | None) -> tuple[Format, str]:
     if not kinds:
         raise InputError(
             f"{source} holds no event files, monitor.csv or progress.csv; "
-            f"give a folder with a folder for each run, or one CSV or Parquet file."
+            f"give a folder with a folder for each run, or one CSV or Parquet file.",
+            code="no_curves",
         )
     also = f"; --format would choose what is also there: {listed(kinds[1:])}" if kinds[1:] else ""
     return kinds[0], f"{source} is read as {kinds[0]}, by the look of it{also}."
@@ -84,7 +92,7 @@ def _head(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(_HEADER_BYTES)
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+        raise InputError(f"{path} cannot be read: {error.strerror}.", code="unreadable_file") from error
 
 
 def _header(head: bytes) -> list[str]:

@@ -127,17 +127,22 @@ def import_curves(source: str | Path, store: str | Path, options: ImportOptions)
     try:
         result = _import(source, store, options)
     except InputError as error:
-        raise InputError(one_line(str(error))) from error
+        raise InputError(one_line(str(error)), code=error.code) from error
     except OSError as error:
         where = error.filename or source
-        raise InputError(one_line(f"{where} cannot be reached: {error.strerror}; check the path.")) from error
+        raise InputError(
+            one_line(f"{where} cannot be reached: {error.strerror}; check the path."), code="unreadable_file"
+        ) from error
     return replace(result, notes=tuple(map(one_line, result.notes)))
 
 
 def _import(source: str | Path, store: str | Path, options: ImportOptions) -> ImportResult:
     scale = options.steps_scale
     if scale is not None and not 0 < scale < float("inf"):
-        raise InputError(f"--steps-scale {scale:g}: give a positive number, e.g. 0.25 for frames / 4.")
+        raise InputError(
+            f"--steps-scale {scale:g}: give a positive number, e.g. 0.25 for frames / 4.",
+            code="invalid_option",
+        )
     if options.sweep is not None:
         check_name(options.sweep, "sweep")
     path = Path(source)
@@ -148,7 +153,9 @@ def _import(source: str | Path, store: str | Path, options: ImportOptions) -> Im
     skipped = (*parsed.skipped, *(curve for curve in checked if isinstance(curve, Skipped)))
     if not curves:
         reasons = listed((f"{run.name}: {run.reason}" for run in skipped), 3)
-        raise InputError(f"{source} holds no run with a curve ({reasons}); give one that does.")
+        raise InputError(
+            f"{source} holds no run with a curve ({reasons}); give one that does.", code="no_curves"
+        )
     columns, notes = _run_columns(curves, options)
     entries = [
         _entry(curve, values, kind, path, options) for curve, values in zip(curves, columns, strict=True)
@@ -200,7 +207,8 @@ def _run_columns(
     if unsized:
         raise InputError(
             f"{plural(len(unsized), 'run')} without a size: {listed(unsized, 3)}; give num_params with "
-            f"--sizes FILE (run name or glob to size), with --size-pattern, or as a column of the source."
+            f"--sizes FILE (run name or glob to size), with --size-pattern, or as a column of the source.",
+            code="missing_size",
         )
     task = {} if options.task is None else {"task": check_fact("task", options.task, "--task")}
     return [_hinted(c) | facts.values | task for c, facts in zip(curves, runs, strict=True)], notes
@@ -260,7 +268,8 @@ def _require_one_each(entries: Iterable[_Entry]) -> None:
         if key in seen:
             raise InputError(
                 f"Runs {seen[key]!r} and {entry.name!r} would be one in the sweep {key[0]}; "
-                f"rename one, or leave out --sweep so that each keeps its own."
+                f"rename one, or leave out --sweep so that each keeps its own.",
+                code="duplicate_run",
             )
         seen[key] = entry.name
 
@@ -277,7 +286,8 @@ def _store(entries: Sequence[_Entry], location: str | Path, overwrite: bool) -> 
             except (StoreUnavailable, OSError, pa.ArrowException) as error:
                 raise InputError(
                     f"Run {entry.name} cannot be written to {location}: {error}; "
-                    f"once it can, import again: what is stored stays."
+                    f"once it can, import again: what is stored stays.",
+                    code="store_unavailable",
                 ) from error
         record = entry.record
         runs.append(
@@ -306,10 +316,13 @@ def _outcome(store: RunStore, entry: _Entry, overwrite: bool) -> Outcome:
                 return "already there"
     where = f"Run {entry.name} of the sweep {record.sweep} is in {store.location} already"
     if "imported_from" not in there.config:
-        raise InputError(f"{where} and was trained, not imported; import under another --sweep.")
+        raise InputError(
+            f"{where} and was trained, not imported; import under another --sweep.", code="run_exists"
+        )
     if not overwrite:
         raise InputError(
-            f"{where} with another curve, size or setting; use --replace, or another --sweep to keep both."
+            f"{where} with another curve, size or setting; use --replace, or another --sweep to keep both.",
+            code="run_exists",
         )
     return "replaced"
 

@@ -70,7 +70,8 @@ class RunFacts:
         if known.value != checked:
             raise InputError(
                 f"Run {self.name} has two values of {column}: {known.value} ({known.origin}) and "
-                f"{checked} ({origin}); keep one."
+                f"{checked} ({origin}); keep one.",
+                code="conflicting_sizes",
             )
 
     @property
@@ -93,7 +94,8 @@ def apply_file(path: Path, runs: Sequence[RunFacts]) -> list[str]:
     if not used:
         raise InputError(
             f"{path} matches no run: it names {listed((rule.pattern for rule in rules), 3)}, "
-            f"the runs are {listed(names, 3)}."
+            f"the runs are {listed(names, 3)}.",
+            code="no_matching_run",
         )
     for run in runs:
         for rule in rules:
@@ -117,17 +119,22 @@ def apply_pattern(pattern: str, runs: Sequence[RunFacts]) -> None:
             warnings.simplefilter("ignore", FutureWarning)  # of what a later Python will read otherwise
             compiled = re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
-        raise InputError(f"--size-pattern {pattern!r} is not a regular expression: {error}.") from error
+        raise InputError(
+            f"--size-pattern {pattern!r} is not a regular expression: {error}.", code="invalid_option"
+        ) from error
     if "num_params" not in compiled.groupindex:
         raise InputError(
             f"--size-pattern {pattern!r} has no group num_params; write the part that is the size "
-            f"as (?P<num_params>...)."
+            f"as (?P<num_params>...).",
+            code="invalid_option",
         )
     _require_columns(compiled.groupindex, "--size-pattern")
     matches = [compiled.search(run.name) for run in runs]
     if not any(matches):
         names = listed((run.name for run in runs), 3)
-        raise InputError(f"--size-pattern {pattern!r} matches no run; the runs are {names}.")
+        raise InputError(
+            f"--size-pattern {pattern!r} matches no run; the runs are {names}.", code="no_matching_run"
+        )
     for run, match in zip(runs, matches, strict=True):
         for column, text in match.groupdict().items() if match else ():
             run.state(column, text, "--size-pattern")
@@ -141,11 +148,14 @@ def read_rules(path: Path) -> list[Rule]:
     """
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".yaml", ".yml", ".json"):
-        raise InputError(f"--sizes {path}: give a file that ends in .csv, .yaml, .yml or .json.")
+        raise InputError(
+            f"--sizes {path}: give a file that ends in .csv, .yaml, .yml or .json.",
+            code="unknown_file_format",
+        )
     text = read_text(path)
     rules = _rules_of_csv(text, path) if suffix == ".csv" else _rules_of_mapping(text, path)
     if not rules:
-        raise InputError(f"{path} is empty; give each run a size, e.g. 'small-*: 12000'.")
+        raise InputError(f"{path} is empty; give each run a size, e.g. 'small-*: 12000'.", code="no_rows")
     return rules
 
 
@@ -161,7 +171,9 @@ def parse_count(text: str, origin: str) -> int | Decimal:
             raise InvalidOperation
         number = Decimal(match[1].replace("_", "")).scaleb(_SUFFIXES.get(match[2].lower(), 0))
     except InvalidOperation as error:
-        raise InputError(f"{origin}: {text!r} is not a number such as 12000, 12k, 1.5M or 2B.") from error
+        raise InputError(
+            f"{origin}: {text!r} is not a number such as 12000, 12k, 1.5M or 2B.", code="invalid_value"
+        ) from error
     return int(number) if number == number.to_integral_value() else number
 
 
@@ -169,19 +181,25 @@ def _rules_of_csv(text: str, path: Path) -> list[Rule]:
     try:
         rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
     except csv.Error as error:
-        raise InputError(f"{path} is not a readable CSV file: {error}.") from error
+        raise InputError(f"{path} is not a readable CSV file: {error}.", code="unreadable_file") from error
     header = [cell.strip() for cell in rows[0]] if rows else []
     keys = [name for name in _NAME_COLUMNS if name in header]
     if len(keys) != 1:
-        raise InputError(f"{path} needs one column 'run' with names or globs; it has: {listed(header, 30)}.")
+        raise InputError(
+            f"{path} needs one column 'run' with names or globs; it has: {listed(header, 30)}.",
+            code="missing_column",
+        )
     if len(set(header)) < len(header):
-        raise InputError(f"{path} has two columns of one name; it has: {listed(header, 30)}.")
+        raise InputError(
+            f"{path} has two columns of one name; it has: {listed(header, 30)}.", code="duplicate_column"
+        )
     _require_columns((name for name in header if name != keys[0]), str(path))
     rules = []
     for number, row in enumerate(rows[1:], 1):
         if len(row) != len(header):
             raise InputError(
-                f"{path}, row {number}: {len(row)} values for {len(header)} columns; correct it."
+                f"{path}, row {number}: {len(row)} values for {len(header)} columns; correct it.",
+                code="unreadable_file",
             )
         cells = {name: cell.strip() for name, cell in zip(header, row, strict=True)}
         values = {name: cell for name, cell in cells.items() if name != keys[0] and cell}
@@ -197,16 +215,18 @@ def _rules_of_mapping(text: str, path: Path) -> list[Rule]:
             entries = yaml.load(text, Loader=_OnceLoader)
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
         problem = " ".join(str(error).split()) or "it is nested too deeply"
-        raise InputError(f"{path} cannot be read: {problem}.") from error
+        raise InputError(f"{path} cannot be read: {problem}.", code="unreadable_file") from error
     if not isinstance(entries, dict):
-        raise InputError(f"{path} must give each run its size, e.g. 'small-*: 12000'.")
+        raise InputError(
+            f"{path} must give each run its size, e.g. 'small-*: 12000'.", code="unreadable_file"
+        )
     rules = []
     for name, entry in entries.items():
         origin = f"{path}, entry {name}"
         values = entry if isinstance(entry, dict) else {"num_params": entry}
         _require_columns(values, origin)
         if values.get("num_params", "") is None:
-            raise InputError(f"{origin}: it has no size; write a number after it.")
+            raise InputError(f"{origin}: it has no size; write a number after it.", code="missing_size")
         rules.append(Rule(str(name), origin, values))
     return rules
 
@@ -214,7 +234,10 @@ def _rules_of_mapping(text: str, path: Path) -> list[Rule]:
 def _require_columns(names: Iterable[object], origin: str) -> None:
     for name in names:
         if name not in _COLUMNS:
-            raise InputError(f"{origin}: there is no run column {name!r}; there are: {', '.join(_COLUMNS)}.")
+            raise InputError(
+                f"{origin}: there is no run column {name!r}; there are: {', '.join(_COLUMNS)}.",
+                code="unknown_column",
+            )
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

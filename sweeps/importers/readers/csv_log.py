@@ -42,7 +42,9 @@ class LogTable:
         """
         if self.header.count(name) != 1:
             how = "no column" if name not in self.header else "more than one column"
-            raise InputError(f"{self.path} has {how} {name!r}; it has: {listed(self.header, 30)}.")
+            raise InputError(
+                f"{self.path} has {how} {name!r}; it has: {listed(self.header, 30)}.", code="missing_column"
+            )
         place = self.header.index(name)
         cells = [row[place] or None for row in self.rows]
         return pd.Series(cells, index=list(self.numbers), dtype=object, name=name)
@@ -73,7 +75,7 @@ def read_log(path: Path, *, skip_lines: int = 0, appended: bool = True) -> LogTa
     try:
         cells = [row for row in _split(body) if row]
     except csv.Error as error:
-        raise InputError(f"{path} is not a readable CSV file: {error}.") from error
+        raise InputError(f"{path} is not a readable CSV file: {error}.", code="unreadable_file") from error
     cut = appended and not whole and len(cells) > 1
     if cut:
         cells = cells[:-1]
@@ -84,7 +86,8 @@ def read_log(path: Path, *, skip_lines: int = 0, appended: bool = True) -> LogTa
         if len(row) != len(header):
             raise InputError(
                 f"{path}, row {number}: {len(row)} values for {len(header)} columns, so its values cannot be "
-                f"told apart; correct or remove it."
+                f"told apart; correct or remove it.",
+                code="unreadable_file",
             )
     return LogTable(str(path), header, tuple(rows.values()), tuple(rows), cut)
 
@@ -98,9 +101,11 @@ def read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+        raise InputError(f"{path} cannot be read: {error.strerror}.", code="unreadable_file") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a text file: byte {error.start} is not UTF-8.") from error
+        raise InputError(
+            f"{path} is not a text file: byte {error.start} is not UTF-8.", code="unreadable_file"
+        ) from error
 
 
 def chosen_columns(table: LogTable, names: Names, options: ReadOptions) -> dict[str, str] | str:
@@ -113,13 +118,19 @@ def chosen_columns(table: LogTable, names: Names, options: ReadOptions) -> dict[
     """
     require_columns_of_schema(options.columns)
     if options.tag is not None and "return_mean" in options.columns:
-        raise InputError("--tag and --columns return_mean=... both name the return; give one of them.")
+        raise InputError(
+            "--tag and --columns return_mean=... both name the return; give one of them.",
+            code="conflicting_options",
+        )
     if not table.rows:
         return "it has no rows"
     asked = dict(options.columns) | ({} if options.tag is None else {"return_mean": options.tag})
     for ours, theirs in asked.items():
         if ours not in CURVE_COLUMNS and ours not in DIAGNOSTICS:
-            raise InputError(f"--columns: a log has no column for {ours}; give it with --sizes or --task.")
+            raise InputError(
+                f"--columns: a log has no column for {ours}; give it with --sizes or --task.",
+                code="unknown_column",
+            )
         table.column(theirs)
     chosen = {ours: asked.get(ours) or table.first_filled(usual) for ours, usual in names.items()} | asked
     for ours in ("interactions", "return_mean"):
@@ -150,7 +161,8 @@ def curve_rows(table: LogTable, names: Mapping[str, str]) -> tuple[pd.DataFrame,
         if not np.isfinite(steps[place]):
             raise InputError(
                 f"{table.path}, column {names['interactions']}, row {row}: {cell!r} is not a finite number; "
-                f"correct or remove the row."
+                f"correct or remove the row.",
+                code="invalid_value",
             )
     return frame, steps
 

@@ -112,7 +112,9 @@ def folders_with(root: Path, marker: Callable[[str], bool]) -> list[Path]:
     """
 
     def refuse(error: OSError) -> None:
-        raise InputError(f"{error.filename} cannot be listed: {error.strerror}.") from error
+        raise InputError(
+            f"{error.filename} cannot be listed: {error.strerror}.", code="unreadable_file"
+        ) from error
 
     return sorted(
         Path(folder) for folder, _, files in os.walk(root, onerror=refuse) if any(map(marker, files))

@@ -64,7 +64,10 @@ def read_sb3(source: Path, options: ReadOptions) -> Parsed:
         others = [path for path in files if path not in monitors]
         if monitors and not (asked and others):
             if asked:
-                raise InputError(f"{monitors[0]} has one return; leave out --tag and --columns.")
+                raise InputError(
+                    f"{monitors[0]} has one return; leave out --tag and --columns.",
+                    code="conflicting_options",
+                )
             kinds["monitor"] += 1
             run = _read_monitors(folder, name, monitors)
             if others and isinstance(run, SourceRun):
@@ -148,7 +151,8 @@ def _read_monitors(folder: Path, name: str, paths: list[Path]) -> SourceRun | Sk
         if len(back) and len(paths) > 1:
             raise InputError(
                 f"{path}, row {back[0] + 2}: the time goes back: the run was resumed, and the episodes "
-                f"of its environments cannot be put in order; import a folder for each attempt."
+                f"of its environments cannot be put in order; import a folder for each attempt.",
+                code="unordered_rows",
             )
         frames.append(frame)
     episodes = pd.concat(frames, ignore_index=True)
@@ -157,7 +161,10 @@ def _read_monitors(folder: Path, name: str, paths: list[Path]) -> SourceRun | Sk
     if len(paths) > 1:
         episodes = episodes.sort_values("t", kind="stable")
     if episodes["l"].sum() * INTERVALS >= 2**62:
-        raise InputError(f"{folder}: the episodes' lengths add up to more than 2^54; correct column l.")
+        raise InputError(
+            f"{folder}: the episodes' lengths add up to more than 2^54; correct column l.",
+            code="invalid_value",
+        )
     started = min(frame.attrs["started"] for frame in frames)
     passed = np.diff(episodes["t"], prepend=started)  # negative where a single file was resumed
     seconds = np.cumsum(np.maximum(passed, 0.0))
@@ -177,7 +184,8 @@ def _read_monitor(path: Path) -> tuple[pd.DataFrame, bool]:
     if not np.isfinite(started):
         raise InputError(
             f"{path} is not a monitor file: its first line must be #{{...}} with t_start, as the Monitor "
-            f"wrapper writes it."
+            f"wrapper writes it.",
+            code="unreadable_file",
         )
     table = read_log(path, skip_lines=1)
     columns = {name: _column(table.column(name), name, str(path)) for name in ("r", "l", "t")}
@@ -185,7 +193,10 @@ def _read_monitor(path: Path) -> tuple[pd.DataFrame, bool]:
     bad = np.flatnonzero((lengths < 1) | (lengths >= 2**53) | (lengths != np.rint(lengths)))
     if len(bad):
         row, length = table.numbers[bad[0]], lengths[bad[0]]
-        raise InputError(f"{path}, column l, row {row}: no episode has {length:g} steps; remove the row.")
+        raise InputError(
+            f"{path}, column l, row {row}: no episode has {length:g} steps; remove the row.",
+            code="invalid_value",
+        )
     frame = pd.DataFrame(columns)
     frame["t"] += started
     frame.attrs["started"] = started
@@ -200,7 +211,8 @@ def _column(cells: pd.Series, name: str, path: str) -> Floats:
     if len(bad):
         row, cell = cells.index[bad[0]], cells.iloc[bad[0]]
         raise InputError(
-            f"{path}, column {name}, row {row}: {cell!r} is not a finite number; correct or remove the row."
+            f"{path}, column {name}, row {row}: {cell!r} is not a finite number; correct or remove the row.",
+            code="invalid_value",
         )
     return numbers
 
@@ -216,6 +228,7 @@ def _read_progress(path: Path, name: str, options: ReadOptions) -> SourceRun | S
         # Whether the same agent went on, so that steps add up, or another began, the file does not say.
         raise InputError(
             f"{path}, row {rows.index[back[0] + 1]}: {chosen['interactions']} starts again at "
-            f"{steps[back[0] + 1]:g}; split the file there, and train on with reset_num_timesteps=False."
+            f"{steps[back[0] + 1]:g}; split the file there, and train on with reset_num_timesteps=False.",
+            code="unordered_rows",
         )
     return SourceRun(name, str(path), rows, counts={"unfinished": int(table.cut)})

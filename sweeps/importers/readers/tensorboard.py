@@ -69,7 +69,10 @@ def read_tensorboard(source: Path, options: ReadOptions) -> Parsed:
         InputError: if TensorBoard is not installed, a file cannot be read, or no run has the tag.
     """
     if options.columns:
-        raise InputError("--columns is for tables; choose the return of event files with --tag.")
+        raise InputError(
+            "--columns is for tables; choose the return of event files with --tag.",
+            code="conflicting_options",
+        )
     root = source if source.is_dir() else source.parent
     runs: dict[str, list[EventFile]] = {}
     for folder in [root] if source.is_file() else folders_with(root, is_event_file):
@@ -98,7 +101,8 @@ def read_events(path: Path) -> EventFile:
         from tensorboard.util import tensor_util
     except ModuleNotFoundError as error:
         raise InputError(
-            "Event files need TensorBoard; install it with: pip install 'rlscale[tensorboard]'"
+            "Event files need TensorBoard; install it with: pip install 'rlscale[tensorboard]'",
+            code="missing_package",
         ) from error
     if path.stat().st_size == 0:
         return EventFile(path, np.inf, {})  # its program ended before it logged anything
@@ -118,7 +122,9 @@ def read_events(path: Path) -> EventFile:
         started = accumulator.FirstEventTimestamp()
     except Exception as error:  # readers of foreign bytes raise whatever they come upon
         problem = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path} is not a readable event file: {problem}; remove it.") from error
+        raise InputError(
+            f"{path} is not a readable event file: {problem}; remove it.", code="unreadable_file"
+        ) from error
     return EventFile(path, started, scalars, _ends_amid_a_record(path))
 
 
@@ -156,13 +162,16 @@ def _choose_tag(
     there = sorted({tag for files in runs.values() for tag in _tags(files)})
     if asked is not None:
         if asked not in there:
-            raise InputError(f"{source} has no tag {asked!r}; it has: {listed(there, 40)}.")
+            raise InputError(
+                f"{source} has no tag {asked!r}; it has: {listed(there, 40)}.", code="missing_column"
+            )
         return asked, ()
     usual = [tag for tag in USUAL_TAGS if tag in there]
     if not usual:
         raise InputError(
             f"{source} has none of the usual tags of a return; choose one with --tag; "
-            f"it has: {listed(there, 40)}."
+            f"it has: {listed(there, 40)}.",
+            code="missing_column",
         )
     others = f"; --tag would choose another: {listed(usual[1:])}" if usual[1:] else ""
     return usual[0], (f"The return is the tag {usual[0]}{others}.",)

@@ -53,13 +53,18 @@ def read_wandb(path: Path, options: ReadOptions) -> Parsed:
         InputError: if it cannot be used, naming the column or row and the remedy.
     """
     if path.is_dir():
-        raise InputError(f"{path} is a folder; give one CSV file that W&B exported.")
+        raise InputError(
+            f"{path} is a folder; give one CSV file that W&B exported.", code="unknown_file_format"
+        )
     require_columns_of_schema(options.columns)
     if options.tag is not None and "return_mean" in options.columns:
-        raise InputError("--tag and --columns return_mean=... both name the return; give one of them.")
+        raise InputError(
+            "--tag and --columns return_mean=... both name the return; give one of them.",
+            code="conflicting_options",
+        )
     table = read_log(path, appended=False)
     if not table.rows:
-        raise InputError(f"{path} holds no rows; give an export with curves in it.")
+        raise InputError(f"{path} holds no rows; give an export with curves in it.", code="no_rows")
     wide = is_wide(table.header)
     step = _step_column(table, options, wide)
     runs, skipped = _wide(table, options, step) if wide else _long(table, options, step)
@@ -94,7 +99,8 @@ def _step_column(table: LogTable, options: ReadOptions, wide: bool) -> str:
     if found is None:
         raise InputError(
             f"{table.path} has no column of steps (it has: {listed(table.header, 30)}); "
-            f"name it with --columns interactions=NAME."
+            f"name it with --columns interactions=NAME.",
+            code="missing_column",
         )
     return found
 
@@ -103,7 +109,8 @@ def _wide(table: LogTable, options: ReadOptions, step: str) -> tuple[list[Source
     others = [name for name in options.columns if name not in ("interactions", "return_mean")]
     if others:
         raise InputError(
-            f"{table.path} has a column for each run, none for {others[0]}; use --sizes, or the long form."
+            f"{table.path} has a column for each run, none for {others[0]}; use --sizes, or the long form.",
+            code="conflicting_options",
         )
     tag = options.tag or options.columns.get("return_mean")
     names = [name for name in table.header if name != step and " - " in name and not name.endswith(_ENDS)]
@@ -112,13 +119,17 @@ def _wide(table: LogTable, options: ReadOptions, step: str) -> tuple[list[Source
         if len(metrics) != 1:
             raise InputError(
                 f"{table.path} has {plural(len(metrics), 'metric')}: {listed(metrics, 30)}; "
-                f"choose the return with --tag."
+                f"choose the return with --tag.",
+                code="missing_column",
             )
         tag = next(iter(metrics))
     ending = f" - {tag}"
     columns = [name for name in names if name.endswith(ending)]
     if not columns:
-        raise InputError(f"{table.path} has no column 'RUN{ending}'; it has: {listed(table.header, 30)}.")
+        raise InputError(
+            f"{table.path} has no column 'RUN{ending}'; it has: {listed(table.header, 30)}.",
+            code="missing_column",
+        )
     runs: list[SourceRun] = []
     skipped: list[Skipped] = []
     for column in columns:
@@ -138,7 +149,8 @@ def _long(table: LogTable, options: ReadOptions, step: str) -> tuple[list[Source
         ours = "return_mean" if tag is None else "run_id"
         raise InputError(
             f"{table.path}: say which column is {ours} with --columns {ours}=NAME; "
-            f"it has: {listed(table.header, 30)}."
+            f"it has: {listed(table.header, 30)}.",
+            code="missing_column",
         )
     asked = {ours: theirs for ours, theirs in options.columns.items() if ours not in ("sweep", "status")}
     chosen = asked | {"run_id": run_column, "interactions": step, "return_mean": tag}
@@ -169,7 +181,8 @@ def _attempts(table: LogTable, run: SourceRun, order: str | None, step: str) -> 
     if len(back):
         raise InputError(
             f"{table.path}, run {run.name}, row {run.rows.index[back[0] + 1]}: {order or step} is not beyond "
-            f"the row before; sort the rows, and name runs uniquely (--columns run_id=NAME)."
+            f"the row before; sort the rows, and name runs uniquely (--columns run_id=NAME).",
+            code="unordered_rows",
         )
     return not_done_again(steps, once=False)
 
@@ -183,7 +196,8 @@ def _refuse_shared_names(table: LogTable, run_column: str) -> None:
             if (many > 1).any():
                 raise InputError(
                     f"{table.path}: the name {many.idxmax()!r} belongs to {many.max()} runs; "
-                    f"tell them apart with --columns run_id={ids}."
+                    f"tell them apart with --columns run_id={ids}.",
+                    code="duplicate_run",
                 )
 
 
