@@ -1,8 +1,4 @@
-"""What must hold of curves before a fit may stand on them, and what a reader of the fit should know.
-
-A value that cannot be used is refused with the place where it is; what can be used but looks odd is
-told in a note.
-"""
+"""Checks of curves before a fit: errors for values that cannot be used, notes on what looks odd."""
 
 from __future__ import annotations
 
@@ -20,7 +16,7 @@ from rlscale.sweeps.store.tables import bad_value
 MIN_NUMBER, MAX_NUMBER, MAX_RETURN = 1e-30, 1e30, 1e100
 #: Sizes that differ by less than this share are one size: parameters counted with or without a few biases.
 SAME_SIZE = 0.005
-#: Sizes that differ by less than this share are told: they may be meant as one.
+#: Sizes that differ by less than this share get a note: they may be meant as one.
 CLOSE_SIZE = 0.05
 #: Factors between runs above which a note asks whether their units are the same.
 ODD_SCALE, ODD_JUMP, ODD_LENGTH = 20.0, 1000.0, 2.0
@@ -86,7 +82,7 @@ def check_numbers(raw: RawCurves) -> None:
 
 
 def order_of_rows(raw: RawCurves) -> Ints | None:
-    """Order that brings rows together by run, leaving those of a run as they are; None if they are.
+    """Order that groups rows by run and keeps their order within a run; None if they are grouped already.
 
     Raises:
         InputError: if, within a run, interactions do not increase.
@@ -128,9 +124,9 @@ def check_returns(raw: RawCurves) -> None:
 
 
 def merge_sizes(sizes: Floats) -> tuple[Floats, tuple[str, ...]]:
-    """Sizes of runs with those that differ by less than ``SAME_SIZE`` made equal, and notes.
+    """Sizes of runs, with sizes that differ by less than ``SAME_SIZE`` made equal, and notes.
 
-    The size that most runs have stands for the others; of equally frequent ones the smallest.
+    They become the size that most of these runs have; of equally frequent ones the smallest.
 
     Args:
         sizes: shape ``(runs,)``, positive.
@@ -161,7 +157,7 @@ def merge_sizes(sizes: Floats) -> tuple[Floats, tuple[str, ...]]:
 def notes_on_runs(
     run_ids: tuple[str, ...], sizes: Floats, run_index: Ints, interactions: Floats, returns: Floats
 ) -> tuple[str, ...]:
-    """What looks odd between runs: scales of returns, lengths, units.
+    """Notes on differences between runs that look odd: scales of returns, lengths, units.
 
     Args:
         run_ids, sizes: of shape ``(runs,)``.
@@ -185,7 +181,7 @@ def notes_on_runs(
 def _on_scales(run_ids: tuple[str, ...], runs: pd.DataFrame) -> tuple[str, ...]:
     """Runs whose returns are far larger than most, or far smaller than most and than of their size.
 
-    Small returns alone are no sign of other units: a small agent may have learned nothing.
+    Small returns alone do not indicate other units: a small agent may have learned nothing.
     """
     usual = runs["scale"].median()
     largest = runs.groupby("size")["scale"].transform("max")

@@ -1,4 +1,4 @@
-"""Learning curves of many runs as arrays, and what a fit requires of them."""
+"""Learning curves of many runs as arrays, and what a fit needs them to have."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Curves:
         returns: mean undiscounted return, shape ``(rows,)``, finite.
         table: the run columns that the source has, one row a run, indexed by run id.
         source: path or URI as given.
-        selection: which runs of the source were asked for.
+        selection: which runs of the source were selected.
         size: what N is.
-        notes: what was left out of the source or looks odd in it, in sentences.
+        notes: sentences on what was left out of the source or looks odd in it.
     """
 
     run_ids: tuple[str, ...]
@@ -80,7 +80,7 @@ class Curves:
         return Curves(**{**self.__dict__, "returns": np.asarray(returns, float)})
 
     def with_rows(self, kept: NDArray[np.bool_]) -> Curves:
-        """The curves with only the rows of ``kept``, shape ``(rows,)``, and only runs that have some."""
+        """The curves with only the rows in ``kept``, shape ``(rows,)``, and only runs that have such rows."""
         runs = np.unique(self.run_index[kept])
         return replace(
             self,
@@ -114,8 +114,8 @@ def require_fittable(curves: Curves) -> None:
     """Refuse curves that cannot determine a law.
 
     Raises:
-        InputError: if there are fewer than three sizes, returns do not vary, or no size is seen at more than
-            one number of interactions.
+        InputError: if there are fewer than three sizes, returns do not vary, or no size has returns at more
+            than one number of interactions.
     """
     require_sizes(curves)
     low, high = float(curves.returns.min()), float(curves.returns.max())

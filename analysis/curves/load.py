@@ -28,7 +28,7 @@ from rlscale.sweeps.store.run_store import RunStore
 from rlscale.sweeps.store.schema import RUN_COLUMNS
 from rlscale.sweeps.store.tables import Table, open_table, parse_numbers, table_of_frame
 
-#: Reading waits for files more than it computes, all the more on an object store.
+#: Reading mostly waits for files, above all on an object store.
 _READERS = 8
 
 
@@ -49,11 +49,11 @@ class OpenedCurves:
 
 @dataclass(frozen=True)
 class StoreRecord:
-    """What a store knows of its curves.
+    """What a store records about its curves.
 
     Attributes:
-        specs: the spec of each sweep that has one, as last submitted.
-        runs: the records of all runs, whatever their status.
+        specs: the last submitted spec of each sweep that has one.
+        runs: the records of all runs, of any status.
     """
 
     specs: dict[str, dict[str, Any]]
@@ -61,7 +61,7 @@ class StoreRecord:
 
 
 def read_store_record(source: str | Path, selection: Selection = Selection()) -> StoreRecord | None:
-    """Specs and runs of a store, or of those selected; None if ``source`` is a file.
+    """Specs and records of the selected runs of a store; None if ``source`` is a file.
 
     Raises:
         InputError: if the store cannot be read.
@@ -88,9 +88,8 @@ def load_curves(
 ) -> Curves:
     """Read curves from a store, or from one Parquet or CSV file.
 
-    Of a source that knows the status of its runs only those that are done are used; rows without a
-    return are skipped; both are counted in ``notes``. Sizes that differ by less than half a percent
-    count as one.
+    If the source states the status of its runs, only runs that are done are used. Rows without a return are
+    skipped. ``notes`` counts both. Sizes that differ by less than half a percent count as one.
 
     Args:
         source: directory or URI of a store, or path of a file (``.csv``, otherwise Parquet).
@@ -101,8 +100,8 @@ def load_curves(
 
     Raises:
         InputError: if the source cannot be read, a value in it cannot be used, or it mixes tasks,
-            algorithms or horizons none of which was chosen, naming the file, the column and the
-            row or run, and the remedy.
+            algorithms or horizons and none was selected; the message names the file, the column, the row
+            or run, and the remedy.
     """
     selection = Selection(sweep, task, algorithm, horizon)
     return _selected(_open(str(source), selection, columns or {}, size), selection, size)
@@ -117,7 +116,7 @@ def load_by_horizon(
     columns: dict[str, str] | None = None,
     size: SizeColumn = "params",
 ) -> dict[float, Curves]:
-    """Read the curves of each horizon h of a source apart, ascending in h.
+    """Read the curves of a source separately for each horizon h, ascending in h.
 
     Args:
         source, sweep, task, algorithm, columns, size: as for ``load_curves``.
@@ -150,7 +149,7 @@ def curves_from_frame(
     selection: Selection = Selection(),
     size: SizeColumn = "params",
 ) -> Curves:
-    """Check a table with our column names and make arrays of it.
+    """Check a table with the column names of the schema and convert it to arrays.
 
     Args:
         frame: at least ``run_id``, ``interactions``, ``return_mean`` and the column of N.
@@ -210,7 +209,7 @@ def _open_table(table: Table, selection: Selection, size_column: str) -> OpenedC
 
 
 def _selected(opened: OpenedCurves, selection: Selection, size: SizeColumn) -> Curves:
-    """The checked curves of the runs asked for."""
+    """The checked curves of the selected runs."""
     kept, notes = select(opened.runs, selection, opened.source)
     raw = opened.read(kept)
     curve_checks.check_numbers(raw)
@@ -224,8 +223,8 @@ def _selected(opened: OpenedCurves, selection: Selection, size: SizeColumn) -> C
     elif order is not None:
         order = order[known[order]]
     if skipped:
-        said = "row without a return was" if skipped == 1 else "rows without a return were"
-        notes = (*notes, f"{skipped} {said} skipped.")
+        rows = "row without a return was" if skipped == 1 else "rows without a return were"
+        notes = (*notes, f"{skipped} {rows} skipped.")
     if order is not None:
         run_index, interactions, returns = run_index[order], interactions[order], returns[order]
     sizes, notes_on_sizes = curve_checks.merge_sizes(raw.sizes)

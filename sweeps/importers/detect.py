@@ -1,4 +1,4 @@
-"""Which program wrote a file or folder of curves."""
+"""Detection of the program that wrote a file or folder of curves."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _HEADER_BYTES = 1 << 20
 
 
 def find_format(source: Path, asked: str | None) -> tuple[Format, str]:
-    """The format of a source, and a sentence that says what it was taken for.
+    """The format of a source, and a sentence that states it.
 
     Raises:
-        InputError: if there is nothing, nothing known, or ``asked`` is no format for it.
+        InputError: if the source does not exist, has no known format, or cannot have the format ``asked``.
     """
     if asked is not None and asked not in FORMATS:
         raise InputError(f"--format {asked}: choose one of {', '.join(FORMATS)}.", code="unknown_file_format")
@@ -67,7 +67,7 @@ def _of_file(path: Path) -> Format:
 
 
 def _of_folder(folder: Path) -> list[Format]:
-    """The formats in a folder, the one that says most of its runs first."""
+    """The formats in a folder, the one that holds most about its runs first."""
     found: set[Format] = set()
     for place in folders_with(folder, lambda name: name == sb3.PROGRESS):
         kind = _of_progress(_header(_head(place / sb3.PROGRESS)))
@@ -96,7 +96,7 @@ def _head(path: Path) -> bytes:
 
 
 def _header(head: bytes) -> list[str]:
-    """The first line's cells, as far as they can be told; a reader judges the rest."""
+    """The cells of the first line, if it can be parsed; the reader checks the rest."""
     lines = head.decode("utf-8-sig", errors="replace").splitlines()
     try:
         return next(csv.reader(lines[:1]), [])

@@ -1,7 +1,7 @@
-"""Curves that this toolkit never trained, brought into the run store.
+"""Import of curves from other programs into the run store.
 
-Everything is read and checked before anything is written. A run keeps its name where the store can
-take it as an id; importing the same curve again changes nothing.
+Everything is read and checked before anything is written. A run's name becomes its id where the store
+allows it; importing the same curve again changes nothing.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ Outcome = Literal["imported", "already there", "replaced"]
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What ``rlscale curves import`` can be told.
+    """The options of ``rlscale curves import``.
 
     Attributes:
-        format: one of ``FORMATS``; found out if None.
+        format: one of ``FORMATS``; detected if None.
         read: columns and tag of the source.
         sizes: file that maps names of runs to sizes and other run columns.
-        size_pattern: regular expression that finds them in the names.
+        size_pattern: regular expression that finds sizes and other run columns in the names.
         steps_scale: environment steps for one step of the source.
-        sweep: sweep that gets the runs; by default the source's own, else ``DEFAULT_SWEEP``.
-        task: the task of all runs, whatever the source says.
-        replace: whether a run that is there with another curve is replaced.
+        sweep: the sweep to import into; by default the one that the source names, else ``DEFAULT_SWEEP``.
+        task: the task of all runs; the source's own is then ignored.
+        replace: whether to replace stored runs whose curve is different.
     """
 
     format: str | None = None
@@ -70,7 +70,7 @@ class ImportOptions:
 
 @dataclass(frozen=True)
 class ImportedRun:
-    """One run of the source and what became of it."""
+    """One run of the source, and whether it was stored."""
 
     name: str
     sweep: str
@@ -83,7 +83,7 @@ class ImportedRun:
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What was imported; ``asdict`` of it is the JSON of the command."""
+    """What was imported; ``as_json`` is the JSON of the command."""
 
     source: str
     store: str
@@ -100,9 +100,9 @@ class ImportResult:
         """One sentence: how many runs, of how many sizes, into which sweeps."""
         sizes = len({run.columns["num_params"] for run in self.runs})
         outcomes = Counter(run.outcome for run in self.runs)
-        told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
         return (
-            f"{self.store}: {plural(len(self.runs), 'run')} ({told}) of {plural(sizes, 'size')} with "
+            f"{self.store}: {plural(len(self.runs), 'run')} ({counts}) of {plural(sizes, 'size')} with "
             f"{plural(sum(run.rows for run in self.runs), 'row')}, "
             f"in the sweep {listed(sorted({run.sweep for run in self.runs}))}."
         )
@@ -110,7 +110,7 @@ class ImportResult:
 
 @dataclass(frozen=True)
 class _Entry:
-    """One run as it is to be stored."""
+    """One run, ready to be stored."""
 
     name: str
     record: RunRecord
@@ -122,7 +122,7 @@ def import_curves(source: str | Path, store: str | Path, options: ImportOptions)
 
     Raises:
         InputError: if the source, the sizes or an option cannot be used, or a run is in the store
-            with another curve; nothing is written then.
+            with another curve; then nothing is written.
     """
     try:
         result = _import(source, store, options)
@@ -171,7 +171,7 @@ def _import(source: str | Path, store: str | Path, options: ImportOptions) -> Im
 
 
 def store_id(name: str) -> str:
-    """A run id that the store takes: the name itself, or a readable part of it and a hash of it all."""
+    """A run id that the store accepts: the name, or a readable part of it and a hash of the whole name."""
     with suppress(InputError):
         return check_name(name, "run_id")
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100]
@@ -217,7 +217,7 @@ def _run_columns(
 def _hinted(curve: CheckedCurve) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for column, value in curve.run.hints.items():
-        with suppress(InputError):  # a hint that cannot be used is none
+        with suppress(InputError):  # a hint that cannot be used is ignored
             checked = check_fact(column, value, curve.run.where)
             values |= {} if checked is None else {column: checked}
     return values
@@ -275,7 +275,7 @@ def _require_one_each(entries: Iterable[_Entry]) -> None:
 
 
 def _store(entries: Sequence[_Entry], location: str | Path, overwrite: bool) -> tuple[ImportedRun, ...]:
-    """Store what is not there yet, after looking at all that is."""
+    """Store the runs that are not there yet, after checking all of them."""
     store = RunStore(location, create=True)
     outcomes = [_outcome(store, entry, overwrite) for entry in entries]
     runs = []
@@ -286,7 +286,7 @@ def _store(entries: Sequence[_Entry], location: str | Path, overwrite: bool) -> 
             except (StoreUnavailable, OSError, pa.ArrowException) as error:
                 raise InputError(
                     f"Run {entry.name} cannot be written to {location}: {error}; "
-                    f"once it can, import again: what is stored stays.",
+                    f"once that is fixed, import again: runs that are stored stay.",
                     code="store_unavailable",
                 ) from error
         record = entry.record
@@ -311,7 +311,7 @@ def _outcome(store: RunStore, entry: _Entry, overwrite: bool) -> Outcome:
         return "imported"
     columns = {name: value for name, value in there.columns.items() if value is not None}
     if there.status == "done" and columns == record.columns:
-        with suppress(InputError):  # a curve that cannot be read is not the same
+        with suppress(InputError):  # a curve that cannot be read is different
             if rows_equal(store.read_curve(record.sweep, record.run_id), entry.table, ignore=()):
                 return "already there"
     where = f"Run {entry.name} of the sweep {record.sweep} is in {store.location} already"

@@ -1,4 +1,4 @@
-"""Sizes and other run columns for runs whose source does not state them, by the runs' names."""
+"""Sizes and other run columns, by the runs' names, for sources that do not state them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SUFFIXES = {"k": 3, "m": 6, "b": 9}
 
 @dataclass(frozen=True)
 class Rule:
-    """Run columns for the runs whose name is, or as a glob matches, ``pattern``."""
+    """Run columns for the runs whose name is ``pattern``, or matches it as a glob."""
 
     pattern: str
     origin: str
@@ -42,21 +42,21 @@ class Rule:
 
 @dataclass(frozen=True)
 class Fact:
-    """A value of a run column, and where it stands."""
+    """A value of a run column, and where it was found."""
 
     value: Any
     origin: str
 
 
 class RunFacts:
-    """The run columns of one run, from all who state them; none may contradict another."""
+    """The run columns of one run, from all sources; they must not contradict each other."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._facts: dict[str, Fact] = {}
 
     def state(self, column: str, value: object, origin: str) -> None:
-        """Take note of a value.
+        """Add a value.
 
         Raises:
             InputError: if it cannot be a value of that column, or contradicts another.
@@ -81,9 +81,9 @@ class RunFacts:
 
 
 def apply_file(path: Path, runs: Sequence[RunFacts]) -> list[str]:
-    """State what a mapping file says of the runs. Returns notes.
+    """Add the values of a mapping file to the runs, and return notes.
 
-    Every entry that matches a run counts, so a glob may give the size and another the task.
+    All entries that match a run apply, so one glob may give the size and another the task.
 
     Raises:
         InputError: if the file cannot be used, or matches no run.
@@ -109,14 +109,14 @@ def apply_file(path: Path, runs: Sequence[RunFacts]) -> list[str]:
 
 
 def apply_pattern(pattern: str, runs: Sequence[RunFacts]) -> None:
-    """State what the named groups of a regular expression, searched in each name, say of the runs.
+    """Add to each run the values of a regular expression's named groups, searched in the run's name.
 
     Raises:
-        InputError: if it is not valid, has no group ``num_params`` or matches no run.
+        InputError: if the expression is invalid, has no group ``num_params`` or matches no run.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of what a later Python will read otherwise
+            warnings.simplefilter("ignore", FutureWarning)  # about syntax that a later Python changes
             compiled = re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         raise InputError(
@@ -163,7 +163,7 @@ def parse_count(text: str, origin: str) -> int | Decimal:
     """A number such as 12000, 12_000, 1.2e4, 12k, 1.5M or 2B.
 
     Raises:
-        InputError: if it is none.
+        InputError: if it is not such a number.
     """
     match = re.fullmatch(r"([0-9][0-9_]*\.?[0-9]*(?:[eE][+-]?[0-9]{1,2})?)\s*([kKmMbB]?)", text.strip())
     try:
@@ -244,19 +244,19 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     entries: dict[str, Any] = {}
     for name, value in pairs:
         if name in entries:
-            raise ValueError(f"{name!r} is there twice; keep one")
+            raise ValueError(f"{name!r} occurs twice; keep one")
         entries[name] = value
     return entries
 
 
 class _OnceLoader(yaml.SafeLoader):
-    """YAML's safe loader, but a key that occurs twice is an error."""
+    """YAML's safe loader, with an error on a key that occurs twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for place, key in enumerate(keys):
             if key in keys[:place]:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"{key!r} is there twice; keep one", node.start_mark
+                    None, None, f"{key!r} occurs twice; keep one", node.start_mark
                 )
         return super().construct_mapping(node, deep)

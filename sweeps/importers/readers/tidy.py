@@ -28,7 +28,7 @@ def read_tidy(path: Path, options: ReadOptions, kind: Kind) -> Parsed:
     if options.tag is not None:
         raise InputError(
             f"--tag is for logs; name the return of {path} with --columns return_mean=NAME.",
-            code="option_conflict",
+            code="conflicting_options",
         )
     table = open_table(path, options.columns, kind)
     table.require(*NEEDED)

@@ -1,8 +1,8 @@
-"""CSV exports of Weights & Biases, wide (a column a run) or long (a column that names the run).
+"""CSV exports of Weights & Biases: wide (one column a run) or long (one column names the run).
 
-The wide form is what the site exports from a panel: the column of the x axis, then for each run
-``NAME - METRIC`` with ``NAME - METRIC__MIN`` and ``NAME - METRIC__MAX`` beside it. The long form is
-what a script writes from ``run.history()`` or ``run.scan_history()``.
+The site exports the wide form from a panel: the column of the x axis, then for each run ``NAME - METRIC``,
+``NAME - METRIC__MIN`` and ``NAME - METRIC__MAX``. Scripts write the long form from ``run.history()`` or
+``run.scan_history()``.
 """
 
 from __future__ import annotations
@@ -57,11 +57,6 @@ def read_wandb(path: Path, options: ReadOptions) -> Parsed:
             f"{path} is a folder; give one CSV file that W&B exported.", code="unknown_file_format"
         )
     require_columns_of_schema(options.columns)
-    if options.tag is not None and "return_mean" in options.columns:
-        raise InputError(
-            "--tag and --columns return_mean=... both name the return; give one of them.",
-            code="conflicting_options",
-        )
     table = read_log(path, appended=False)
     if not table.rows:
         raise InputError(f"{path} holds no rows; give an export with curves in it.", code="no_rows")
@@ -112,7 +107,7 @@ def _wide(table: LogTable, options: ReadOptions, step: str) -> tuple[list[Source
             f"{table.path} has a column for each run, none for {others[0]}; use --sizes, or the long form.",
             code="conflicting_options",
         )
-    tag = options.tag or options.columns.get("return_mean")
+    tag = options.asked.get("return_mean")
     names = [name for name in table.header if name != step and " - " in name and not name.endswith(_ENDS)]
     if tag is None:
         metrics = dict.fromkeys(metric for _, metric in map(_split, names) if metric not in _OWN)
@@ -143,7 +138,7 @@ def _wide(table: LogTable, options: ReadOptions, step: str) -> tuple[list[Source
 
 
 def _long(table: LogTable, options: ReadOptions, step: str) -> tuple[list[SourceRun], list[Skipped]]:
-    tag = options.tag or options.columns.get("return_mean")
+    tag = options.asked.get("return_mean")
     run_column = options.columns.get("run_id") or next((n for n in RUN_NAMES if n in table.header), None)
     if tag is None or run_column is None:
         ours = "return_mean" if tag is None else "run_id"
@@ -171,7 +166,7 @@ def _long(table: LogTable, options: ReadOptions, step: str) -> tuple[list[Source
 
 
 def _attempts(table: LogTable, run: SourceRun, order: str | None, step: str) -> np.ndarray:
-    """Which rows belong to the attempt that counts: a resumed run logs steps again at a later ``_step``."""
+    """Which rows no later attempt repeats: a resumed run logs steps again at a later ``_step``."""
     steps = run.rows["interactions"].to_numpy(float)
     if order is not None and order != step:
         calls = pd.to_numeric(table.column(order).loc[run.rows.index], errors="coerce").to_numpy(float)
@@ -188,7 +183,7 @@ def _attempts(table: LogTable, run: SourceRun, order: str | None, step: str) -> 
 
 
 def _refuse_shared_names(table: LogTable, run_column: str) -> None:
-    """Two runs of W&B may have one display name; where ids are there too, that shows."""
+    """Refuse two runs of one display name, which ids in the file can reveal."""
     for ids in ("run_id", "id", "ID"):
         if ids in table.header and ids != run_column:
             pairs = pd.DataFrame({"name": table.column(run_column), "id": table.column(ids)}).dropna()
