@@ -37,7 +37,9 @@ def demo(
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{out} cannot be made a folder: {error.strerror}; choose another --out.") from error
+        raise InputError(
+            f"{out} cannot be made a folder: {error.strerror}; choose another --out.", code="unwritable_file"
+        ) from error
     check_out(out / "report.html")
     store = str(out / "store")
     with as_file(files("rlscale.sweeps.specs") / "demo.yaml") as spec_path:

@@ -63,7 +63,8 @@ def demand_of(config: RunConfig, estimate: float, resources: Resources, nodes: S
         )
         raise InputError(
             f"A run asks for {demand.cpus:g} CPUs, {demand.gpus:g} GPUs and {demand.memory / 1e9:.3g} GB, "
-            f"but no node has that (there: {there or 'no node'}); change 'resources' or 'threads'."
+            f"but no node has that (there: {there or 'no node'}); change 'resources' or 'threads'.",
+            code="run_too_large",
         )
     return demand
 

@@ -34,7 +34,9 @@ _FOLDER = "drivers"
 
 
 class StoppedOnRequest(RlscaleError):
-    """Somebody asked this driver, through the store, to stop; its runs can go on later."""
+    """A request in the store asked this driver to stop; its runs can go on later."""
+
+    code = "stopped_on_request"
 
 
 class DriverRecord(BaseModel):

@@ -49,7 +49,8 @@ class RayJobs:
     def __init__(self, address: str) -> None:
         if not address.startswith(("http://", "https://")):
             raise InputError(
-                f"--address {address}: give the address of the cluster's dashboard, such as http://head:8265."
+                f"--address {address}: give the address of the cluster's dashboard, such as http://head:8265.",
+                code="invalid_address",
             )
         self.address = address.rstrip("/")
         os.environ["RAY_API_SERVER_ADDRESS"] = self.address  # what is typed goes before Ray's own variables
@@ -58,11 +59,13 @@ class RayJobs:
         except AuthenticationError as error:
             raise InputError(
                 f"The cluster at {self.address} asks for another token: set RAY_AUTH_MODE=token and put the "
-                f"cluster's token into ~/.ray/auth_token, or name its file in RAY_AUTH_TOKEN_PATH."
+                f"cluster's token into ~/.ray/auth_token, or name its file in RAY_AUTH_TOKEN_PATH.",
+                code="wrong_token",
             ) from error
         except Exception as error:  # connection, address, proxy, TLS: each raises its own
             raise InputError(
-                f"There is no Ray cluster with a dashboard at {self.address}: {_one_line(error)}"
+                f"There is no Ray cluster with a dashboard at {self.address}: {_one_line(error)}",
+                code="cluster_unreachable",
             ) from error
         self._check_version()
 
@@ -79,7 +82,8 @@ class RayJobs:
             )
         except (RuntimeError, OSError, AuthenticationError) as error:
             raise RlscaleError(
-                f"The cluster at {self.address} did not take the job; try again: {_one_line(error)}"
+                f"The cluster at {self.address} did not take the job; try again: {_one_line(error)}",
+                code="job_refused",
             ) from error
 
     def unfinished(self, *, sweep: str, store: str) -> str | None:
@@ -145,7 +149,8 @@ class RayJobs:
             except (RuntimeError, OSError, AuthenticationError) as error:
                 if time.monotonic() >= deadline:
                     raise RlscaleError(
-                        f"The cluster at {self.address} no longer answers: {_one_line(error)}"
+                        f"The cluster at {self.address} no longer answers: {_one_line(error)}",
+                        code="cluster_unreachable",
                     ) from error
             time.sleep(_POLL_SECONDS)
 
@@ -153,7 +158,8 @@ class RayJobs:
         version = server_version(self._client)
         if version is not None and Version(version) < _OLDEST_RAY:
             raise InputError(
-                f"The cluster at {self.address} runs Ray {version}: {_OLDEST_RAY} or newer is needed."
+                f"The cluster at {self.address} runs Ray {version}: {_OLDEST_RAY} or newer is needed.",
+                code="ray_too_old",
             )
 
 

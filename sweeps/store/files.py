@@ -48,10 +48,15 @@ class Files:
         try:
             self.fs, self.root = _filesystem(location)
         except (OSError, pa.ArrowException) as error:
-            kind = StoreUnavailable if isinstance(error, OSError) else InputError
-            raise kind(f"The store {location} cannot be opened: {_problem(error)}") from error
+            sentence = f"The store {location} cannot be opened: {_problem(error)}"
+            if isinstance(error, OSError):
+                raise StoreUnavailable(sentence) from error
+            raise InputError(sentence, code="not_a_store") from error
         if not self.root:
-            raise InputError(f"The store {location} cannot be opened: name a bucket and a folder in it.")
+            raise InputError(
+                f"The store {location} cannot be opened: name a bucket and a folder in it.",
+                code="not_a_store",
+            )
         self.is_local = isinstance(self.fs, pafs.LocalFileSystem)
 
     def type_of(self, path: str) -> pafs.FileType:
@@ -155,7 +160,8 @@ class Files:
         if self.is_local and not Path(os.path.realpath(folder)).is_relative_to(self.root):
             raise InputError(
                 f"{folder} leads out of the store {self.root} by a symbolic link to "
-                f"{os.path.realpath(folder)}; remove the link."
+                f"{os.path.realpath(folder)}; remove the link.",
+                code="unsafe_link",
             )
 
 
@@ -176,7 +182,10 @@ def check_location(location: str) -> str:
     else:
         return location
     remedy = _CREDENTIALS if is_s3 else "give credentials by the environment, or give the machine a role"
-    raise InputError(f"The store's address holds a secret {where}, which others would see: {remedy}.")
+    raise InputError(
+        f"The store's address holds a secret {where}, which others would see: {remedy}.",
+        code="secret_in_address",
+    )
 
 
 @contextmanager

@@ -8,14 +8,13 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from rlscale.sweeps.store.names import SEGMENT_PATTERN
 from rlscale.sweeps.store.schema import RUN_COLUMNS, SCHEMA_VERSION
 
 Status = Literal["wanted", "running", "done", "failed", "stopped"]
 
 _Count = Annotated[int, Field(ge=0, lt=2**63)]  # what the columns of a curve can hold
-_Segment = Annotated[
-    str, Field(pattern=r"^[0-9]{6}(\.[0-9]{6,}-[0-9a-f]{8})?$")
-]  # becomes a part of file names
+_Segment = Annotated[str, Field(pattern=f"^{SEGMENT_PATTERN}$")]  # becomes a part of file names
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 

@@ -57,10 +57,10 @@ class RunStore:
         self.files = Files(self.location)
         found = self.files.type_of(self.files.root)
         if found == pafs.FileType.File:
-            raise InputError(f"{self.location} is a file, not a store: give a directory.")
+            raise InputError(f"{self.location} is a file, not a store: give a directory.", code="not_a_store")
         if found == pafs.FileType.NotFound:
             if not create:
-                raise InputError(f"There is no store at {self.location}: check the path.")
+                raise InputError(f"There is no store at {self.location}: check the path.", code="no_store")
             self.files.make_folder(self.files.root)
 
     # -- what is there ------------------------------------------------------------
@@ -118,7 +118,8 @@ class RunStore:
         if not isinstance(spec, dict | None):
             raise InputError(
                 f"{self._sweep_dir(sweep)}/{_SPEC} is damaged; "
-                f"run the sweep again with its spec to have it written anew."
+                f"run the sweep again with its spec to have it written anew.",
+                code="damaged_file",
             )
         return spec
 
@@ -180,11 +181,13 @@ class RunStore:
         target = Path(path)
         if target.is_dir():
             raise InputError(
-                f"{target} is a folder; name the file to write, e.g. {target / 'curves.parquet'}."
+                f"{target} is a folder; name the file to write, e.g. {target / 'curves.parquet'}.",
+                code="unwritable_file",
             )
         if not target.parent.is_dir():
             raise InputError(
-                f"{target} cannot be written: there is no folder {target.parent}; create it first."
+                f"{target} cannot be written: there is no folder {target.parent}; create it first.",
+                code="unwritable_file",
             )
         rows = 0
         try:
@@ -299,7 +302,9 @@ class RunStore:
             return names
         if sweep not in names:
             there = ", ".join(names) or "none"
-            raise InputError(f"{self.location} has no sweep named {sweep!r}; it has: {there}.")
+            raise InputError(
+                f"{self.location} has no sweep named {sweep!r}; it has: {there}.", code="unknown_sweep"
+            )
         return [sweep]
 
     def _children(self, folder: str, prefix: str) -> list[str]:
@@ -317,7 +322,8 @@ def check_name(name: str, what: str) -> str:
     if not _NAME.fullmatch(name):
         raise InputError(
             f"{name!r} cannot be a {what}: use up to 128 letters, digits, '.', '_' and '-', "
-            f"beginning with a letter or digit."
+            f"beginning with a letter or digit.",
+            code="invalid_name",
         )
     return name
 
@@ -337,4 +343,4 @@ def read_parquet_frame(path: str | Path) -> pd.DataFrame:
     try:
         return pq.read_table(path).to_pandas()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise InputError(f"{path} is not a readable Parquet file: {error}") from error
+        raise InputError(f"{path} is not a readable Parquet file: {error}", code="unreadable_file") from error

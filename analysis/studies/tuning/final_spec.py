@@ -27,7 +27,8 @@ def final_values(spec: SweepSpec, study: TuningStudy | None, source: str = "the 
     if unknown:
         raise RlscaleError(
             f"The final spec cannot be written yet: no rate is known for "
-            f"{listed_sizes(unknown, len(study.sizes))}."
+            f"{listed_sizes(unknown, len(study.sizes))}.",
+            code="no_best_rate",
         )
     rates = {result.size.config.run_id: rounded(result.best.rate) for result in study.sizes if result.best}
     sizes = {
@@ -49,7 +50,9 @@ def _check_same_runs(spec: SweepSpec, final: SweepSpec, source: str) -> None:
         for each in (spec, final)
     )
     if before != after or spec.name != final.name:
-        raise RlscaleError(f"The final spec would not have the runs of {source}; nothing is written.")
+        raise RlscaleError(
+            f"The final spec would not have the runs of {source}; nothing is written.", code="other_runs"
+        )
 
 
 def rounded(rate: float) -> float:
