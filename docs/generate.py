@@ -262,6 +262,8 @@ def api() -> str:
     titles = {"analysis": "Analysis", "scaling": "Training", "sweeps": "Sweeps and the store"}
     parts: dict[str, list[str]] = {}
     for module, name in public_names():
+        if name == "PowerLaw":  # on the page of the equations
+            continue
         package = module.split(".")[1]
         offered = getattr(importlib.import_module(module), name)
         kind = "autofunction"
@@ -280,9 +282,14 @@ def api() -> str:
 # -- Markdown -----------------------------------------------------------------
 
 
+def _cell(text: str) -> str:
+    text = text.replace("|", "\\|")
+    return text if text.startswith("`") else text.replace("<", "&lt;")
+
+
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     def line(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
 
     head = list(head)
     return "\n".join([line(head), line("---" for _ in head), *(line(row) for row in rows)])
