@@ -130,7 +130,9 @@ def _type(annotation: Any) -> str:
         return f"list of {', '.join(kinds)}"
     if origin is dict:
         return "mapping"
-    return "group" if hasattr(annotation, "model_fields") else getattr(annotation, "__name__", str(annotation))
+    return (
+        "group" if hasattr(annotation, "model_fields") else getattr(annotation, "__name__", str(annotation))
+    )
 
 
 def _default(field: Any) -> str:
