@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +15,8 @@ from rlscale.scaling.errors import InputError
 INTERVAL_LEVEL = 0.90
 
 Interval = tuple[float, float]
+
+_MOST_SHOWN = 120  # characters of a field's value in a representation
 
 
 class Record(BaseModel):
@@ -30,6 +32,12 @@ class Record(BaseModel):
             return NotImplemented
         return self.model_dump() == other.model_dump()
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Numbers and short values; what would fill the screen is left out."""
+        for name, value in super().__repr_args__():
+            if len(repr(value)) <= _MOST_SHOWN:
+                yield name, value
+
 
 #: A code for programs and a sentence for people.
 CodedWarning = tuple[str, str]
@@ -38,8 +46,11 @@ CodedWarning = tuple[str, str]
 class Warned(Protocol):
     """A result with warnings."""
 
-    warnings: list[str]
-    warning_codes: list[str]
+    @property
+    def warnings(self) -> list[str]: ...
+
+    @property
+    def warning_codes(self) -> list[str]: ...
 
 
 def warning_fields(*parts: Sequence[CodedWarning] | Warned) -> dict[str, list[str]]:

@@ -114,7 +114,9 @@ class JointScalingFit:
         }
         for name, (good, wanted) in checks.items():
             if not good:
-                raise InputError(f"{name} must be {wanted}: got {getattr(self, name)!r}.")
+                raise InputError(
+                    f"{name} must be {wanted}: got {getattr(self, name)!r}.", code="invalid_option"
+                )
 
     def estimate(self, curves: Curves, rows: SortedRows | None = None) -> PointEstimate:
         """The law that fits best, without intervals or checks.
@@ -135,7 +137,10 @@ class JointScalingFit:
         )
         points = preprocessor.points()
         if len(np.unique(points.returns)) < 3:
-            raise InputError(f"{curves.source}: returns do not vary, so nothing can be fitted; train longer.")
+            raise InputError(
+                f"{curves.source}: returns do not vary, so nothing can be fitted; train longer.",
+                code="unvarying_returns",
+            )
         objective = make_objective(self.objective, points, mid_compute(points))
         minimum = search(objective, self.search)
         law = PowerLaw.from_theta(minimum.theta, objective.log_c0)

@@ -184,6 +184,16 @@ class FitResult(Record):
     isoflop: IsoflopCheck | None = None
     profile: NuProfile | None = None
 
+    def __str__(self) -> str:
+        """The estimates with their intervals, what they rest on, and the warnings."""
+        lines = [
+            f"{name:10} {getattr(self, name):<10.4g}{_ends(self.intervals.get(name))}".rstrip()
+            for name in ("nu", "alpha_N", "alpha_E", "beta", "N_opt_ref")
+        ]
+        known = "identified" if self.identified else "not identified"
+        lines.append(f"{self.num_runs} runs of {self.num_sizes} sizes, objective {self.objective}, {known}")
+        return "\n".join([*lines, *self.warnings])
+
     @property
     def law(self) -> PowerLaw:
         """The fitted law."""
@@ -222,3 +232,7 @@ def read_fit(path: str | Path) -> FitResult:
         InputError: if the file is missing, not JSON, or not a fit of this version.
     """
     return read_stored(path, FitResult, "rlscale fit SRC --json FILE")
+
+
+def _ends(interval: Interval | None) -> str:
+    return "" if interval is None else f"{interval[0]:.4g} to {interval[1]:.4g}"

@@ -44,7 +44,8 @@ def search(objective: Objective, options: SearchOptions) -> Minimum:
     if not len(finite):
         raise FitDidNotConverge(
             f"The objective is not finite at any of {len(starts)} starting points; check the curves "
-            f"for values that span more than a double can hold."
+            f"for values that span more than a double can hold.",
+            code="objective_not_finite",
         )
     first = finite[np.argsort(losses[finite], kind="stable")[: options.num_polish]]
     found = [objective.polish(starts[i], scale=1.0, max_evaluations=options.max_evaluations) for i in first]
@@ -64,7 +65,8 @@ def search(objective: Objective, options: SearchOptions) -> Minimum:
         f"The fit did not settle: {len(first)} searches from {len(starts)} starting points and "
         f"{options.max_rounds} finer ones ({evaluations} evaluations) ended at a loss of {best.loss:.4g}, "
         f"still falling, {'at the bound of ' + ' and '.join(bounds) if bounds else 'inside the bounds'}; "
-        f"add sizes or longer runs, or allow more evaluations (max_evaluations)."
+        f"add sizes or longer runs, or allow more evaluations (max_evaluations).",
+        code="search_not_settled",
     )
 
 

@@ -8,7 +8,6 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rlscale.analysis.choices import Objective
-from rlscale.analysis.fit.findings import Budget, ReturnForecast, SampleEfficiency
 from rlscale.analysis.records import (
     INTERVAL_LEVEL,
     SCHEMA_VERSION,
@@ -17,6 +16,65 @@ from rlscale.analysis.records import (
     read_stored,
     return_field,
 )
+
+
+class Budget(Record):
+    """A budget in FLOPs or GPU hours, and the compute N·E that it buys.
+
+    Attributes:
+        unit: ``flops`` or ``gpu-hours``.
+        value: as given.
+        flops: it amounts to, for all of training.
+        compute: C whose optimum costs that much.
+        conversion: how one became the other, a sentence.
+    """
+
+    unit: Literal["flops", "gpu-hours"]
+    value: float
+    flops: float
+    compute: float
+    conversion: str
+
+
+class ReturnForecast(Record):
+    """What reaching a return takes, by the fitted law and map.
+
+    Attributes:
+        return_: the return asked for (``return`` in the JSON).
+        intrinsic: I = f(return), the least compute that reaches it.
+        N_opt, E_opt: size and interactions that do with that compute.
+        E_inf: interactions that an infinitely wide agent would need: an extrapolation by the law.
+        N_inf: size that would do with endless experience: an extrapolation by the law.
+        width_gain: E_opt/E_inf.
+        intervals: 90% intervals of all of these; each draw has a law and a map of its own.
+    """
+
+    return_: float = return_field()
+    intrinsic: float
+    N_opt: float
+    E_opt: float
+    E_inf: float
+    N_inf: float
+    width_gain: float
+    intervals: dict[str, Interval]
+
+
+class SampleEfficiency(Record):
+    """A learner outside the sweep, a human say, against infinite width.
+
+    Attributes:
+        reference_return: its return.
+        reference_interactions: the interactions it had.
+        E_inf: interactions with which an infinitely wide agent reaches that return.
+        ratio: E_inf over its own: how many times more sample efficient the reference is.
+        intervals: 90% intervals of ``E_inf`` and ``ratio``.
+    """
+
+    reference_return: float
+    reference_interactions: float
+    E_inf: float
+    ratio: float
+    intervals: dict[str, Interval]
 
 
 class Forecast(Record):
@@ -69,6 +127,7 @@ class ForecastResult(Record):
     identified: bool
     interval_level: float = INTERVAL_LEVEL
     warnings: list[str]
+    warning_codes: list[str] = Field(default_factory=list)
     options: dict[str, Any]
     returns: list[ReturnForecast] = Field(default_factory=list)
     sample_efficiency: SampleEfficiency | None = None

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from rlscale.analysis.arrays import Floats
-from rlscale.analysis.fit.findings import ReturnForecast, SampleEfficiency
 from rlscale.analysis.fit.monotone_map import MonotoneMap
 from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.forecast.result import ReturnForecast, SampleEfficiency
 from rlscale.analysis.statistics.intervals import interval_of
 from rlscale.analysis.theory.power_law import PowerLaw
 from rlscale.scaling.errors import InputError
@@ -64,7 +64,9 @@ def sample_efficiency(
     """
     e_ref = float(reference_interactions)
     if not (np.isfinite(e_ref) and e_ref > 0):
-        raise InputError(f"The reference's interactions must be positive and finite: got {e_ref}.")
+        raise InputError(
+            f"The reference's interactions must be positive and finite: got {e_ref}.", code="invalid_number"
+        )
     (item,) = at_returns(fit, [reference_return])
     intervals = {}
     if item.intervals:
@@ -108,5 +110,6 @@ def _check_inside(value: float, fitted_map: MonotoneMap) -> None:
     if not low <= value <= high:  # not a number compares false
         raise InputError(
             f"A return of {value:g} lies outside the fitted map, which knows returns from {low:.6g} to "
-            f"{high:.6g}: what it takes cannot be told; give a return within, or add runs that reach it."
+            f"{high:.6g}: what it takes cannot be told; give a return within, or add runs that reach it.",
+            code="return_outside_map",
         )

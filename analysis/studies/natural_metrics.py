@@ -100,7 +100,7 @@ def parse_metric(text: str) -> MetricRequest:
     kind, _, rest = text.partition(":")
     kinds = (*get_args(Kind), "auto")
     if kind not in kinds:
-        raise InputError(f"--metric {text!r} is not known: choose {', '.join(kinds)}.")
+        raise InputError(f"--metric {text!r} is not known: choose {', '.join(kinds)}.", code="unknown_metric")
     allowed = ("min", "max") if kind == "auto" else _CONSTANTS[cast(Kind, kind)]
     constants: dict[str, float] = {}
     for part in rest.split(",") if rest else []:
@@ -111,12 +111,14 @@ def parse_metric(text: str) -> MetricRequest:
             value = float("nan")
         if name not in allowed or not np.isfinite(value):
             takes = " and ".join(f"{a}=NUMBER" for a in allowed) or "no constants"
-            raise InputError(f"--metric {text!r}: {part!r} cannot be used; {kind} takes {takes}.")
+            raise InputError(
+                f"--metric {text!r}: {part!r} cannot be used; {kind} takes {takes}.", code="invalid_metric"
+            )
         constants[name] = value
     if "min" in constants and "max" in constants and constants["min"] >= constants["max"]:
-        raise InputError(f"--metric {text!r}: min must be below max.")
+        raise InputError(f"--metric {text!r}: min must be below max.", code="invalid_metric")
     if "k" in constants and constants["k"] <= 0:
-        raise InputError(f"--metric {text!r}: k must be positive.")
+        raise InputError(f"--metric {text!r}: k must be positive.", code="invalid_metric")
     return MetricRequest(cast(Kind, kind), constants, text)
 
 
@@ -200,7 +202,8 @@ def _candidate(curves: Curves, fit: FitResult, kind: str, request: MetricRequest
         if float(curves.returns.min()) < 0:
             raise InputError(
                 "The fail-to-success ratio needs the lowest possible return, for some returns are negative: "
-                "give --metric fail-ratio:min=NUMBER,max=NUMBER."
+                "give --metric fail-ratio:min=NUMBER,max=NUMBER.",
+                code="missing_option",
             )
         constants["min"] = 0.0
         said.append("min = 0 since no return is negative")
@@ -225,9 +228,15 @@ def _check_limits(curves: Curves, points: BinnedPoints, candidates: list[_Candid
         high, low = candidate.constants.get("max", np.inf), candidate.constants.get("min", -np.inf)
         largest, least = float(curves.returns.max()), float(points.returns.min())
         if largest > high:
-            raise InputError(f"A return of {largest:g} is above max={high:g}; give a max that none exceeds.")
+            raise InputError(
+                f"A return of {largest:g} is above max={high:g}; give a max that none exceeds.",
+                code="return_outside_limits",
+            )
         if least < low:
-            raise InputError(f"A mean return of {least:g} is below min={low:g}; give a lower min.")
+            raise InputError(
+                f"A mean return of {least:g} is below min={low:g}; give a lower min.",
+                code="return_outside_limits",
+            )
 
 
 # -- lines ------------------------------------------------------------------------
@@ -260,7 +269,8 @@ def _with_constants(
     if usable.sum() < _MIN_POINTS or np.ptp(y[usable]) == 0:
         raise InputError(
             f"Metric {candidate.kind}: only {int(usable.sum())} averaged returns lie inside its limits and "
-            f"differ, {_MIN_POINTS} are needed; give other limits, or curves with more progress."
+            f"differ, {_MIN_POINTS} are needed; give other limits, or curves with more progress.",
+            code="too_few_points",
         )
     # The centre of mass as origin keeps the parabola's equations well conditioned.
     w = points.weight[usable] / points.weight[usable].sum()

@@ -46,7 +46,8 @@ def fit_periods(curves: Curves, fit: FitResult, estimator: JointScalingFit) -> l
     start = estimator.early_exclusion
     if not start > 0:
         raise InputError(
-            "Thirds of training are thirds of log E, which needs a start: give an --early-exclusion above 0."
+            "Thirds of training are thirds of log E, which needs a start: give an --early-exclusion above 0.",
+            code="no_early_exclusion",
         )
     edges = np.round(start ** (1 - np.arange(4) / 3), 12)
     found = []
@@ -55,7 +56,9 @@ def fit_periods(curves: Curves, fit: FitResult, estimator: JointScalingFit) -> l
             part = within_training(curves, float(low), float(high))
             refit = replace(_lighter(estimator), early_exclusion=0.0).fit(part)
         except InputError as error:
-            raise InputError(f"The {period} third of training cannot be fitted: {error}") from error
+            raise InputError(
+                f"The {period} third of training cannot be fitted: {error}", code=error.code
+            ) from error
         values = at_compute(refit, fit.compute_ref)
         found.append(PeriodFit(period=cast(Period, period), span=(float(low), float(high)), **values))
     return found
@@ -78,7 +81,8 @@ def within_training(curves: Curves, low: float, high: float) -> Curves:
     if len(sizes) < MIN_SIZES:
         raise InputError(
             f"{curves.source} has rows of {len(sizes)} sizes between {low:.3g} and {high:.3g} of training, "
-            f"a fit needs {MIN_SIZES}; record returns more often."
+            f"a fit needs {MIN_SIZES}; record returns more often.",
+            code="too_few_sizes",
         )
     return curves.with_rows(kept)
 

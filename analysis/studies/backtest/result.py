@@ -178,6 +178,7 @@ class SplitBacktest(Record):
     frontier_points: FrontierPoints
     optimum_points: list[OptimumPoint]
     warnings: list[str]
+    warning_codes: list[str] = Field(default_factory=list)
 
 
 class BacktestResult(Record):

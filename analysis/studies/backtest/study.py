@@ -16,6 +16,7 @@ frontier and the best size those where the training's own frontier ends.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,7 @@ from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.points.frontier import Frontier, efficient_frontier
 from rlscale.analysis.points.preprocess import BinnedPoints, Preprocessor
+from rlscale.analysis.records import CodedWarning, warning_fields
 from rlscale.analysis.statistics.intervals import percentile_interval
 from rlscale.analysis.studies.backtest.extended_map import LawWithMap
 from rlscale.analysis.studies.backtest.law_scores import score_laws
@@ -43,6 +45,7 @@ from rlscale.analysis.studies.backtest.result import (
 )
 from rlscale.analysis.studies.backtest.splits import (
     SCORE_BIN,
+    default_splits,
     held_out_rows,
     late_rows,
     naive_frontier,
@@ -50,26 +53,34 @@ from rlscale.analysis.studies.backtest.splits import (
     score_points,
 )
 
+DEFAULT_REPLICATES = 200
 _NUM_OPTIMA = 7
 _TAILS = (0.1, 0.4)  # shares of the map's range from which draws continue it
 _NEAR = 0.15  # share of the training points whose residuals stand for those of a prediction
 
 
 def backtest(
-    curves: Curves, splits: list[Split], estimator: JointScalingFit, *, law_draws: int = 0, laws: bool = False
+    curves: Curves,
+    splits: Sequence[Split] | None = None,
+    estimator: JointScalingFit | None = None,
+    *,
+    law_draws: int = 0,
+    laws: bool = False,
 ) -> BacktestResult:
     """Backtest each split.
 
     Args:
         curves: left unchanged.
-        splits: from ``hold_out_sizes``, ``hold_out_compute`` or ``default_splits``.
-        estimator: how to fit; its ``replicates`` make the prediction intervals.
+        splits: from ``hold_out_sizes`` or ``hold_out_compute``; ``default_splits`` if not given.
+        estimator: how to fit; its ``replicates`` make the prediction intervals, 200 if not given.
         law_draws: resamples of runs for the intervals of the differences between laws.
         laws: whether to score the competing laws too.
 
     Raises:
         InputError, FitDidNotConverge: if what is left cannot be fitted.
     """
+    estimator = estimator or JointScalingFit(replicates=DEFAULT_REPLICATES)
+    splits = default_splits(curves, estimator) if splits is None else splits
     return BacktestResult(
         objective=estimator.objective,
         size=curves.size,
@@ -168,7 +179,7 @@ def _backtest(
         points=points,
         frontier_points=frontier,
         optimum_points=optimum,
-        warnings=_warnings(split, fit, frontier, beyond_share),
+        **warning_fields(_warnings(split, fit, frontier, beyond_share)),
     )
 
 
@@ -333,31 +344,48 @@ def _optimum_errors(points: list[OptimumPoint]) -> OptimumErrors:
     )
 
 
-def _warnings(split: Split, fit: FitResult, frontier: FrontierPoints, beyond_share: float) -> list[str]:
+def _warnings(
+    split: Split, fit: FitResult, frontier: FrontierPoints, beyond_share: float
+) -> list[CodedWarning]:
     found = []
     if not fit.identified:
         found.append(
-            f"The training part does not determine the exponents ({fit.warnings[0].rstrip('.')}), so "
-            f"this says little of a fit that does."
+            (
+                "training_not_identified",
+                f"The training part does not determine the exponents ({fit.warnings[0].rstrip('.')}), so "
+                f"this says little of a fit that does.",
+            )
         )
     if not len(frontier.compute) and split.kind == "sizes":
         found.append(
-            "The held-out sizes are best at no compute, so their returns are predicted but no optimum "
-            "beyond the training sizes is tested; hold out compute instead (--cutoff-share)."
+            (
+                "no_held_out_optimum",
+                "The held-out sizes are best at no compute, so their returns are predicted but no optimum "
+                "beyond the training sizes is tested; hold out compute instead (--cutoff-share).",
+            )
         )
     elif not len(frontier.compute):
         found.append(
-            "The measured frontier does not reach beyond the cutoff, so no best size is tested; "
-            "choose a smaller cutoff."
+            (
+                "no_held_out_frontier",
+                "The measured frontier does not reach beyond the cutoff, so no best size is tested; "
+                "choose a smaller cutoff.",
+            )
         )
     if beyond_share == 0:
         found.append(
-            "No held-out point has a higher intrinsic performance than the training part reached: "
-            "its returns were within the range of the map, not an extrapolation of it."
+            (
+                "within_map",
+                "No held-out point has a higher intrinsic performance than the training part reached: "
+                "its returns were within the range of the map, not an extrapolation of it.",
+            )
         )
     elif beyond_share > 0.5:
         found.append(
-            f"{beyond_share:.0%} of the held-out points lie beyond the training's map, whose continuation is "
-            f"a straight line in log I and a guess."
+            (
+                "beyond_map",
+                f"{beyond_share:.0%} of the held-out points lie beyond the training's map, whose "
+                f"continuation is a straight line in log I and a guess.",
+            )
         )
     return found

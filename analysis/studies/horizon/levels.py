@@ -33,7 +33,8 @@ def default_levels(smooth: Mapping[float, list[SizeCurves]]) -> list[float]:
     if not reach > start:
         raise InputError(
             f"No level of return lies between where all curves start ({start:.4g}) and what they reach "
-            f"({reach:.4g}); give levels with --level, or train longer."
+            f"({reach:.4g}); give levels with --level, or train longer.",
+            code="level_not_reached",
         )
     return [float(f"{start + share * (reach - start):.3g}") for share in LEVEL_SHARES]
 
@@ -42,7 +43,9 @@ def _shared_sizes(smooth: Mapping[float, list[SizeCurves]]) -> list[float]:
     """The sizes that every horizon has."""
     shared = set.intersection(*({one.size for one in found} for found in smooth.values()))
     if not shared:
-        raise InputError("No size occurs at every horizon; sweep the same sizes at each.")
+        raise InputError(
+            "No size occurs at every horizon; sweep the same sizes at each.", code="no_shared_size"
+        )
     return sorted(shared)
 
 
@@ -55,7 +58,8 @@ def middle_fit(
     best = max(float(one.mean.returns.max()) for curves in smooth.values() for one in curves)
     raise InputError(
         f"No size reaches a return of {' or '.join(f'{level:g}' for level in levels)} from below at two "
-        f"horizons (the best averages {best:.4g}); give a --level within the curves."
+        f"horizons (the best averages {best:.4g}); give a --level within the curves.",
+        code="level_not_reached",
     )
 
 
@@ -107,7 +111,9 @@ def _optimal_crossing(horizon: float, fit: FitResult, level: float) -> Crossing:
         return Crossing(**blank, interactions=None, reason="law not identified", relative_sd=None)
     try:
         (item,) = at_returns(fit, [level])
-    except InputError:
+    except InputError as error:
+        if error.code != "return_outside_map":
+            raise
         return Crossing(**blank, interactions=None, reason="outside the fitted map", relative_sd=None)
     sd = None
     if item.intervals:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from rlscale.analysis.choices import Objective, SizeColumn
 from rlscale.analysis.fit.findings import Refit
 from rlscale.analysis.records import INTERVAL_LEVEL, Interval, Record, read_stored
@@ -171,6 +173,7 @@ class HorizonResult(Record):
     predictions: list[Prediction]
     interval_level: float = INTERVAL_LEVEL
     warnings: list[str]
+    warning_codes: list[str] = Field(default_factory=list)
     options: dict[str, Any]
 
 

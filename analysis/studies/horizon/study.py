@@ -21,7 +21,7 @@ from rlscale.analysis.arrays import Floats
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import FitResult
-from rlscale.analysis.records import INTERVAL_LEVEL, Interval
+from rlscale.analysis.records import INTERVAL_LEVEL, CodedWarning, Interval, warning_fields
 from rlscale.analysis.statistics.intervals import interval_of
 from rlscale.analysis.studies.horizon.affine import Z
 from rlscale.analysis.studies.horizon.crossings import smooth_curves
@@ -56,19 +56,23 @@ def fit_horizons(
         source = next((curves.source for curves in by_horizon.values()), "the source")
         raise InputError(
             f"{source} has one horizon ({there}); a study of the horizon needs two or more: "
-            f"sweep the axis horizon, e.g. [1, 4, 16, 64]."
+            f"sweep the axis horizon, e.g. [1, 4, 16, 64].",
+            code="too_few_horizons",
         )
     fits = {}
     for horizon in sorted(by_horizon):
         if not (np.isfinite(horizon) and horizon >= 1):
-            raise InputError(f"A horizon of {horizon:g} makes no sense: horizons are 1 or more steps.")
+            raise InputError(
+                f"A horizon of {horizon:g} makes no sense: horizons are 1 or more steps.",
+                code="invalid_number",
+            )
         if known and horizon in known:
             fits[horizon] = known[horizon]
             continue
         try:
             fits[horizon] = estimator.fit(by_horizon[horizon])
         except InputError as error:
-            raise InputError(f"Horizon {horizon:g}: {error}") from error
+            raise InputError(f"Horizon {horizon:g}: {error}", code=error.code) from error
     return fits
 
 
@@ -101,15 +105,16 @@ def study_horizons(
     size_range = (float(sizes.min()), float(sizes.max()))
     law = _sample_law(trusted, compute, size_range, common)
     log_n_ref = float(np.log(law.size_ref))
+    one_seed = all(cell.relative_sd is None for cell in studies[0].crossings if cell.N)
     warnings = [
         *([] if shared else [_not_shared(compute)]),
         *([] if len(trusted) == len(fits) else [_not_trusted(fits, trusted)]),
+        *([_single_seeds()] if one_seed else []),
         *(
-            [_single_seeds()]
-            if all(cell.relative_sd is None for cell in studies[0].crossings if cell.N)
-            else []
+            (code, f"h = {h:g}: {sentence}")
+            for h, fit in fits.items()
+            for code, sentence in zip(fit.warning_codes, fit.warnings, strict=True)
         ),
-        *(f"h = {h:g}: {text}" for h, fit in fits.items() for text in fit.warnings),
     ]
     result = HorizonResult(
         source=first.provenance.source,
@@ -133,7 +138,7 @@ def study_horizons(
         nu_slope=_nu_slope(trusted),
         sample_law=law,
         predictions=[],
-        warnings=warnings,
+        **warning_fields(warnings),
         options={name: value for name, value in first.options.items() if name != "horizon"},
     )
     return with_predictions(result, predictions)
@@ -150,9 +155,13 @@ def with_predictions(result: HorizonResult, wanted: Sequence[tuple[float, float]
     spans = {"size": result.size_range, "horizon": (min(horizons), max(horizons))}
     for num_params, horizon in wanted:
         if not (np.isfinite(num_params) and num_params > 0):
-            raise InputError(f"A size must be positive and finite: got {num_params:g}.")
+            raise InputError(
+                f"A size must be positive and finite: got {num_params:g}.", code="invalid_number"
+            )
         if not (np.isfinite(horizon) and horizon >= 1):
-            raise InputError(f"A horizon must be 1 or more and finite: got {horizon:g}.")
+            raise InputError(
+                f"A horizon must be 1 or more and finite: got {horizon:g}.", code="invalid_number"
+            )
         x, log_ratio = float(horizon_term(horizon)), float(np.log(num_params / law.size_ref))
         value = np.log(law.inherent) + np.log1p(law.kappa * x) + (1 / law.nu - 1) * log_ratio
         drawn = np.array(law.draws).reshape(-1, 3)
@@ -181,17 +190,19 @@ def _shared_compute(fits: Mapping[float, FitResult]) -> tuple[float, bool]:
     return float(np.sqrt(low * high)), low < high
 
 
-def _not_shared(compute: float) -> str:
+def _not_shared(compute: float) -> CodedWarning:
     return (
+        "no_shared_compute",
         f"No compute lies inside the data of all horizons: N_opt at {compute:.3g}, where horizons are "
-        f"compared, is an extrapolation for some; train them for similar compute."
+        f"compared, is an extrapolation for some; train them for similar compute.",
     )
 
 
-def _single_seeds() -> str:
+def _single_seeds() -> CodedWarning:
     return (
+        "one_seed",
         f"No size has two seeds that reach the lowest level, so the error of each size's interactions is "
-        f"taken as {UNKNOWN_SD:.0%}; add seeds."
+        f"taken as {UNKNOWN_SD:.0%}; add seeds.",
     )
 
 
@@ -204,9 +215,12 @@ def _trusted(fits: Mapping[float, FitResult]) -> dict[float, FitResult]:
     return found if len(found) >= 2 else dict(fits)
 
 
-def _not_trusted(fits: Mapping[float, FitResult], trusted: Mapping[float, FitResult]) -> str:
+def _not_trusted(fits: Mapping[float, FitResult], trusted: Mapping[float, FitResult]) -> CodedWarning:
     left = ", ".join(f"{h:g}" for h in fits if h not in trusted)
-    return f"The law is not identified at h = {left}: the slope of nu and the law of samples leave it out."
+    return (
+        "horizon_not_identified",
+        f"The law is not identified at h = {left}: the slope of nu and the law of samples leave it out.",
+    )
 
 
 def _sample_law(
