@@ -1,4 +1,4 @@
-"""What every stored result shares: a frozen model, the level of its intervals, the names of sizes."""
+"""What every stored result shares: a frozen model, the level of its intervals, codes beside warnings."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def read_stored(path: str | Path, model: type[M], command: str) -> M:
     """The result that ``command`` stored in a JSON file.
 
     Args:
-        model: what it is, with defaults for ``kind`` and ``schema_version``.
+        model: the type of the result, with defaults for ``kind`` and ``schema_version``.
 
     Raises:
         InputError: if the file is missing (code ``unreadable_file``), not JSON (``not_json``), another

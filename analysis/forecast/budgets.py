@@ -1,8 +1,8 @@
-"""Budgets in FLOPs or GPU hours as compute C = N·E, by what the sweep's own training cost.
+"""Budgets in FLOPs or GPU hours as compute C = N·E, from the FLOPs of the sweep's own training.
 
-The FLOPs of an interaction are not proportional to N: small convolutional nets do more for each parameter.
-So the sweep's FLOPs per interaction are read at N_opt(C), on straight lines in log-log between its
-sizes and proportional to N beyond them.
+The FLOPs of an interaction are not proportional to N: small convolutional nets use more per parameter.
+So C solves  flops(N_opt(C)) · E_opt(C) = budget,  where the FLOPs per interaction of a size are interpolated
+in log-log between the sizes of the sweep, and proportional to N beyond them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def gpu_hours_budget(
         fit, per_param_interaction: as for ``flops_budget``.
         hours: of one GPU, positive.
         gpu_flops: its peak rate, FLOP/s.
-        utilization: the share of it that training attains, above 0 and at most 1.
+        utilization: the share of it that training reaches, above 0 and at most 1.
 
     Raises:
         InputError: as ``flops_budget``, and if the rate or the utilization is missing.

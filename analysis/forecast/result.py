@@ -1,4 +1,4 @@
-"""What a forecast returns: frozen models that survive a round trip through JSON."""
+"""The results of forecasts: frozen models, and their JSON."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Budget(Record):
     Attributes:
         unit: ``flops`` or ``gpu-hours``.
         value: as given.
-        flops: it amounts to, for all of training.
-        compute: C whose optimum costs that much.
-        conversion: how one became the other, a sentence.
+        flops: of all of training.
+        compute: C whose optimum costs that.
+        conversion: how the budget became compute, a sentence.
     """
 
     unit: Literal["flops", "gpu-hours"]
@@ -37,14 +37,14 @@ class Budget(Record):
 
 
 class ReturnForecast(Record):
-    """What reaching a return takes, by the fitted law and map.
+    """The optimum and the limits that reach a return, by the fitted law and map.
 
     Attributes:
-        return_: the return asked for (``return`` in the JSON).
+        return_: the return to reach (``return`` in the JSON).
         intrinsic: I = f(return), the least compute that reaches it.
-        N_opt, E_opt: size and interactions that do with that compute.
+        N_opt, E_opt: size and interactions that reach it with that compute.
         E_inf: interactions that an infinitely wide agent would need: an extrapolation by the law.
-        N_inf: size that would do with endless experience: an extrapolation by the law.
+        N_inf: size that reaches it with endless experience: an extrapolation by the law.
         width_gain: E_opt/E_inf.
         intervals: 90% intervals of all of these; each draw has a law and a map of its own.
     """
@@ -60,7 +60,7 @@ class ReturnForecast(Record):
 
 
 class SampleEfficiency(Record):
-    """A learner outside the sweep, a human say, against infinite width.
+    """A learner outside the sweep, such as a human, against infinite width.
 
     Attributes:
         reference_return: its return.
@@ -93,7 +93,7 @@ class Forecast(Record):
         N_with_env_cost, E_with_env_cost: the size and steps that reach the same intrinsic
             performance at the least E·(N + env_cost), or null.
         overspend: cost of (N_opt, E_opt) over that of the optimum with the environment's cost.
-        budget: what the compute was bought with, null where it was given itself.
+        budget: the budget that the compute comes from, null if the compute was given.
     """
 
     compute: float
@@ -112,11 +112,11 @@ class Forecast(Record):
 
 
 class ForecastResult(Record):
-    """Forecasts with the warnings of the fit they rest on.
+    """Forecasts with the warnings of their fit.
 
     Attributes:
         forecasts: one a compute or budget.
-        returns: one a return that was asked for.
+        returns: one a return to reach.
         sample_efficiency: of a reference learner, null where none was given.
     """
 

@@ -1,8 +1,8 @@
-"""What a return takes: its intrinsic performance, its optimum, and the limits of infinite width and data.
+"""From a return to its intrinsic performance, its optimum, and the limits of infinite width and data.
 
-Hilton, Tang, Schulman 2023: E_inf(I) = E_c I^(β/α_E) interactions are left as N → ∞, and the optimum takes
-(1 + α_E/α_N)^(1/α_E) times as many, whatever I. Against E_inf another learner's sample efficiency can be
-stated without choosing a size; the paper finds humans about 10,000 times as efficient on StarPilot.
+Hilton, Tang, Schulman 2023: as N → ∞, I takes E_inf(I) = E_c I^(β/α_E) interactions, and the optimum takes
+(1 + α_E/α_N)^(1/α_E) times as many, whatever I. E_inf makes the sample efficiency of another learner
+independent of a size; the paper finds humans about 10,000 times as efficient on StarPilot.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from rlscale.scaling.errors import InputError
 def at_returns(fit: FitResult, returns: Sequence[float]) -> list[ReturnForecast]:
     """For each return: I, the optimum that reaches it, E_inf and N_inf.
 
-    The map f is drawn with the law: each draw of the bootstrap orders the points of the fit by its own I
-    and gets the increasing function through them. So intervals do not count twice what shifts all I together.
-    Returns stay as they were measured, so their own noise enters only through the law.
+    Each draw of the bootstrap has its own map: the increasing function through the points of the fit, ordered
+    by the draw's I. So a shift common to all I does not widen the intervals twice. Returns stay as measured;
+    their noise enters only through the law.
 
     Args:
         fit: a result of ``JointScalingFit.fit``.
@@ -110,6 +110,6 @@ def _check_inside(value: float, fitted_map: MonotoneMap) -> None:
     if not low <= value <= high:  # not a number compares false
         raise InputError(
             f"A return of {value:g} lies outside the fitted map, which knows returns from {low:.6g} to "
-            f"{high:.6g}: what it takes cannot be told; give a return within, or add runs that reach it.",
+            f"{high:.6g}; give a return within, or add runs that reach it.",
             code="return_outside_map",
         )

@@ -1,4 +1,4 @@
-"""What a backtest holds out, and the baselines it is compared with.
+"""The splits of a backtest, and the baselines that it is compared with.
 
 ``sizes`` holds out all runs of the largest sizes, ``compute`` every row with N·E above a cutoff.
 """
@@ -15,7 +15,7 @@ from rlscale.analysis.points.preprocess import BinnedPoints, Preprocessor
 from rlscale.analysis.studies.backtest.result import Split
 from rlscale.scaling.errors import InputError
 
-#: Width in log E of the bins in which predictions are compared: wider than the fit's, for less noise.
+#: Width in log E of the bins in which predictions are compared: wider than the fit's, to reduce noise.
 SCORE_BIN = 0.1
 #: Share of the frontier's decades of compute that is held out by default.
 CUTOFF_SHARE = 1 / 3

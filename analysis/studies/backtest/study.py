@@ -1,14 +1,14 @@
 """Backtests: fit without part of the curves, predict that part, and compare.
 
-What a split (``analysis.backtests.splits``) leaves is fitted as if the rest had never been measured, early
-training cut by its own runs. From that fit come the returns at every held-out (N, E), the best return and the
-best size at each held-out compute, and N_opt. Held-out returns enter scores only.
+The rows that a split (``splits``) does not hold out are fitted as if the others had not been measured, with
+the cut of early training by their own runs. That fit predicts the returns at every held-out (N, E), the best
+return and the best size at each held-out compute, and N_opt. Held-out returns only enter the scores.
 
 A 90% prediction interval of a return has two sources: the law and map of each bootstrap draw, and a
-residual of the training fit, drawn from the points nearest in log I, which holds the noise of seeds
-and whatever misfit there was. Beyond the largest I of the training rows the map is continued as
-``analysis.backtests.extended_map`` declares, in each draw from a tail of another length, so that a map that
-bends there has a wide interval; the share of points that need it is part of the result.
+residual of the training fit, drawn from the points nearest in log I, which contains the noise of seeds
+and the misfit. Beyond the largest I of the training rows the map is continued (``extended_map``), in each
+draw from a tail of another length, so that a map that bends there has a wide interval; the result states the
+share of points that need it.
 
 Baselines: for returns the nearest trained size's curve at the same E, held at its last value; for the
 frontier and the best size those where the training's own frontier ends.
@@ -56,7 +56,7 @@ from rlscale.analysis.studies.backtest.splits import (
 DEFAULT_REPLICATES = 200
 _NUM_OPTIMA = 7
 _TAILS = (0.1, 0.4)  # shares of the map's range from which draws continue it
-_NEAR = 0.15  # share of the training points whose residuals stand for those of a prediction
+_NEAR = 0.15  # share of the training points whose residuals a prediction draws from
 
 
 def backtest(
@@ -237,8 +237,8 @@ def _frontier_points(
 ) -> FrontierPoints:
     """The measured frontier of all rows where it is held out, and what the training fit says of it.
 
-    Predictions are for the sizes that have data at a compute, so the spacing of sizes is not held against
-    the law.
+    Predictions are for the sizes that have data at a compute, so the spacing of sizes does not count
+    against the law.
     """
     measured = efficient_frontier(everything)
     compute, best, size = measured.compute, measured.return_, measured.N

@@ -1,4 +1,4 @@
-"""What a level of return takes at each horizon: E = a + b (h - 2 + 1/h), by size and for all together."""
+"""Interactions to a level of return at each horizon, E = a + b (h - 2 + 1/h), by size and for all sizes."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from rlscale.analysis.studies.horizon.result import AffineFit, CommonFit, Crossi
 from rlscale.analysis.theory.horizon import horizon_term
 from rlscale.scaling.errors import InputError
 
-#: Default levels, as shares of the way from the start to what the median size reaches at every horizon.
+#: Default levels, as shares of the range from the start to the return that the median size reaches
+#: at every horizon.
 LEVEL_SHARES = (0.5, 0.75, 0.95)
-#: Relative error of E that is assumed where no size has two seeds; scatter beyond it still widens intervals.
+#: Relative error of E that is assumed if no size has two seeds; larger scatter still widens intervals.
 UNKNOWN_SD = 0.1
-_LEAST_SD = 1e-3  # of log E, by how finely a fit is searched
+_LEAST_SD = 1e-3  # of log E: the precision of the search of a fit
 
 
 def default_levels(smooth: Mapping[float, list[SizeCurves]]) -> list[float]:
-    """Three returns between where curves start and what the median size reaches at every horizon."""
+    """Three returns between the start of the curves and what the median size reaches at every horizon."""
     shared = _shared_sizes(smooth)
     means = {h: {one.size: one.mean.returns for one in found} for h, found in smooth.items()}
     start = max(float(returns[0]) for of in means.values() for returns in of.values())
     reach = float(np.median([min(float(of[size].max()) for of in means.values()) for size in shared]))
     if not reach > start:
         raise InputError(
-            f"No level of return lies between where all curves start ({start:.4g}) and what they reach "
+            f"No level of return lies between the start of all curves ({start:.4g}) and what they reach "
             f"({reach:.4g}); give levels with --level, or train longer.",
             code="level_not_reached",
         )
