@@ -63,7 +63,7 @@ def fit_horizons(
     for horizon in sorted(by_horizon):
         if not (np.isfinite(horizon) and horizon >= 1):
             raise InputError(
-                f"A horizon must be 1 or more steps: got {horizon:g}.",
+                f"A horizon of {horizon:g} is impossible: horizons are 1 or more steps.",
                 code="invalid_number",
             )
         if known and horizon in known:
