@@ -1,11 +1,8 @@
-"""What must hold of curves before a fit may stand on them, and what a reader of the fit should know.
-
-A value that cannot be used is refused with the place where it is; what can be used but looks odd is
-told in a note.
-"""
+"""Checks of curves before a fit: errors for values that cannot be used, notes on what looks odd."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +10,13 @@ import pandas as pd
 
 from rlscale.analysis.arrays import Bools, Floats, Ints
 from rlscale.scaling.errors import InputError
+from rlscale.sweeps.store.tables import bad_value
 
 #: N and E lie between these, |R| below the third: powers and products of them stay within a double.
 MIN_NUMBER, MAX_NUMBER, MAX_RETURN = 1e-30, 1e30, 1e100
 #: Sizes that differ by less than this share are one size: parameters counted with or without a few biases.
 SAME_SIZE = 0.005
-#: Sizes that differ by less than this share are told: they may be meant as one.
+#: Sizes that differ by less than this share get a note: they may be meant as one.
 CLOSE_SIZE = 0.05
 #: Factors between runs above which a note asks whether their units are the same.
 ODD_SCALE, ODD_JUMP, ODD_LENGTH = 20.0, 1000.0, 2.0
@@ -36,7 +34,7 @@ class RawCurves:
         sizes: N, shape ``(runs,)``.
         run_index: run of each row, shape ``(rows,)``.
         interactions, returns: shape ``(rows,)``.
-        numbers: number of each row in its file, from 1; None in a store, where each run has a file.
+        row_number: number of a row in its file, from 1; None in a store, where each run has a file.
     """
 
     source: str
@@ -46,53 +44,67 @@ class RawCurves:
     run_index: Ints
     interactions: Floats
     returns: Floats
-    numbers: Ints | range | None = None
+    row_number: Callable[[int], int] | None = None
 
-    def place(self, row: int) -> str:
-        """Where a row is, for a message."""
+    def refusal(
+        self, column: str, wrong: Ints, values: Floats, fault: str, code: str = "invalid_value"
+    ) -> InputError:
+        """The error that names the first of some rows, ``wrong``, and says what is wrong with its value."""
+        row = int(wrong[0])
         run = int(self.run_index[row])
-        if self.numbers is not None:
-            return f"run {self.run_ids[run]}, row {self.numbers[row]}"
-        first = int(np.flatnonzero(self.run_index == run)[0])
-        return f"run {self.run_ids[run]}, row {row - first + 1}"
+        if self.row_number is None:
+            number = row - int(np.flatnonzero(self.run_index == run)[0]) + 1
+        else:
+            number = self.row_number(row)
+        value = float(values[row])
+        return bad_value(self.source, self.run_ids[run], column, number, len(wrong), value, fault, code)
 
 
 def check_numbers(raw: RawCurves) -> None:
-    """Make sure that every N, E and R is one that can be computed with.
+    """Make sure that every N, E and R can be computed with.
 
     Raises:
         InputError: otherwise.
     """
-    for run in np.flatnonzero(~within(raw.sizes)):
-        raise InputError(
-            f"{raw.source}, run {raw.run_ids[run]}, column {raw.size_column}: the value "
-            f"{why_not(raw.sizes[run])}; correct it, or remove the run."
-        )
-    _refuse(raw, "interactions", ~within(raw.interactions), raw.interactions)
-    wrong = (raw.returns > MAX_RETURN) | (raw.returns < -MAX_RETURN)
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        fault = "is infinite" if np.isinf(raw.returns[row]) else f"is beyond {MAX_RETURN:g}"
-        raise InputError(
-            f"{raw.source}, {raw.place(row)}, column return_mean{_more(wrong)}: the value "
-            f"({raw.returns[row]:g}) {fault}; leave it empty or remove the row."
-        )
+    wrong = np.flatnonzero(~_within(raw.sizes))
+    if len(wrong):
+        run, size = raw.run_ids[wrong[0]], float(raw.sizes[wrong[0]])
+        fault = f"{_what_is_wrong(size)}; correct it, or remove the run"
+        raise bad_value(raw.source, run, raw.size_column, None, len(wrong), size, fault)
+    wrong = np.flatnonzero(~_within(raw.interactions))
+    if len(wrong):
+        fault = f"{_what_is_wrong(raw.interactions[wrong[0]])}; correct or remove the row"
+        raise raw.refusal("interactions", wrong, raw.interactions, fault)
+    wrong = np.flatnonzero((raw.returns > MAX_RETURN) | (raw.returns < -MAX_RETURN))
+    if len(wrong):
+        fault = "is infinite" if np.isinf(raw.returns[wrong[0]]) else f"is beyond {MAX_RETURN:g}"
+        raise raw.refusal("return_mean", wrong, raw.returns, f"{fault}; leave it empty or remove the row")
 
 
 def order_of_rows(raw: RawCurves) -> Ints | None:
-    """Order that brings rows together by run, leaving those of a run as they are; None if they are.
+    """Order that groups rows by run and keeps their order within a run; None if they are grouped already.
 
     Raises:
         InputError: if, within a run, interactions do not increase.
     """
-    run, e = raw.run_index, raw.interactions
+    run, steps = raw.run_index, raw.interactions
     order = None
     if (run[1:] < run[:-1]).any():
         order = np.argsort(run, kind="stable")
-        run, e = run[order], e[order]
-    wrong = (e[1:] <= e[:-1]) & (run[1:] == run[:-1])
-    if wrong.any():
-        _refuse_order(raw, run, e, order, wrong)
+        run, steps = run[order], steps[order]
+    wrong = 1 + np.flatnonzero((steps[1:] <= steps[:-1]) & (run[1:] == run[:-1]))
+    if len(wrong):
+        by_step = np.lexsort((steps, run))
+        twice = by_step[1:][(np.diff(run[by_step]) == 0) & (np.diff(steps[by_step]) == 0)]
+        fault, code = "occurs twice; keep one row for each (run_id, interactions)", "duplicate_row"
+        if not len(twice):
+            fault = (
+                "is not above the one before; sort the rows of a run, and give each attempt its own run_id"
+            )
+            code = "unordered_rows"
+        rows = twice if len(twice) else wrong
+        rows = rows if order is None else order[rows]
+        raise raw.refusal("interactions", rows, raw.interactions, fault, code)
     return order
 
 
@@ -106,14 +118,15 @@ def check_returns(raw: RawCurves) -> None:
     for run in np.flatnonzero(known == 0):
         raise InputError(
             f"{raw.source}, run {raw.run_ids[run]}: no row has a return_mean; "
-            f"remove the run, or train it longer."
+            f"remove the run, or train it longer.",
+            code="no_returns",
         )
 
 
 def merge_sizes(sizes: Floats) -> tuple[Floats, tuple[str, ...]]:
-    """Sizes of runs with those that differ by less than ``SAME_SIZE`` made equal, and notes.
+    """Sizes of runs, with sizes that differ by less than ``SAME_SIZE`` made equal, and notes.
 
-    The size that most runs have stands for the others; of equally frequent ones the smallest.
+    They become the size that most of these runs have; of equally frequent ones the smallest.
 
     Args:
         sizes: shape ``(runs,)``, positive.
@@ -144,7 +157,7 @@ def merge_sizes(sizes: Floats) -> tuple[Floats, tuple[str, ...]]:
 def notes_on_runs(
     run_ids: tuple[str, ...], sizes: Floats, run_index: Ints, interactions: Floats, returns: Floats
 ) -> tuple[str, ...]:
-    """What looks odd between runs: scales of returns, lengths, units.
+    """Notes on differences between runs that look odd: scales of returns, lengths, units.
 
     Args:
         run_ids, sizes: of shape ``(runs,)``.
@@ -168,7 +181,7 @@ def notes_on_runs(
 def _on_scales(run_ids: tuple[str, ...], runs: pd.DataFrame) -> tuple[str, ...]:
     """Runs whose returns are far larger than most, or far smaller than most and than of their size.
 
-    Small returns alone are no sign of other units: a small agent may have learned nothing.
+    Small returns alone do not indicate other units: a small agent may have learned nothing.
     """
     usual = runs["scale"].median()
     largest = runs.groupby("size")["scale"].transform("max")
@@ -215,53 +228,16 @@ def _on_single_rows(run_index: Ints, first: Ints) -> tuple[str, ...]:
     return (f"{single} run{_s(single)} ha{'s' if single == 1 else 've'} a single row: a point, not a curve.",)
 
 
-def within(values: Floats) -> Bools:
+def _within(values: Floats) -> Bools:
     """Which values can be an N or an E."""
     return (values >= MIN_NUMBER) & (values <= MAX_NUMBER)
 
 
-def why_not(value: float) -> str:
-    """What is wrong with a value that is not ``within``."""
-    if np.isnan(value):
-        return "is empty, and must be a finite number"
-    if np.isinf(value):
-        return f"({value:g}) must be a finite number"
-    if value <= 0:
-        return f"({value:g}) must be positive"
-    return f"({value:g}) is not between {MIN_NUMBER:g} and {MAX_NUMBER:g}"
-
-
-def _refuse(raw: RawCurves, column: str, wrong: Bools, values: Floats) -> None:
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise InputError(
-            f"{raw.source}, {raw.place(row)}, column {column}{_more(wrong)}: the value "
-            f"{why_not(values[row])}; correct or remove the row."
-        )
-
-
-def _refuse_order(raw: RawCurves, run: Ints, e: Floats, order: Ints | None, wrong: Bools) -> None:
-    def at(position: int) -> int:
-        return position if order is None else int(order[position])
-
-    steps = np.lexsort((e, run))
-    twice = (run[steps][1:] == run[steps][:-1]) & (e[steps][1:] == e[steps][:-1])
-    if twice.any():
-        position = int(steps[1:][twice][0])
-        raise InputError(
-            f"{raw.source}, {raw.place(at(position))}: interactions {e[position]:.0f} occurs twice; "
-            f"keep one row for each (run_id, interactions)."
-        )
-    position = int(np.flatnonzero(wrong)[0]) + 1
-    raise InputError(
-        f"{raw.source}, {raw.place(at(position))}: interactions go backwards, to {e[position]:.0f}; "
-        f"sort the rows of a run, and give each attempt at it a run_id of its own."
-    )
-
-
-def _more(wrong: Bools) -> str:
-    count = int(wrong.sum()) - 1
-    return f" (and {count} more)" if count else ""
+def _what_is_wrong(value: float) -> str:
+    """What is wrong with a value that is not ``_within``."""
+    if not np.isfinite(value):
+        return "must be a finite number"
+    return "must be positive" if value <= 0 else f"is not between {MIN_NUMBER:g} and {MAX_NUMBER:g}"
 
 
 def _listed(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Learning curves of many runs as arrays, and what a fit requires of them."""
+"""Learning curves of many runs as arrays, and what a fit needs them to have."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Curves:
         returns: mean undiscounted return, shape ``(rows,)``, finite.
         table: the run columns that the source has, one row a run, indexed by run id.
         source: path or URI as given.
-        selection: which runs of the source were asked for.
+        selection: which runs of the source were selected.
         size: what N is.
-        notes: what was left out of the source or looks odd in it, in sentences.
+        notes: sentences on what was left out of the source or looks odd in it.
     """
 
     run_ids: tuple[str, ...]
@@ -80,7 +80,7 @@ class Curves:
         return Curves(**{**self.__dict__, "returns": np.asarray(returns, float)})
 
     def with_rows(self, kept: NDArray[np.bool_]) -> Curves:
-        """The curves with only the rows of ``kept``, shape ``(rows,)``, and only runs that have some."""
+        """The curves with only the rows in ``kept``, shape ``(rows,)``, and only runs that have such rows."""
         runs = np.unique(self.run_index[kept])
         return replace(
             self,
@@ -105,7 +105,8 @@ def require_sizes(curves: Curves) -> None:
         raise InputError(
             f"{curves.source} has {len(found)} size{'' if len(found) == 1 else 's'} "
             f"({SIZE_COLUMNS[curves.size]} = {listed}); "
-            f"a fit needs at least {MIN_SIZES}: add runs of other sizes."
+            f"a fit needs at least {MIN_SIZES}: add runs of other sizes.",
+            code="too_few_sizes",
         )
 
 
@@ -113,19 +114,21 @@ def require_fittable(curves: Curves) -> None:
     """Refuse curves that cannot determine a law.
 
     Raises:
-        InputError: if there are fewer than three sizes, returns do not vary, or no size is seen at more than
-            one number of interactions.
+        InputError: if there are fewer than three sizes, returns do not vary, or no size has returns at more
+            than one number of interactions.
     """
     require_sizes(curves)
     low, high = float(curves.returns.min()), float(curves.returns.max())
     if high - low <= _ROUNDING * max(-low, high):
         raise InputError(
             f"{curves.source}: returns do not vary ({low:g} to {high:g}), so nothing can be fitted; "
-            f"train longer."
+            f"train longer.",
+            code="unvarying_returns",
         )
     if high - low < _MIN_SPREAD:
         raise InputError(
-            f"{curves.source}: returns vary by less than {_MIN_SPREAD:g}; state them in a smaller unit."
+            f"{curves.source}: returns vary by less than {_MIN_SPREAD:g}; state them in a smaller unit.",
+            code="unvarying_returns",
         )
     first = np.searchsorted(curves.run_index, np.arange(curves.num_runs))
     last = np.append(first[1:], curves.num_points) - 1
@@ -134,5 +137,6 @@ def require_fittable(curves: Curves) -> None:
     if (of_size["low"].min() == of_size["high"].max()).all():
         raise InputError(
             f"{curves.source}: no size has returns at more than one number of interactions; "
-            f"record returns along training."
+            f"record returns along training.",
+            code="unvarying_steps",
         )

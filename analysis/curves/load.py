@@ -1,12 +1,13 @@
 """Curves from a store, a Parquet or CSV file, or a DataFrame.
 
-The run columns are read first, the runs to be used are chosen (``selection``), and only their rows
-are read and checked (``checks``).
+The run columns are read first. Then the runs are selected (``selection``), and only their rows are read and
+checked (``checks``).
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,32 +21,39 @@ from rlscale.analysis.choices import SizeColumn
 from rlscale.analysis.curves import checks as curve_checks
 from rlscale.analysis.curves.checks import RawCurves
 from rlscale.analysis.curves.curve_set import SIZE_COLUMNS, Curves
-from rlscale.analysis.curves.selection import Selection, select
-from rlscale.analysis.curves.tables import (
-    TEXT_COLUMNS,
-    OpenedCurves,
-    columns_of_file,
-    columns_of_frame,
-    numbers,
-    open_columns,
-)
+from rlscale.analysis.curves.selection import SETTINGS, Selection, select
 from rlscale.scaling.errors import InputError
 from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.run_store import RunStore
 from rlscale.sweeps.store.schema import RUN_COLUMNS
+from rlscale.sweeps.store.tables import Table, open_table, parse_numbers, table_of_frame
 
-_KNOWN = ("run_id", "sweep", *RUN_COLUMNS, "interactions", "return_mean")
-#: Reading waits for files more than it computes, all the more on an object store.
+#: Reading mostly waits for files, above all on an object store.
 _READERS = 8
 
 
 @dataclass(frozen=True)
-class StoreRecord:
-    """What a store knows of its curves.
+class OpenedCurves:
+    """A source whose runs are known and whose rows are not read yet.
 
     Attributes:
-        specs: the spec of each sweep that has one, as last submitted.
-        runs: the records of all runs, whatever their status.
+        source: what messages call it.
+        runs: one row a run: ``run_id``, and ``sweep`` and the run columns that the source has.
+        read: returns the rows of the runs in a mask of shape ``(runs,)``.
+    """
+
+    source: str
+    runs: pd.DataFrame
+    read: Callable[[Bools], RawCurves]
+
+
+@dataclass(frozen=True)
+class StoreRecord:
+    """What a store records about its curves.
+
+    Attributes:
+        specs: the last submitted spec of each sweep that has one.
+        runs: the records of all runs, of any status.
     """
 
     specs: dict[str, dict[str, Any]]
@@ -53,7 +61,7 @@ class StoreRecord:
 
 
 def read_store_record(source: str | Path, selection: Selection = Selection()) -> StoreRecord | None:
-    """Specs and runs of a store, or of those selected; None if ``source`` is a file.
+    """Specs and records of the selected runs of a store; None if ``source`` is a file.
 
     Raises:
         InputError: if the store cannot be read.
@@ -80,9 +88,8 @@ def load_curves(
 ) -> Curves:
     """Read curves from a store, or from one Parquet or CSV file.
 
-    Of a source that knows the status of its runs only those that are done are used; rows without a
-    return are skipped; both are counted in ``notes``. Sizes that differ by less than half a percent
-    count as one.
+    If the source states the status of its runs, only runs that are done are used. Rows without a return are
+    skipped. ``notes`` counts both. Sizes that differ by less than half a percent count as one.
 
     Args:
         source: directory or URI of a store, or path of a file (``.csv``, otherwise Parquet).
@@ -93,8 +100,8 @@ def load_curves(
 
     Raises:
         InputError: if the source cannot be read, a value in it cannot be used, or it mixes tasks,
-            algorithms or horizons none of which was chosen, naming the file, the column and the
-            row or run, and the remedy.
+            algorithms or horizons and none was selected; the message names the file, the column, the row
+            or run, and the remedy.
     """
     selection = Selection(sweep, task, algorithm, horizon)
     return _selected(_open(str(source), selection, columns or {}, size), selection, size)
@@ -109,7 +116,7 @@ def load_by_horizon(
     columns: dict[str, str] | None = None,
     size: SizeColumn = "params",
 ) -> dict[float, Curves]:
-    """Read the curves of each horizon h of a source apart, ascending in h.
+    """Read the curves of a source separately for each horizon h, ascending in h.
 
     Args:
         source, sweep, task, algorithm, columns, size: as for ``load_curves``.
@@ -120,13 +127,16 @@ def load_by_horizon(
     selection = Selection(sweep, task, algorithm)
     opened = _open(str(source), selection, columns or {}, size)
     if "horizon" not in opened.runs:
-        raise InputError(f"{source} lacks the column 'horizon'; add the horizon of each run.")
+        raise InputError(
+            f"{source} lacks the column 'horizon'; add the horizon of each run.", code="missing_column"
+        )
     kept, _ = select(opened.runs, selection, opened.source, but="horizon")
     found = opened.runs[kept]
-    horizons, wrong = numbers(found["horizon"])
+    horizons, wrong = parse_numbers(found["horizon"])
     for run in found["run_id"][wrong | ~np.isfinite(horizons)]:
         raise InputError(
-            f"{source}, run {run}: horizon must be a finite number; fill it in, or remove the run."
+            f"{source}, run {run}: horizon must be a finite number; fill it in, or remove the run.",
+            code="invalid_value",
         )
     chosen = [replace(selection, horizon=float(h)) for h in np.unique(horizons)]
     return {float(each.horizon or 0.0): _selected(opened, each, size) for each in chosen}
@@ -139,7 +149,7 @@ def curves_from_frame(
     selection: Selection = Selection(),
     size: SizeColumn = "params",
 ) -> Curves:
-    """Check a table with our column names and make arrays of it.
+    """Check a table with the column names of the schema and convert it to arrays.
 
     Args:
         frame: at least ``run_id``, ``interactions``, ``return_mean`` and the column of N.
@@ -148,26 +158,58 @@ def curves_from_frame(
     Raises:
         InputError: as ``load_curves``.
     """
-    opened = open_columns(columns_of_frame(frame, source), selection, SIZE_COLUMNS[size], RUN_COLUMNS)
+    opened = _open_table(table_of_frame(frame, source), selection, SIZE_COLUMNS[size])
     return _selected(opened, selection, size)
 
 
 def _open(source: str, selection: Selection, columns: dict[str, str], size: str) -> OpenedCurves:
     if size not in get_args(SizeColumn):
-        raise InputError(f"size is {size!r}: choose one of {', '.join(get_args(SizeColumn))}.")
+        raise InputError(
+            f"size is {size!r}: choose one of {', '.join(get_args(SizeColumn))}.", code="invalid_option"
+        )
     if _is_store(source):
         if columns:
-            raise InputError(f"{source} is a store, whose columns have fixed names; leave out the renaming.")
+            raise InputError(
+                f"{source} is a store, whose columns have fixed names; leave out the renaming.",
+                code="conflicting_options",
+            )
         return _open_store(source, selection, SIZE_COLUMNS[size])
-    for name in columns:
-        if name not in _KNOWN:
-            raise InputError(f"{name!r} is no column of curves to rename to: choose of {', '.join(_KNOWN)}.")
-    read = columns_of_file(source, columns, TEXT_COLUMNS)
-    return open_columns(read, selection, SIZE_COLUMNS[size], RUN_COLUMNS)
+    return _open_table(open_table(source, columns), selection, SIZE_COLUMNS[size])
+
+
+# -- tables -----------------------------------------------------------------------
+
+
+def _open_table(table: Table, selection: Selection, size_column: str) -> OpenedCurves:
+    table.require("run_id", size_column, "interactions", "return_mean", *selection.wanted())
+    rows = table.runs()
+
+    def of_runs(name: str) -> Any:
+        if name == "horizon":
+            return table.numbers_of_runs(name, rows)
+        return table.values_of_runs(name, rows, constant=name in (*SETTINGS, "status"))
+
+    known = {name: of_runs(name) for name in (*RUN_COLUMNS, "sweep") if name in table}
+    runs = pd.DataFrame({**known, "run_id": rows.ids})
+
+    def read(kept: Bools) -> RawCurves:
+        mine = rows.of(kept)
+        return RawCurves(
+            source=table.source,
+            size_column=size_column,
+            run_ids=tuple(mine.ids),
+            sizes=table.numbers_of_runs(size_column, mine),
+            run_index=mine.index,
+            interactions=table.numbers("interactions", mine),
+            returns=table.numbers("return_mean", mine),
+            row_number=lambda row: table.row_number(mine, row),
+        )
+
+    return OpenedCurves(table.source, runs, read)
 
 
 def _selected(opened: OpenedCurves, selection: Selection, size: SizeColumn) -> Curves:
-    """The checked curves of the runs asked for."""
+    """The checked curves of the selected runs."""
     kept, notes = select(opened.runs, selection, opened.source)
     raw = opened.read(kept)
     curve_checks.check_numbers(raw)
@@ -181,8 +223,8 @@ def _selected(opened: OpenedCurves, selection: Selection, size: SizeColumn) -> C
     elif order is not None:
         order = order[known[order]]
     if skipped:
-        said = "row without a return was" if skipped == 1 else "rows without a return were"
-        notes = (*notes, f"{skipped} {said} skipped.")
+        rows = "row without a return was" if skipped == 1 else "rows without a return were"
+        notes = (*notes, f"{skipped} {rows} skipped.")
     if order is not None:
         run_index, interactions, returns = run_index[order], interactions[order], returns[order]
     sizes, notes_on_sizes = curve_checks.merge_sizes(raw.sizes)
@@ -216,25 +258,30 @@ def _open_store(location: str, selection: Selection, size_column: str) -> Opened
     if not records:
         raise InputError(
             f"{location} holds no run: it is empty or no store; give a store with finished runs, "
-            f"or a Parquet or CSV file of curves."
+            f"or a Parquet or CSV file of curves.",
+            code="no_curves",
         )
     rows = []
     for record in records:
         columns = {name: record.columns.get(name) for name in RUN_COLUMNS}
         for name, value in columns.items():
             if isinstance(value, dict | list):
-                raise InputError(f"{location}, run {record.run_id}: {name} in its run.json is not one value.")
+                raise InputError(
+                    f"{location}, run {record.run_id}: {name} in its run.json is not one value.",
+                    code="invalid_record",
+                )
         rows.append({**columns, "run_id": record.run_id, "sweep": record.sweep, "status": record.status})
     runs = pd.DataFrame(rows)
 
     def read(kept: Bools) -> RawCurves:
         chosen = [records[position] for position in np.flatnonzero(kept)]
-        sizes, wrong = numbers(runs.loc[kept, size_column])
+        sizes, wrong = parse_numbers(runs.loc[kept, size_column])
         for position in np.flatnonzero(wrong):
             value = runs.loc[kept, size_column].iloc[position]
             raise InputError(
                 f"{location}, run {chosen[position].run_id}: {size_column} is {value!r} in its run.json, "
-                f"not a number."
+                f"not a number.",
+                code="invalid_record",
             )
         with ThreadPoolExecutor(_READERS) as pool:
             tables = list(pool.map(lambda record: _read_rows(store, record), chosen))

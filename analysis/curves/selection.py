@@ -1,4 +1,4 @@
-"""Which runs of a source a fit is made of: those asked for, done, each once, all of one setting."""
+"""Selection of the runs to fit: those asked for that are done, each once, all of one setting."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pandas as pd
 from rlscale.analysis.arrays import Bools
 from rlscale.scaling.errors import InputError
 
-#: What has a law of its own; each has an option of its name that picks one.
+#: Columns whose values each have their own law; the option of the same name selects one.
 SETTINGS = ("task", "algorithm", "horizon")
 _LISTED = 8
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which runs of a source are asked for; None for all.
+    """Which runs of a source to use; None means all.
 
     Attributes:
         sweep: name of the sweep.
@@ -33,30 +33,29 @@ class Selection:
     horizon: float | None = None
 
     def wanted(self) -> dict[str, str | float]:
-        """What is asked for, by column."""
+        """The selected values by column."""
         asked = {name: getattr(self, name) for name in ("sweep", *SETTINGS)}
         return {name: value for name, value in asked.items() if value is not None}
 
     def has(self, columns: dict[str, object]) -> bool:
-        """Whether a run with these columns is asked for."""
+        """Whether a run with these columns is selected."""
         return all(_same(columns.get(name), value) for name, value in self.wanted().items())
 
 
 def select(
     runs: pd.DataFrame, selection: Selection, source: str, *, but: str | None = None
 ) -> tuple[Bools, tuple[str, ...]]:
-    """Choose runs, and say in sentences what was left out.
+    """Select runs, with notes on those left out.
 
     Args:
-        runs: one row a run: ``run_id`` and whatever else is known of ``sweep``, ``status`` and the run
-            columns.
-        but: a setting of which there may be several values.
+        runs: one row a run: ``run_id``, and ``sweep``, ``status`` and the run columns if known.
+        but: a setting that may have several values.
 
     Returns:
         Which runs to use, shape ``(runs,)``, and the notes.
 
     Raises:
-        InputError: if none is left, or what is left has several tasks, algorithms or horizons.
+        InputError: if no run is left, or the runs left have several tasks, algorithms or horizons.
     """
     kept = np.ones(len(runs), bool)
     notes: list[str] = []
@@ -74,7 +73,10 @@ def _having(runs: pd.DataFrame, column: str, value: str | float, source: str) ->
     if not matching.any():
         what = "sweep named" if column == "sweep" else f"run of {column}"
         name = repr(value) if isinstance(value, str) else f"{value:g}"
-        raise InputError(f"{source} has no {what} {name}; it has: {_listed(runs[column]) or 'none given'}.")
+        raise InputError(
+            f"{source} has no {what} {name}; it has: {_listed(runs[column]) or 'none given'}.",
+            code="unknown_selection",
+        )
     return matching
 
 
@@ -86,7 +88,8 @@ def _done(runs: pd.DataFrame, kept: Bools, source: str, notes: list[str]) -> Boo
     if not done.any():
         raise InputError(
             f"{source} holds no run that is done ({there}); finish one with: rlscale sweep run "
-            f"(of a file, drop the column status to use all)."
+            f"(of a file, drop the column status to use all).",
+            code="no_curves",
         )
     if len(others):
         count = int(others.sum())
@@ -95,7 +98,7 @@ def _done(runs: pd.DataFrame, kept: Bools, source: str, notes: list[str]) -> Boo
 
 
 def _once(runs: pd.DataFrame, kept: Bools, source: str, notes: list[str]) -> Bools:
-    """A run's id is a hash of its config, so one id in two sweeps is one run stored twice."""
+    """Drop repeated runs: an id is a hash of the config, so one id in two sweeps is one run stored twice."""
     again = pd.Series(runs["run_id"].to_numpy()[kept]).duplicated().to_numpy()
     if not again.any():
         return kept
@@ -107,7 +110,8 @@ def _once(runs: pd.DataFrame, kept: Bools, source: str, notes: list[str]) -> Boo
         run = differs.index[differs[column]][0]
         raise InputError(
             f"{source}, run {run}: {column} is not the same in each of its sweeps; pick one with "
-            f"--sweep {shlex.quote(str(twice['sweep'].iloc[0]))}, or give each run an id of its own."
+            f"--sweep {shlex.quote(str(twice['sweep'].iloc[0]))}, or give each run an id of its own.",
+            code="ambiguous_run",
         )
     count = int(mine.loc[again, "run_id"].nunique())
     notes.append(f"{count} run{_s(count)} found in more than one sweep {_were(count)} used once.")
@@ -117,7 +121,7 @@ def _once(runs: pd.DataFrame, kept: Bools, source: str, notes: list[str]) -> Boo
 
 
 def _one_setting(runs: pd.DataFrame, source: str) -> list[str]:
-    """Refuse several values of what has a law of its own; notes on the rest."""
+    """Refuse several values of a setting; return notes on other columns."""
     notes = []
     for column in SETTINGS:
         known = runs[column].dropna() if column in runs else pd.Series(dtype=object)
@@ -126,7 +130,8 @@ def _one_setting(runs: pd.DataFrame, source: str) -> list[str]:
             first = shlex.quote(_shown(names[0]))
             raise InputError(
                 f"{source} mixes {len(names)} values of {column} ({_listed(known)}), which have laws of "
-                f"their own; pick one with --{column} {first}."
+                f"their own; pick one with --{column} {first}.",
+                code="mixed_settings",
             )
         unknown = len(runs) - len(known)
         if names and unknown:

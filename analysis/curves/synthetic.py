@@ -1,4 +1,4 @@
-"""Curves from known parameters: the truth against which fits and their intervals are measured."""
+"""Synthetic curves with known parameters, to measure how accurate fits and their intervals are."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ SHAPES: dict[str, Callable[[Floats], Floats]] = {
 
 
 def _random_spline(rng: np.random.Generator) -> Callable[[Floats], Floats]:
-    """An increasing spline through knots whose heights are drawn."""
+    """An increasing spline through knots of random heights."""
     heights = np.concatenate([[0.0], np.cumsum(0.05 + rng.dirichlet(np.ones(6)))])
     return PchipInterpolator(np.linspace(0, 1, len(heights)), heights / heights[-1])
 
 
 @dataclass(frozen=True)
 class SyntheticSweep:
-    """A sweep whose law is known.
+    """A sweep with a known law.
 
     Attributes:
         alpha_N, alpha_E, N_c: the law.
@@ -62,7 +62,7 @@ class SyntheticSweep:
         shape: return as a function of log I; ``spline`` draws another one each time.
         noise: standard deviation of the noise of one run, as a share of the range of returns.
         correlation: lag-one autocorrelation of the noise (AR(1)).
-        late_start: share of training during which a run learns nothing yet.
+        late_start: share of training before a run begins to learn.
     """
 
     alpha_N: float = 0.3
@@ -90,7 +90,7 @@ class SyntheticSweep:
             InputError: if ``late_start`` leaves nothing to learn from.
         """
         if not 0 <= self.late_start < 1:
-            raise InputError(f"late_start must be in [0, 1): got {self.late_start}.")
+            raise InputError(f"late_start must be in [0, 1): got {self.late_start}.", code="invalid_option")
         n = np.repeat(np.asarray(self.sizes, float), self.seeds)  # (runs,)
         e = self._interactions()  # (points,)
         learned = np.maximum(e - self.late_start * self.max_interactions, 0.1 * e[0])

@@ -1,4 +1,4 @@
-"""Which program wrote a file or folder of curves."""
+"""Detection of the program that wrote a file or folder of curves."""
 
 from __future__ import annotations
 
@@ -9,26 +9,34 @@ from rlscale.scaling.errors import InputError
 from rlscale.sweeps.importers.readers import sb3, wandb
 from rlscale.sweeps.importers.readers.runs import FORMATS, Format, folders_with, listed
 from rlscale.sweeps.importers.readers.tensorboard import is_event_file
+from rlscale.sweeps.store.tables import kind_of
 
 _FILES_ONLY = ("csv", "parquet", "wandb")
 _HEADER_BYTES = 1 << 20
 
 
 def find_format(source: Path, asked: str | None) -> tuple[Format, str]:
-    """The format of a source, and a sentence that says what it was taken for.
+    """The format of a source, and a sentence that states it.
 
     Raises:
-        InputError: if there is nothing, nothing known, or ``asked`` is no format for it.
+        InputError: if the source does not exist, has no known format, or cannot have the format ``asked``.
     """
     if asked is not None and asked not in FORMATS:
-        raise InputError(f"--format {asked}: choose one of {', '.join(FORMATS)}.")
+        raise InputError(f"--format {asked}: choose one of {', '.join(FORMATS)}.", code="unknown_file_format")
     if not source.exists():
-        raise InputError(f"{source} does not exist; give a file of curves or a folder of runs.")
+        raise InputError(
+            f"{source} does not exist; give a file of curves or a folder of runs.", code="missing_file"
+        )
     if source.is_dir() and any(source.glob("sweep=*/run=*/")):
-        raise InputError(f"{source} is a store already; give it to fit, report or curves export as it is.")
+        raise InputError(
+            f"{source} is a store already; give it to fit, report or curves export as it is.",
+            code="already_a_store",
+        )
     if asked is not None:
         if source.is_dir() and asked in _FILES_ONLY:
-            raise InputError(f"{source} is a folder; --format {asked} needs one file.")
+            raise InputError(
+                f"{source} is a folder; --format {asked} needs one file.", code="unknown_file_format"
+            )
         return asked, f"{source} is read as {asked}."
     if source.is_file():
         found = _of_file(source)
@@ -37,7 +45,8 @@ def find_format(source: Path, asked: str | None) -> tuple[Format, str]:
     if not kinds:
         raise InputError(
             f"{source} holds no event files, monitor.csv or progress.csv; "
-            f"give a folder with a folder for each run, or one CSV or Parquet file."
+            f"give a folder with a folder for each run, or one CSV or Parquet file.",
+            code="no_curves",
         )
     also = f"; --format would choose what is also there: {listed(kinds[1:])}" if kinds[1:] else ""
     return kinds[0], f"{source} is read as {kinds[0]}, by the look of it{also}."
@@ -49,7 +58,7 @@ def _of_file(path: Path) -> Format:
     head = _head(path)
     if sb3.is_monitor(path.name) or head.startswith(b"#{"):
         return "sb3"
-    if path.suffix.lower() in (".parquet", ".pq") or head.startswith(b"PAR1"):
+    if kind_of(path) == "parquet":
         return "parquet"
     header = _header(head)
     if wandb.is_wide(header):
@@ -58,7 +67,7 @@ def _of_file(path: Path) -> Format:
 
 
 def _of_folder(folder: Path) -> list[Format]:
-    """The formats in a folder, the one that says most of its runs first."""
+    """The formats in a folder, the one that holds most about its runs first."""
     found: set[Format] = set()
     for place in folders_with(folder, lambda name: name == sb3.PROGRESS):
         kind = _of_progress(_header(_head(place / sb3.PROGRESS)))
@@ -83,11 +92,11 @@ def _head(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(_HEADER_BYTES)
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+        raise InputError(f"{path} cannot be read: {error.strerror}.", code="unreadable_file") from error
 
 
 def _header(head: bytes) -> list[str]:
-    """The first line's cells, as far as they can be told; a reader judges the rest."""
+    """The cells of the first line, if it can be parsed; the reader checks the rest."""
     lines = head.decode("utf-8-sig", errors="replace").splitlines()
     try:
         return next(csv.reader(lines[:1]), [])

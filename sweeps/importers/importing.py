@@ -1,7 +1,7 @@
-"""Curves that this toolkit never trained, brought into the run store.
+"""Import of curves from other programs into the run store.
 
-Everything is read and checked before anything is written. A run keeps its name where the store can
-take it as an id; importing the same curve again changes nothing.
+Everything is read and checked before anything is written. A run's name becomes its id where the store
+allows it; importing the same curve again changes nothing.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from rlscale.sweeps.importers.readers.runs import (
 from rlscale.sweeps.importers.sizes import RunFacts, apply_file, apply_pattern
 from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.run_store import RunStore, check_name, rows_equal
+from rlscale.sweeps.store.schema import CURVE_SCHEMA, conform
 
 DEFAULT_SWEEP = "imported"
 Outcome = Literal["imported", "already there", "replaced"]
@@ -44,17 +45,17 @@ Outcome = Literal["imported", "already there", "replaced"]
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What ``rlscale curves import`` can be told.
+    """The options of ``rlscale curves import``.
 
     Attributes:
-        format: one of ``FORMATS``; found out if None.
+        format: one of ``FORMATS``; detected if None.
         read: columns and tag of the source.
         sizes: file that maps names of runs to sizes and other run columns.
-        size_pattern: regular expression that finds them in the names.
+        size_pattern: regular expression that finds sizes and other run columns in the names.
         steps_scale: environment steps for one step of the source.
-        sweep: sweep that gets the runs; by default the source's own, else ``DEFAULT_SWEEP``.
-        task: the task of all runs, whatever the source says.
-        replace: whether a run that is there with another curve is replaced.
+        sweep: the sweep to import into; by default the one that the source names, else ``DEFAULT_SWEEP``.
+        task: the task of all runs; the source's own is then ignored.
+        replace: whether to replace stored runs whose curve is different.
     """
 
     format: str | None = None
@@ -69,7 +70,7 @@ class ImportOptions:
 
 @dataclass(frozen=True)
 class ImportedRun:
-    """One run of the source and what became of it."""
+    """One run of the source, and whether it was stored."""
 
     name: str
     sweep: str
@@ -82,7 +83,7 @@ class ImportedRun:
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What was imported; ``asdict`` of it is the JSON of the command."""
+    """What was imported; ``as_json`` is the JSON of the command."""
 
     source: str
     store: str
@@ -99,9 +100,9 @@ class ImportResult:
         """One sentence: how many runs, of how many sizes, into which sweeps."""
         sizes = len({run.columns["num_params"] for run in self.runs})
         outcomes = Counter(run.outcome for run in self.runs)
-        told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
         return (
-            f"{self.store}: {plural(len(self.runs), 'run')} ({told}) of {plural(sizes, 'size')} with "
+            f"{self.store}: {plural(len(self.runs), 'run')} ({counts}) of {plural(sizes, 'size')} with "
             f"{plural(sum(run.rows for run in self.runs), 'row')}, "
             f"in the sweep {listed(sorted({run.sweep for run in self.runs}))}."
         )
@@ -109,7 +110,7 @@ class ImportResult:
 
 @dataclass(frozen=True)
 class _Entry:
-    """One run as it is to be stored."""
+    """One run, ready to be stored."""
 
     name: str
     record: RunRecord
@@ -121,22 +122,27 @@ def import_curves(source: str | Path, store: str | Path, options: ImportOptions)
 
     Raises:
         InputError: if the source, the sizes or an option cannot be used, or a run is in the store
-            with another curve; nothing is written then.
+            with another curve; then nothing is written.
     """
     try:
         result = _import(source, store, options)
     except InputError as error:
-        raise InputError(one_line(str(error))) from error
+        raise InputError(one_line(str(error)), code=error.code) from error
     except OSError as error:
         where = error.filename or source
-        raise InputError(one_line(f"{where} cannot be reached: {error.strerror}; check the path.")) from error
+        raise InputError(
+            one_line(f"{where} cannot be reached: {error.strerror}; check the path."), code="unreadable_file"
+        ) from error
     return replace(result, notes=tuple(map(one_line, result.notes)))
 
 
 def _import(source: str | Path, store: str | Path, options: ImportOptions) -> ImportResult:
     scale = options.steps_scale
     if scale is not None and not 0 < scale < float("inf"):
-        raise InputError(f"--steps-scale {scale:g}: give a positive number, e.g. 0.25 for frames / 4.")
+        raise InputError(
+            f"--steps-scale {scale:g}: give a positive number, e.g. 0.25 for frames / 4.",
+            code="invalid_option",
+        )
     if options.sweep is not None:
         check_name(options.sweep, "sweep")
     path = Path(source)
@@ -147,7 +153,9 @@ def _import(source: str | Path, store: str | Path, options: ImportOptions) -> Im
     skipped = (*parsed.skipped, *(curve for curve in checked if isinstance(curve, Skipped)))
     if not curves:
         reasons = listed((f"{run.name}: {run.reason}" for run in skipped), 3)
-        raise InputError(f"{source} holds no run with a curve ({reasons}); give one that does.")
+        raise InputError(
+            f"{source} holds no run with a curve ({reasons}); give one that does.", code="no_curves"
+        )
     columns, notes = _run_columns(curves, options)
     entries = [
         _entry(curve, values, kind, path, options) for curve, values in zip(curves, columns, strict=True)
@@ -163,7 +171,7 @@ def _import(source: str | Path, store: str | Path, options: ImportOptions) -> Im
 
 
 def store_id(name: str) -> str:
-    """A run id that the store takes: the name itself, or a readable part of it and a hash of it all."""
+    """A run id that the store accepts: the name, or a readable part of it and a hash of the whole name."""
     with suppress(InputError):
         return check_name(name, "run_id")
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100]
@@ -199,7 +207,8 @@ def _run_columns(
     if unsized:
         raise InputError(
             f"{plural(len(unsized), 'run')} without a size: {listed(unsized, 3)}; give num_params with "
-            f"--sizes FILE (run name or glob to size), with --size-pattern, or as a column of the source."
+            f"--sizes FILE (run name or glob to size), with --size-pattern, or as a column of the source.",
+            code="missing_size",
         )
     task = {} if options.task is None else {"task": check_fact("task", options.task, "--task")}
     return [_hinted(c) | facts.values | task for c, facts in zip(curves, runs, strict=True)], notes
@@ -208,7 +217,7 @@ def _run_columns(
 def _hinted(curve: CheckedCurve) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for column, value in curve.run.hints.items():
-        with suppress(InputError):  # a hint that cannot be used is none
+        with suppress(InputError):  # a hint that cannot be used is ignored
             checked = check_fact(column, value, curve.run.where)
             values |= {} if checked is None else {column: checked}
     return values
@@ -217,12 +226,13 @@ def _hinted(curve: CheckedCurve) -> dict[str, Any]:
 def _entry(
     curve: CheckedCurve, columns: dict[str, Any], kind: Format, source: Path, options: ImportOptions
 ) -> _Entry:
-    run, table = curve.run, curve.table
+    run = curve.run
     sweep = check_name(options.sweep or run.sweep or DEFAULT_SWEEP, "sweep")
     run_id = store_id(run.name)
+    table = curve.table
     for name, value in (("sweep", sweep), ("run_id", run_id)):
-        place = table.schema.get_field_index(name)
-        table = table.set_column(place, table.field(place), pa.array([value] * table.num_rows, pa.string()))
+        table = table.append_column(name, pa.repeat(value, table.num_rows))
+    table = conform(table, CURVE_SCHEMA)
     seconds = [s for s in table["wall_seconds"].to_pylist() if s is not None and 0 <= s < math.inf]
     config = {
         "imported_from": storable(str(source.resolve())),
@@ -258,13 +268,14 @@ def _require_one_each(entries: Iterable[_Entry]) -> None:
         if key in seen:
             raise InputError(
                 f"Runs {seen[key]!r} and {entry.name!r} would be one in the sweep {key[0]}; "
-                f"rename one, or leave out --sweep so that each keeps its own."
+                f"rename one, or leave out --sweep so that each keeps its own.",
+                code="duplicate_run",
             )
         seen[key] = entry.name
 
 
 def _store(entries: Sequence[_Entry], location: str | Path, overwrite: bool) -> tuple[ImportedRun, ...]:
-    """Store what is not there yet, after looking at all that is."""
+    """Store the runs that are not there yet, after checking all of them."""
     store = RunStore(location, create=True)
     outcomes = [_outcome(store, entry, overwrite) for entry in entries]
     runs = []
@@ -275,7 +286,8 @@ def _store(entries: Sequence[_Entry], location: str | Path, overwrite: bool) -> 
             except (StoreUnavailable, OSError, pa.ArrowException) as error:
                 raise InputError(
                     f"Run {entry.name} cannot be written to {location}: {error}; "
-                    f"once it can, import again: what is stored stays."
+                    f"once that is fixed, import again: runs that are stored stay.",
+                    code="store_unavailable",
                 ) from error
         record = entry.record
         runs.append(
@@ -299,15 +311,18 @@ def _outcome(store: RunStore, entry: _Entry, overwrite: bool) -> Outcome:
         return "imported"
     columns = {name: value for name, value in there.columns.items() if value is not None}
     if there.status == "done" and columns == record.columns:
-        with suppress(InputError):  # a curve that cannot be read is not the same
+        with suppress(InputError):  # a curve that cannot be read is different
             if rows_equal(store.read_curve(record.sweep, record.run_id), entry.table, ignore=()):
                 return "already there"
     where = f"Run {entry.name} of the sweep {record.sweep} is in {store.location} already"
     if "imported_from" not in there.config:
-        raise InputError(f"{where} and was trained, not imported; import under another --sweep.")
+        raise InputError(
+            f"{where} and was trained, not imported; import under another --sweep.", code="run_exists"
+        )
     if not overwrite:
         raise InputError(
-            f"{where} with another curve, size or setting; use --replace, or another --sweep to keep both."
+            f"{where} with another curve, size or setting; use --replace, or another --sweep to keep both.",
+            code="run_exists",
         )
     return "replaced"
 

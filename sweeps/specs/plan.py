@@ -1,4 +1,4 @@
-"""What a sweep would do: its costs, and what of it is missing in a store."""
+"""What a sweep would cost: its runs by size, with compute, time and memory."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlannedSize:
-    """Runs of a sweep that share model and length.
+    """Runs of a sweep that differ only in their seed.
 
-    ``seconds`` is the estimated time of one of them on one slot, None if it was not timed;
-    ``memory`` what one of them needs, None if it was not counted.
+    Attributes:
+        config: the first of them.
+        columns: its run columns.
+        num_runs: how many there are.
+        flops: floating-point operations of one run's training.
+        seconds: estimated time of one run on one slot; None if it was not timed.
+        memory: what one run needs; None if it was not counted.
     """
 
     config: RunConfig
@@ -34,7 +39,13 @@ def plan_sizes(
     seconds_of: Callable[[RunConfig], float] | None = None,
     memory_of: Callable[[RunConfig], MemoryNeed] | None = None,
 ) -> list[PlannedSize]:
-    """Runs grouped by everything but the seed, with their cost."""
+    """Group runs by everything but the seed, each group with its cost.
+
+    Args:
+        columns_of: returns the run columns of a config; called once a group, as are the others.
+        seconds_of: estimates the seconds of a run.
+        memory_of: counts the memory of a run.
+    """
     groups: dict[str, list[RunConfig]] = {}
     for config in configs:
         groups.setdefault(config.model_copy(update={"seed": 0}).run_id, []).append(config)

@@ -1,20 +1,20 @@
 """The paper's experiments as sweep specs, by name (Hilton, Tang, Schulman 2023, arXiv 2301.13442).
 
-What the paper and the reference code state is in the tables below as they state it: Procgen by
-PPG-EWMA with a fixed KL penalty, Dota 2 by PPO on policy without reuse of data, MNIST by PPO-EWMA on
-rollouts of 512. What they leave open was chosen:
+The tables below hold what the paper and the reference code state: PPG-EWMA with a fixed KL penalty on
+Procgen, on-policy PPO without reuse of data on Dota 2, PPO-EWMA with rollouts of 512 on MNIST. What they
+leave open is our choice:
 
-- Sizes are spaced by a factor 2 in parameters, 1/64 to 8 times the default member: coarser grids put
-  the measured frontier too high. Channels go as the square root.
+- Sizes are a factor of 2 apart in parameters, from 1/64 to 8 times the default member: coarser grids put
+  the measured frontier too high. The number of channels grows with the square root.
 - Three seeds; two where horizons multiply the runs.
-- Depth is varied at a quarter of the default width (4, 8 and 8 channels), the paper's base width being
-  unknown: 64 blocks per stack then cost about 1.4 times the default network. ``base.model.width`` in
-  the shown spec sets another.
-- MNIST takes its entropy bonus, minibatches and growing batch from the width sweep in ``data/``, and
-  the learning rate over horizons from the tuning there. 2 million interactions are more than that sweep
-  gave any of these widths; longer horizons get more, affine in h as the gradient's variance is.
-- Procgen's memory mode with an LSTM after the trunk stands in for Dota 2. One network gives policy and
-  value, as there; the discount and the batch are those of Procgen.
+- Depth is varied at a quarter of the default width (4, 8 and 8 channels), because the paper does not give
+  its base width: 64 blocks per stack then cost about 1.4 times the default network. ``base.model.width``
+  in the shown spec changes it.
+- MNIST uses the entropy bonus, minibatches and growing batch of the width sweep in ``data/``, and over
+  horizons the learning rate of the tuning there. Runs have 2 million interactions, more than any of these
+  widths had in that sweep; the number is affine in h, as the gradient's variance is.
+- Procgen's memory mode, with an LSTM after the trunk, replaces Dota 2. Policy and value share one network,
+  as they do there; the discount and the batch are those of Procgen.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 from rlscale.scaling.errors import InputError
 from rlscale.sweeps.specs.spec import SweepSpec, load_spec, parse_spec
 
-#: Parameters relative to the family's default member, and the widths that give about so many.
+#: Parameters relative to the family's default member, and the widths that give about that many.
 SIZE_RATIOS = tuple(2.0**k for k in range(-6, 4))
 WIDTHS = [round(math.sqrt(ratio), 6) for ratio in SIZE_RATIOS]
 DEPTHS = [1, 2, 4, 8, 16, 32, 64]
@@ -131,7 +131,7 @@ def _mnist_horizon_sweep() -> dict[str, Any]:
 
 
 def _all() -> dict[str, tuple[str, dict[str, Any]]]:
-    """By name, a preset's one line and its spec without the name."""
+    """By name, one line about a preset, and its spec without the name."""
     found = {
         "mnist-width": ("MNIST bandit, PPO-EWMA, 10 widths at horizon 1", _mnist_width_sweep()),
         "mnist-horizon": ("MNIST bandit, PPO-EWMA, horizons 1 to 256 x 10 widths", _mnist_horizon_sweep()),
@@ -143,9 +143,9 @@ def _all() -> dict[str, tuple[str, dict[str, Any]]]:
     titles = {"coinrun": "CoinRun", "starpilot": "StarPilot", "fruitbot": "FruitBot"}
     for game, title in titles.items():
         for mode in ("easy", "hard"):
-            prefix, told = f"procgen-{game}-{mode}", f"Procgen {title} {mode}, PPG-EWMA"
-            found[f"{prefix}-width"] = (f"{told}, 10 widths", _width_sweep(game, mode))
-            found[f"{prefix}-depth"] = (f"{told}, 1 to 64 blocks per stack", _depth_sweep(game, mode))
+            prefix, summary = f"procgen-{game}-{mode}", f"Procgen {title} {mode}, PPG-EWMA"
+            found[f"{prefix}-width"] = (f"{summary}, 10 widths", _width_sweep(game, mode))
+            found[f"{prefix}-depth"] = (f"{summary}, 1 to 64 blocks per stack", _depth_sweep(game, mode))
     return found
 
 
@@ -156,13 +156,15 @@ SUMMARIES = {name: summary for name, (summary, _) in _PRESETS.items()}
 
 
 def preset_values(name: str) -> dict[str, Any]:
-    """A preset as the mapping that its YAML file would hold.
+    """A preset as its YAML file would give it.
 
     Raises:
-        InputError: if there is none of that name, with those that there are.
+        InputError: if there is no preset of that name; the message lists those that exist.
     """
     if name not in _PRESETS:
-        raise InputError(f"There is no preset {name!r}; presets: {', '.join(SUMMARIES)}.")
+        raise InputError(
+            f"There is no preset {name!r}; presets: {', '.join(SUMMARIES)}.", code="unknown_preset"
+        )
     return {"name": name, **_PRESETS[name][1]}
 
 
@@ -170,7 +172,7 @@ def find_spec(given: str) -> SweepSpec:
     """The preset of that name, or the spec in the file of that name.
 
     Raises:
-        InputError: if there is neither, or the file's spec is wrong.
+        InputError: if there is neither, or the file's spec is invalid.
     """
     if given in SUMMARIES:
         return parse_spec(preset_values(given), source=f"the preset {given}")
@@ -178,5 +180,6 @@ def find_spec(given: str) -> SweepSpec:
     if path.exists() or path.suffix or len(path.parts) > 1:
         return load_spec(path)
     raise InputError(
-        f"{given} is neither a file nor a preset; write FILE.yaml, or one of: {', '.join(SUMMARIES)}."
+        f"{given} is neither a file nor a preset; write FILE.yaml, or one of: {', '.join(SUMMARIES)}.",
+        code="unknown_preset",
     )

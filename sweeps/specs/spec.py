@@ -6,14 +6,17 @@
       width: [0.25, 0.5, 1]            # each axis alone: the grid is their product
       seed: [0, 1, 2]
 
-Axes given as a list may hold several names each, whose values then go together, so that
-each size can have a length of its own:
+Axes given as a list may name several fields each, whose values are then taken together, so that each size
+can have its own length:
 
     axes:
       - {width: [0.25, 0.5, 1], interactions: [4000000, 2000000, 1000000]}
       - {seed: [0, 1, 2]}
 
-A block ``tuning`` names the learning rates that ``rlscale sweep tune`` tries at each size:
+``resources`` sets what a run asks of Ray and which faults it survives; ``tuning`` the learning rates that
+``rlscale sweep tune`` tries at each size:
+
+    resources: {num_cpus: 2, memory: 4 GB, max_deaths: 3}
 
     tuning: {learning_rate: {low: 1.0e-4, high: 1.0e-2, points: 5}, interactions: 0.25, seeds: [0, 1, 2]}
 """
@@ -37,7 +40,7 @@ AxisGroup = dict[str, list[Any]]
 
 
 class Resources(Frozen):
-    """What one run asks of Ray, and what it may meet before it counts as failed."""
+    """Resources and fault limits of one run."""
 
     num_cpus: float | None = Field(None, gt=0, description="default: the run's threads")
     num_gpus: float = Field(0.0, ge=0, description="0.25 lets four runs share a GPU")
@@ -47,11 +50,11 @@ class Resources(Frozen):
     max_deaths: int = Field(
         3,
         ge=0,
-        description="deaths of its workers in a row, without a checkpoint between, that are forgiven; "
-        "a node's always are",
+        description="fail after more than this many consecutive worker deaths without a new checkpoint; "
+        "deaths of nodes do not count",
     )
     store_patience: float = Field(
-        600.0, ge=0, description="seconds for which a run waits for a store that cannot be written"
+        600.0, ge=0, description="seconds that a run waits for a store that it cannot write"
     )
 
     @field_validator("memory", mode="before")
@@ -66,7 +69,7 @@ class Resources(Frozen):
 
 
 class RateRange(Frozen):
-    """Learning rates evenly spaced in their logarithms, both ends included."""
+    """Learning rates evenly spaced in their logarithm, including both ends."""
 
     low: float = Field(gt=0)
     high: float = Field(gt=0)
@@ -74,24 +77,24 @@ class RateRange(Frozen):
 
     @property
     def rates(self) -> list[float]:
-        """Ascending, to three significant digits: a range of twice the points keeps those it had."""
+        """Ascending, rounded to three significant digits."""
         steps = [self.low * (self.high / self.low) ** (i / (self.points - 1)) for i in range(self.points)]
         return [float(f"{rate:.3g}") for rate in steps]
 
 
 class Tuning(Frozen):
-    """How ``rlscale sweep tune`` finds a learning rate for each size: each point of the axes but the seed.
+    """How ``rlscale sweep tune`` finds a learning rate for each size: each point of all axes except the seed.
 
-    Rates are base rates, Adam's step sizes at width 1: the step in effect falls with width and depth as the
-    paper has it, whatever the base rate. Without rates that rule alone holds, one base rate for all sizes.
+    Rates are base rates, that is, Adam's step size at width 1; the step size in effect decreases with width
+    and depth by the paper's rule. Without rates, only that rule applies, with one base rate for all sizes.
 
-    A quarter of a run's length makes 5 rates and 3 seeds cost about as much as the sweep itself with its
-    3 or 4 seeds. A shorter run favours larger rates; give a larger share where that matters. Of n seeds the
-    90% interval of a mean spans 2.9 standard errors to either side for n = 3, but 6.3 for n = 2.
+    With a quarter of a run's length, 5 rates and 3 seeds cost about as much as the sweep itself with 3 or 4
+    seeds. Shorter runs favour larger rates; use a larger share where that matters. The 90% interval of the
+    mean of n seeds extends 2.9 standard errors to each side for n = 3, and 6.3 for n = 2.
     """
 
     learning_rate: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
-        None, description="a list, or {low: ..., high: ..., points: ...}; ascending here"
+        None, description="a list, or {low: ..., high: ..., points: ...}; stored in ascending order"
     )
     interactions: float = Field(0.25, gt=0, le=1, description="share of each run's length")
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 1, 2), min_length=1)
@@ -133,7 +136,7 @@ class Tuning(Frozen):
 
 
 class SweepSpec(Frozen):
-    """A sweep as its YAML file gives it."""
+    """A sweep as its YAML file states it."""
 
     name: str
     base: dict[str, Any]
@@ -170,51 +173,57 @@ def load_spec(path: Path) -> SweepSpec:
 
 
 def parse_spec(values: Mapping[str, Any], *, source: str) -> SweepSpec:
-    """Validate a spec's values, its axes included; see ``load_spec``."""
+    """Validate the values of a spec, including its axes; see ``load_spec``."""
     spec = validated(SweepSpec, values, source=source)
+    for fault in (_fault_of_base(spec), _fault_of_axes(spec), _fault_of_tuning(spec)):
+        if fault is not None:
+            raise InputError(f"{source}: {fault}.", code="invalid_spec")
+    return spec
+
+
+def _fault_of_base(spec: SweepSpec) -> str | None:
     for name in spec.base:
         if _path(name) != name or "." in name:
-            raise InputError(f"{source}: write {name!r} of 'base' as {_nested(_path(name))}.")
+            return f"write {name!r} of 'base' as {_nested(_path(name))}"
+    return None
+
+
+def _fault_of_axes(spec: SweepSpec) -> str | None:
     names = axis_names(spec)
     paths = [_path(name) for name in names]
     for name, path in zip(names, paths, strict=True):
         if not _is_field(path):
-            raise InputError(f"{source}: unknown axis {name!r}; known: {', '.join(_axis_names())}.")
+            return f"unknown axis {name!r}; known: {', '.join(_axis_names())}"
         if paths.count(path) > 1:
-            raise InputError(f"{source}: the axis {name!r} is given twice; merge its values.")
+            return f"the axis {name!r} is given twice; merge its values"
         for outer in names:
             if path.startswith(f"{outer}."):
-                raise InputError(f"{source}: the axis {name!r} is part of the axis {outer!r}; keep one.")
+                return f"the axis {name!r} is part of the axis {outer!r}; keep one"
     for group in spec.axes:
-        for name, values_ in group.items():
-            if not values_:
-                raise InputError(f"{source}: the axis {name!r} is empty; give it values or remove it.")
-        lengths = {name: len(values_) for name, values_ in group.items()}
+        lengths = {name: len(values) for name, values in group.items()}
+        for name, count in lengths.items():
+            if not count:
+                return f"the axis {name!r} is empty; give it values or remove it"
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{name} has {count}" for name, count in lengths.items())
-            raise InputError(
-                f"{source}: axes that go together need equally many values, but {listed}; "
-                f"or make them axes of their own."
-            )
-    _check_tuning(spec, source)
-    return spec
+            return f"axes that go together need equally many values, but {listed}; or separate them"
+    return None
 
 
-def _check_tuning(spec: SweepSpec, source: str) -> None:
-    """The rate that is tuned can not be an axis too, nor be hidden in one."""
+def _fault_of_tuning(spec: SweepSpec) -> str | None:
+    """The learning rate cannot be tuned and be an axis, or part of one."""
     if spec.tuning is None or spec.tuning.learning_rate is None:
-        return
+        return None
     tuned = _path("learning_rate")
     for name in axis_names(spec):
         if _path(name) == tuned:
-            raise InputError(
-                f"{source}: {name!r} is an axis and is tuned; remove it from 'axes' or 'tuning'."
-            )
+            return f"{name!r} is an axis and is tuned; remove it from 'axes' or 'tuning'"
         if tuned.startswith(f"{_path(name)}."):
-            raise InputError(
-                f"{source}: the axis {name!r} holds the learning rate, which is tuned; give the fields that "
-                f"vary axes of their own, such as agent.clip."
+            return (
+                f"the axis {name!r} holds the learning rate, which is tuned; name the fields that vary "
+                f"separately, such as agent.clip"
             )
+    return None
 
 
 def axis_names(spec: SweepSpec) -> list[str]:
@@ -225,9 +234,24 @@ def axis_names(spec: SweepSpec) -> list[str]:
 def expand(spec: SweepSpec, *, source: str = "the spec") -> tuple[RunConfig, ...]:
     """All run configs of a spec, in the order of its axes.
 
+    The configs of the last spec are kept: 10,000 take 0.7 s, and a command needs them several times.
+
     Raises:
         InputError: if a value does not fit the config, or two points of the grid are one run.
     """
+    key = repr((spec.base, spec.axes))
+    if key not in _LAST_EXPANDED:
+        configs = _expanded(spec, source)
+        _LAST_EXPANDED.clear()
+        _LAST_EXPANDED[key] = configs
+        return configs
+    return _LAST_EXPANDED[key]
+
+
+_LAST_EXPANDED: dict[str, tuple[RunConfig, ...]] = {}
+
+
+def _expanded(spec: SweepSpec, source: str) -> tuple[RunConfig, ...]:
     configs: dict[str, RunConfig] = {}
     parts: dict[Frozen, Frozen] = {}
     for point in points_of(spec.axes):
@@ -236,7 +260,10 @@ def expand(spec: SweepSpec, *, source: str = "the spec") -> tuple[RunConfig, ...
         config = _sharing(run_config(values, source=f"{source} ({listed})" if listed else source), parts)
         run_id = config.run_id
         if run_id in configs:
-            raise InputError(f"{source}: two points of the grid are the same run ({listed}); remove one.")
+            raise InputError(
+                f"{source}: two points of the grid are the same run ({listed}); remove one.",
+                code="invalid_spec",
+            )
         configs[run_id] = config
     return tuple(configs.values())
 
@@ -251,7 +278,7 @@ def points_of(axes: Iterable[AxisGroup]) -> Iterator[dict[str, Any]]:
 
 
 def _sharing(config: RunConfig, parts: dict[Frozen, Frozen]) -> RunConfig:
-    """The same config, its parts those of an earlier one where they are equal: a third of the memory."""
+    """The same config, sharing equal parts with earlier ones, which takes a third of the memory."""
     groups = {name: value for name, value in config if isinstance(value, Frozen)}
     return config.model_copy(update={name: parts.setdefault(value, value) for name, value in groups.items()})
 
@@ -265,7 +292,8 @@ def _with(base: Mapping[str, Any], point: Mapping[str, Any], source: str) -> dic
             place = place.setdefault(parent, {})
             if not isinstance(place, dict):
                 raise InputError(
-                    f"{source}: the axis {name!r} needs {parent!r} of 'base' to be a group of fields."
+                    f"{source}: the axis {name!r} needs {parent!r} of 'base' to be a group of fields.",
+                    code="invalid_spec",
                 )
         place[last] = value
     return values

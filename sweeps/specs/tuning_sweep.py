@@ -13,24 +13,29 @@ from rlscale.sweeps.specs.spec import AxisGroup, SweepSpec, Tuning, axis_names, 
 
 @dataclass(frozen=True)
 class Size:
-    """A point of the axes but the seed: its values as the spec names them, and its run at the base rate."""
+    """A point of all axes except the seed.
+
+    Attributes:
+        values: what the axes are there, by the spec's names for them.
+        config: its run at the base learning rate, with seed 0.
+    """
 
     values: dict[str, Any]
     config: RunConfig
 
     @property
     def apart(self) -> dict[str, Any]:
-        """What sets it apart from the other sizes; the length only if nothing else does."""
+        """The values that distinguish it from other sizes; the length only if nothing else does."""
         return {name: value for name, value in self.values.items() if name != "interactions"} or self.values
 
     def text_of(self, name: str) -> str:
-        """The value of an axis in few digits."""
+        """The value of an axis, in few digits."""
         value = self.values[name]
         return f"{value:g}" if isinstance(value, float) else str(value)
 
     @property
     def label(self) -> str:
-        """The same in words."""
+        """The distinguishing values as text."""
         return ", ".join(f"{name} {self.text_of(name)}" for name in self.apart) or "the one size"
 
     def step_size(self, rate: float) -> float:
@@ -62,7 +67,7 @@ def tuning_sweep(spec: SweepSpec, source: str = "the spec") -> SweepSpec:
     Raises:
         InputError: if the spec does not expand.
     """
-    tuning = _tuning_of(spec)
+    tuning = tuning_of(spec)
     sizes = sizes_of(spec, source)
     base = dict(spec.base)
     if "interactions" in base:
@@ -95,23 +100,24 @@ def tuned_config(size: Size, tuning: Tuning, rate: float, seed: int) -> RunConfi
 
 
 def shortened(interactions: int, tuning: Tuning) -> int:
-    """Length of a tuning run for a run of the sweep that long."""
+    """Interactions of a tuning run, from those of the sweep's run."""
     return max(1, round(tuning.interactions * interactions))
 
 
-def _tuning_of(spec: SweepSpec) -> Tuning:
-    assert spec.tuning is not None, "callers ask first whether there is anything to tune"
+def tuning_of(spec: SweepSpec) -> Tuning:
+    """The spec's block ``tuning``, which callers have made sure of."""
+    assert spec.tuning is not None, "callers check first that the spec has something to tune"
     return spec.tuning
 
 
 def without_seed(point: Mapping[str, Any]) -> dict[str, Any]:
-    """What sets a point's size apart."""
+    """The values of a point that make its size: all but the seed."""
     return {name: value for name, value in point.items() if name != "seed"}
 
 
 @dataclass(frozen=True)
 class TuningCost:
-    """What tuning would take; ``seconds``, one run after the other, is None if sizes were not timed."""
+    """What tuning would cost; ``seconds``, one run after the other, is None if sizes were not timed."""
 
     rates: int
     seeds: int
@@ -123,7 +129,7 @@ class TuningCost:
 
 
 def tuning_cost(spec: SweepSpec, sizes: Sequence[PlannedSize]) -> TuningCost | None:
-    """From the plan of the sweep itself; None if there is nothing to tune."""
+    """Estimate the cost from the plan of the sweep itself; None if there is nothing to tune."""
     tuning = spec.tuning
     if tuning is None or tuning.learning_rate is None:
         return None

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from rlscale.sweeps.store.schema import RUN, SCHEMA_VERSION
+from rlscale.sweeps.store.schema import RUN_COLUMNS, SCHEMA_VERSION
 
 Status = Literal["wanted", "running", "done", "failed", "stopped"]
 
@@ -61,8 +61,8 @@ class RunRecord(_Record):
     @field_validator("columns")
     @classmethod
     def _have_their_types(cls, columns: dict[str, Any]) -> dict[str, Any]:
-        for field in RUN:
-            _check_type(field.name, columns.get(field.name), field.type)
+        for name, column in RUN_COLUMNS.items():
+            _check_type(name, columns.get(name), pa.type_for_alias(column.dtype))
         return columns
 
     @field_validator("config")

@@ -43,7 +43,7 @@ from rlscale.sweeps.store.names import (
     _written_before,
 )
 from rlscale.sweeps.store.records import RunRecord
-from rlscale.sweeps.store.schema import CURVE_SCHEMA
+from rlscale.sweeps.store.schema import CURVE_SCHEMA, conform
 
 _FOOTER = b"run_record"
 _READS = 10  # of a folder that changes while it is read
@@ -142,16 +142,14 @@ class RunFolder:
         path, schema = f"{self.path}/{name}", schema_of(columns)
         try:
             with self.files.open(path) as stream:
-                file = pq.ParquetFile(stream)
-                there = file.schema_arrow.names
-                missing = [column for column in CURVE_SCHEMA.names if column not in there]
-                if missing:
-                    raise InputError(
-                        f"{path} lacks the column {missing[0]!r}; it was not written by this version."
-                    )
-                return file.read(schema.names, use_threads=False).select(schema.names).cast(schema)
+                return conform(pq.ParquetFile(stream).read(schema.names, use_threads=False), schema)
         except FileNotFoundError:
             raise
+        except KeyError as error:
+            raise InputError(
+                f"{path} lacks the column {error}; restore it, or remove it to have the run done again.",
+                code="missing_column",
+            ) from error
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _unreadable(path, error) from error
 

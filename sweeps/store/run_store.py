@@ -35,7 +35,7 @@ from rlscale.sweeps.store.names import CURVE, RUN, is_leftover
 from rlscale.sweeps.store.records import RunRecord, Status
 from rlscale.sweeps.store.run_folder import RunFolder
 from rlscale.sweeps.store.run_writer import RunWriter, begin_attempt, mark_run
-from rlscale.sweeps.store.schema import CURVE_SCHEMA, EXPORT_SCHEMA, RUN_COLUMNS
+from rlscale.sweeps.store.schema import CURVE_SCHEMA, EXPORT_SCHEMA, RUN_COLUMNS, conform
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SPEC = "spec.json"
@@ -222,7 +222,7 @@ class RunStore:
         """Store a complete curve from elsewhere as a finished run."""
         folder = self._folder(record.sweep, record.run_id)
         self.files.make_folder(folder.path)
-        folder.write_curve(table.cast(CURVE_SCHEMA), record)
+        folder.write_curve(conform(table, CURVE_SCHEMA), record)
         self.files.write(f"{folder.path}/{RUN}", record.as_bytes())
 
     # -- writing a run ------------------------------------------------------------

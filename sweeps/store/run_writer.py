@@ -12,7 +12,7 @@ from rlscale.scaling.errors import InputError, LeaseLost
 from rlscale.sweeps.store.names import CHECKPOINTS, RUN
 from rlscale.sweeps.store.records import AttemptRecord, RunRecord, Status, now
 from rlscale.sweeps.store.run_folder import RunFolder
-from rlscale.sweeps.store.schema import CURVE_SCHEMA, KEYS
+from rlscale.sweeps.store.schema import CURVE_SCHEMA, KEY_COLUMNS
 
 _KEPT_CHECKPOINTS = 2  # the last one, and the one before in case the last is unreadable
 
@@ -119,7 +119,7 @@ class RunWriter:
         self._check()
         segment = f"{index:06d}.{self._key}"
         self._uncommitted = segment
-        keys = {field.name: getattr(self.record, field.name) for field in KEYS}
+        keys = {name: getattr(self.record, name) for name in KEY_COLUMNS}
         table = pa.Table.from_pylist([{**row, **keys} for row in rows], schema=CURVE_SCHEMA)
         self._folder.write_table(f"part-{segment}.parquet", table)
         return segment

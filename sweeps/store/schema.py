@@ -1,90 +1,138 @@
-"""The columns of a stored curve: names, types, units and meanings, in one place.
+"""The columns of a stored curve: types, units and meanings, in one place.
 
-Every Parquet file of a store carries these units and meanings in its field metadata
-and ``SCHEMA_VERSION`` in its schema metadata.
+``COLUMNS`` is the table from which the documentation is generated. Every Parquet file of a store carries
+these units and meanings in its field metadata, and ``SCHEMA_VERSION`` in its schema metadata.
+
+``DIAGNOSTICS`` is open-ended: a new diagnostic is one more line there, and a key of that name in the rows
+that training records. No version number changes: where a file was written before the diagnostic existed,
+``conform`` gives null, and it leaves out what only a later version knows.
 """
 
 from __future__ import annotations
+
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
 SCHEMA_VERSION = 1
 
 
-def _field(name: str, dtype: pa.DataType, unit: str, meaning: str) -> pa.Field:
-    return pa.field(name, dtype, metadata={"unit": unit, "meaning": meaning})
+class Column(NamedTuple):
+    """One column: its type by Arrow's name, its unit ("" if it has none) and one line on what it holds."""
+
+    dtype: Literal["string", "int64", "float64"]
+    unit: str
+    meaning: str
+
+    def field(self, name: str) -> pa.Field:
+        """The Arrow field of that name, with unit and meaning in its metadata."""
+        metadata = {"unit": self.unit, "meaning": self.meaning}
+        return pa.field(name, pa.type_for_alias(self.dtype), metadata=metadata)
 
 
-_F, _I, _S = pa.float64(), pa.int64(), pa.string()
+#: What a row belongs to.
+KEY_COLUMNS: dict[str, Column] = {
+    "sweep": Column("string", "", "name of the sweep the run belongs to"),
+    "run_id": Column("string", "", "hash of the run's complete config; another seed is another run"),
+}
 
-KEYS = (
-    _field("sweep", _S, "", "name of the sweep the run belongs to"),
-    _field("run_id", _S, "", "hash of the run's complete config; another seed is another run"),
-)
+#: What a run is: one value a run.
+RUN_COLUMNS: dict[str, Column] = {
+    "task": Column("string", "", "name of the task"),
+    "algorithm": Column("string", "", "ppo, ppo-ewma, ..."),
+    "family": Column("string", "", "model family"),
+    "width": Column("float64", "multiplier", "width multiplier of the family's default"),
+    "depth": Column("int64", "blocks", "depth of the family"),
+    "horizon": Column("float64", "environment steps", "h: gamma = 1 - 2/(h+1)"),
+    "seed": Column("int64", "", "seed of the run"),
+    "learning_rate": Column("float64", "", "Adam step size before the scaling with width"),
+    "num_params": Column("int64", "parameters", "N: parameters of the policy network"),
+    "num_params_total": Column("int64", "parameters", "parameters of the policy and value networks"),
+    "flops_forward": Column("float64", "FLOP", "forward pass of the policy on one observation"),
+    "flops_per_interaction": Column("float64", "FLOP", "all training, amortised over interactions"),
+    "status": Column("string", "", "wanted, running, done, failed or stopped"),
+}
 
-CURVE = (
-    _field(
-        "interactions",
-        _I,
+#: What every row of a curve has: progress, and the episodes since the row before.
+CURVE_COLUMNS: dict[str, Column] = {
+    "interactions": Column(
+        "int64",
         "environment steps",
         "E: steps so far, this run, all its environments together (never frames)",
     ),
-    _field("episodes", _I, "episodes", "completed since the previous row (a bandit's step is an episode)"),
-    _field(
-        "return_mean",
-        _F,
+    "episodes": Column(
+        "int64", "episodes", "completed since the previous row (a bandit's step is an episode)"
+    ),
+    "return_mean": Column(
+        "float64",
         "reward",
         "mean undiscounted, unnormalised return of those episodes; null if none (bandit: accuracy)",
     ),
-    _field("return_std", _F, "reward", "standard deviation of those returns; null if none"),
-    _field("episode_length_mean", _F, "environment steps", "mean length of those episodes; null if none"),
-    _field("wall_seconds", _F, "s", "training time so far, all attempts that count"),
-    _field("train_flops", _F, "FLOP", "floating-point operations spent on training so far"),
-)
-
-DIAGNOSTICS = (
-    _field("entropy", _F, "nat", "mean policy entropy"),
-    _field("approx_kl", _F, "nat", "0.5 * mean squared log ratio to the proximal policy"),
-    _field(
-        "clip_fraction", _F, "share", "samples whose ratio to the proximal policy is outside the clip range"
+    "return_std": Column("float64", "reward", "standard deviation of those returns; null if none"),
+    "episode_length_mean": Column(
+        "float64", "environment steps", "mean length of those episodes; null if none"
     ),
-    _field("importance_fraction", _F, "share", "samples whose importance ratio is above its cap"),
-    _field("policy_loss", _F, "", "policy-gradient loss"),
-    _field("value_loss", _F, "reward^2", "mean squared error of the value, before its coefficient"),
-    _field("explained_variance", _F, "share", "1 - Var(target - value) / Var(target)"),
-    _field("clone_kl", _F, "nat", "KL(policy before the auxiliary phase || policy), mean over its steps"),
-    _field("auxiliary_loss", _F, "reward^2", "half mean squared error of the auxiliary value head"),
-    _field("auxiliary_value_loss", _F, "reward^2", "the same of the true value head in that phase"),
-    _field("eval_return_mean", _F, "reward", "mean return on levels not trained on, at checkpoints"),
-    _field("eval_episodes", _F, "episodes", "episodes of that evaluation"),
-    _field("batch_size", _F, "environment steps", "interactions in one iteration"),
-    _field("step_size", _F, "", "Adam step size in effect"),
-)
+    "wall_seconds": Column("float64", "s", "training time so far, all attempts that count"),
+    "train_flops": Column("float64", "FLOP", "floating-point operations spent on training so far"),
+}
 
-RUN = (
-    _field("task", _S, "", "name of the task"),
-    _field("algorithm", _S, "", "ppo, ppo-ewma, ..."),
-    _field("family", _S, "", "model family"),
-    _field("width", _F, "multiplier", "width multiplier of the family's default"),
-    _field("depth", _I, "blocks", "depth of the family"),
-    _field("horizon", _F, "environment steps", "h: gamma = 1 - 2/(h+1)"),
-    _field("seed", _I, "", "seed of the run"),
-    _field("learning_rate", _F, "", "Adam step size before the scaling with width"),
-    _field("num_params", _I, "parameters", "N: parameters of the policy network"),
-    _field("num_params_total", _I, "parameters", "parameters of the policy and value networks"),
-    _field("flops_forward", _F, "FLOP", "forward pass of the policy on one observation"),
-    _field("flops_per_interaction", _F, "FLOP", "all training, amortised over interactions"),
-    _field("status", _S, "", "wanted, running, done, failed or stopped"),
-)
+#: What training measured of itself: float64, null where it was not measured.
+DIAGNOSTICS: dict[str, Column] = {
+    "entropy": Column("float64", "nat", "mean policy entropy"),
+    "approx_kl": Column("float64", "nat", "0.5 * mean squared log ratio to the proximal policy"),
+    "clip_fraction": Column(
+        "float64", "share", "samples whose ratio to the proximal policy is outside the clip range"
+    ),
+    "importance_fraction": Column("float64", "share", "samples whose importance ratio is above its cap"),
+    "policy_loss": Column("float64", "", "policy-gradient loss"),
+    "value_loss": Column("float64", "reward^2", "mean squared error of the value, before its coefficient"),
+    "explained_variance": Column("float64", "share", "1 - Var(target - value) / Var(target)"),
+    "clone_kl": Column(
+        "float64", "nat", "KL(policy before the auxiliary phase || policy), mean over its steps"
+    ),
+    "auxiliary_loss": Column("float64", "reward^2", "half mean squared error of the auxiliary value head"),
+    "auxiliary_value_loss": Column("float64", "reward^2", "the same of the true value head in that phase"),
+    "eval_return_mean": Column("float64", "reward", "mean return on levels not trained on, at checkpoints"),
+    "eval_episodes": Column("float64", "episodes", "episodes of that evaluation"),
+    "batch_size": Column("float64", "environment steps", "interactions in one iteration"),
+    "step_size": Column("float64", "", "Adam step size in effect"),
+}
+
+#: All of them, in the order of an exported file.
+COLUMNS: dict[str, Column] = {**KEY_COLUMNS, **RUN_COLUMNS, **CURVE_COLUMNS, **DIAGNOSTICS}
+
+
+def _schema(columns: dict[str, Column]) -> pa.Schema:
+    """The Arrow schema of these columns, with the version in its metadata."""
+    fields = [column.field(name) for name, column in columns.items()]
+    return pa.schema(fields, metadata={"schema_version": str(SCHEMA_VERSION)})
+
 
 #: Columns of a stored curve (part files and curve.parquet).
-CURVE_SCHEMA = pa.schema(KEYS + CURVE + DIAGNOSTICS, metadata={"schema_version": str(SCHEMA_VERSION)})
+CURVE_SCHEMA = _schema({**KEY_COLUMNS, **CURVE_COLUMNS, **DIAGNOSTICS})
 
 #: Columns of an exported file: each row of a curve with the columns of its run beside it.
-EXPORT_SCHEMA = pa.schema(KEYS + RUN + CURVE + DIAGNOSTICS, metadata={"schema_version": str(SCHEMA_VERSION)})
+EXPORT_SCHEMA = _schema(COLUMNS)
 
-#: What a file from elsewhere must have at least.
-REQUIRED_COLUMNS = ("run_id", "num_params", "interactions", "return_mean")
+#: What a stored curve cannot lack.
+REQUIRED_COLUMNS = ("sweep", "run_id", "interactions", "return_mean")
 
-RUN_COLUMNS = tuple(field.name for field in RUN)
-CURVE_COLUMNS = tuple(field.name for field in CURVE + DIAGNOSTICS)
+
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with the columns and types of ``schema``, part of ``CURVE_SCHEMA`` or ``EXPORT_SCHEMA``.
+
+    What the table lacks is null; columns that ``schema`` lacks are left out.
+
+    Raises:
+        KeyError: if the table lacks one of ``REQUIRED_COLUMNS``.
+        pyarrow.ArrowException: if values do not fit their column's type.
+    """
+    missing = {name for name in schema.names if name not in table.column_names}
+    for name in schema.names:
+        if name in missing and name in REQUIRED_COLUMNS:
+            raise KeyError(name)
+    columns = [
+        pa.nulls(table.num_rows, field.type) if field.name in missing else table.column(field.name)
+        for field in schema
+    ]
+    return pa.table(columns, names=schema.names).cast(schema)

@@ -31,7 +31,7 @@ from rlscale.analysis.studies.tuning.rates import (
 )
 from rlscale.scaling.config.run import RunConfig
 from rlscale.sweeps.specs.spec import SweepSpec, Tuning
-from rlscale.sweeps.specs.tuning_sweep import Size, _tuning_of, shortened, sizes_of, tuned_config
+from rlscale.sweeps.specs.tuning_sweep import Size, shortened, sizes_of, tuned_config, tuning_of
 from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.run_store import RunStore
 
@@ -100,7 +100,7 @@ class TuningStudy:
 
 def read_study(spec: SweepSpec, store: RunStore, source: str = "the spec") -> TuningStudy:
     """What the store holds of the tuning of ``spec``, finished or not."""
-    tuning = _tuning_of(spec)
+    tuning = tuning_of(spec)
     sweep, rates = f"{spec.name}-tuning", tuning.learning_rate or ()
     rng = np.random.default_rng(_SEED)
     results = tuple(_read_size(store, sweep, size, tuning, rng) for size in sizes_of(spec, source))

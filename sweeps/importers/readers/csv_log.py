@@ -1,4 +1,4 @@
-"""CSV files that a program appended to while it trained: read strictly, one string a cell."""
+"""CSV files that a program wrote row by row while it trained: read strictly, each cell a string."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from rlscale.scaling.errors import InputError
-from rlscale.sweeps.importers.readers.runs import ReadOptions, listed, require_targets
-from rlscale.sweeps.store.schema import CURVE_COLUMNS
+from rlscale.sweeps.importers.readers.runs import ReadOptions, listed
+from rlscale.sweeps.store.schema import CURVE_COLUMNS, DIAGNOSTICS
+from rlscale.sweeps.store.tables import Floats, parse_numbers, require_columns_of_schema
 
-#: Curve columns, and the names that they have in a log, the first that holds anything counting.
+#: Curve columns, and the names that they may have in a log; the first one with any value counts.
 Names = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class LogTable:
-    """A log's cells as they stand, with the number of each row in the file, from 1.
+    """A log's cells as text, with the number of each row in the file, from 1.
 
-    ``cut`` tells that the last line was unfinished and left out.
+    ``cut`` says whether the last line was unfinished and was left out.
     """
 
     path: str
@@ -37,17 +37,19 @@ class LogTable:
         """One column, indexed by the numbers of the rows; empty cells are None.
 
         Raises:
-            InputError: if the header has the name not once.
+            InputError: if the header has the name not at all or twice.
         """
         if self.header.count(name) != 1:
             how = "no column" if name not in self.header else "more than one column"
-            raise InputError(f"{self.path} has {how} {name!r}; it has: {listed(self.header, 30)}.")
+            raise InputError(
+                f"{self.path} has {how} {name!r}; it has: {listed(self.header, 30)}.", code="missing_column"
+            )
         place = self.header.index(name)
         cells = [row[place] or None for row in self.rows]
         return pd.Series(cells, index=list(self.numbers), dtype=object, name=name)
 
     def first_filled(self, names: tuple[str, ...]) -> str | None:
-        """The first of the names that is a column with anything in it."""
+        """The first of the names that is a column with any value in it."""
         for name in names:
             if name in self.header and self.column(name).notna().any():
                 return name
@@ -59,8 +61,8 @@ def read_log(path: Path, *, skip_lines: int = 0, appended: bool = True) -> LogTa
 
     Args:
         skip_lines: lines before the header.
-        appended: whether a program wrote it row after row, so that a last line without its line
-            break is unfinished and left out.
+        appended: whether a program wrote it row by row, so that a last line without a line break is
+            unfinished and is left out.
 
     Raises:
         InputError: if it cannot be read, or a row has another number of cells than the header.
@@ -72,18 +74,19 @@ def read_log(path: Path, *, skip_lines: int = 0, appended: bool = True) -> LogTa
     try:
         cells = [row for row in _split(body) if row]
     except csv.Error as error:
-        raise InputError(f"{path} is not a readable CSV file: {error}.") from error
+        raise InputError(f"{path} is not a readable CSV file: {error}.", code="unreadable_file") from error
     cut = appended and not whole and len(cells) > 1
     if cut:
         cells = cells[:-1]
     header = tuple(cells[0]) if cells else ()
-    # Some writers repeat the header when they go on with a file.
+    # Some writers repeat the header when they resume a file.
     rows = {number: tuple(row) for number, row in enumerate(cells[1:], 1) if tuple(row) != header}
     for number, row in rows.items():
         if len(row) != len(header):
             raise InputError(
                 f"{path}, row {number}: {len(row)} values for {len(header)} columns, so its values cannot be "
-                f"told apart; correct or remove it."
+                f"told apart; correct or remove it.",
+                code="unreadable_file",
             )
     return LogTable(str(path), header, tuple(rows.values()), tuple(rows), cut)
 
@@ -97,28 +100,31 @@ def read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+        raise InputError(f"{path} cannot be read: {error.strerror}.", code="unreadable_file") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a text file: byte {error.start} is not UTF-8.") from error
+        raise InputError(
+            f"{path} is not a text file: byte {error.start} is not UTF-8.", code="unreadable_file"
+        ) from error
 
 
 def chosen_columns(table: LogTable, names: Names, options: ReadOptions) -> dict[str, str] | str:
-    """Columns of the log for columns of the schema, or why there is no curve in it.
+    """Columns of the log for columns of the schema, or why the log has no curve.
 
-    What the options name counts; otherwise the first of the usual names that holds anything.
+    The options' names take precedence over the usual ones, of which the first with any value counts.
 
     Raises:
         InputError: if the options name a column that the log does not have.
     """
-    require_targets(options.columns)
-    if options.tag is not None and "return_mean" in options.columns:
-        raise InputError("--tag and --columns return_mean=... both name the return; give one of them.")
+    require_columns_of_schema(options.columns)
     if not table.rows:
         return "it has no rows"
-    asked = dict(options.columns) | ({} if options.tag is None else {"return_mean": options.tag})
+    asked = options.asked
     for ours, theirs in asked.items():
-        if ours not in CURVE_COLUMNS:
-            raise InputError(f"--columns: a log has no column for {ours}; give it with --sizes or --task.")
+        if ours not in CURVE_COLUMNS and ours not in DIAGNOSTICS:
+            raise InputError(
+                f"--columns: a log has no column for {ours}; give it with --sizes or --task.",
+                code="unknown_column",
+            )
         table.column(theirs)
     chosen = {ours: asked.get(ours) or table.first_filled(usual) for ours, usual in names.items()} | asked
     for ours in ("interactions", "return_mean"):
@@ -127,10 +133,10 @@ def chosen_columns(table: LogTable, names: Names, options: ReadOptions) -> dict[
     return {ours: theirs for ours, theirs in chosen.items() if theirs}
 
 
-def curve_rows(table: LogTable, names: Mapping[str, str]) -> tuple[pd.DataFrame, NDArray[np.float64]]:
-    """The rows that state a step and a return, and their steps as numbers.
+def curve_rows(table: LogTable, names: Mapping[str, str]) -> tuple[pd.DataFrame, Floats]:
+    """The rows that have a step and a return, and their steps as numbers.
 
-    Programs log other things in other rows; a cell that says ``nan`` does state a return.
+    Programs log other things in other rows; a cell with ``nan`` counts as a return.
 
     Args:
         names: columns of the log for columns of the schema.
@@ -140,18 +146,24 @@ def curve_rows(table: LogTable, names: Mapping[str, str]) -> tuple[pd.DataFrame,
     """
     frame = pd.DataFrame({ours: table.column(theirs) for ours, theirs in names.items()})
     frame = frame[frame["interactions"].notna() & frame["return_mean"].notna()]
-    steps = np.empty(len(frame))
-    for place, (row, cell) in enumerate(frame["interactions"].items()):
-        try:
-            steps[place] = float(cell)
-        except ValueError:
-            steps[place] = np.nan
-        if not np.isfinite(steps[place]):
-            raise InputError(
-                f"{table.path}, column {names['interactions']}, row {row}: {cell!r} is not a finite number; "
-                f"correct or remove the row."
-            )
-    return frame, steps
+    return frame, finite_numbers(frame["interactions"], names["interactions"], table.path)
+
+
+def finite_numbers(cells: pd.Series, column: str, path: str) -> Floats:
+    """The numbers in the cells of a log's column.
+
+    Raises:
+        InputError: if one of them is not a finite number.
+    """
+    numbers, _ = parse_numbers(cells)
+    bad = np.flatnonzero(~np.isfinite(numbers))
+    if len(bad):
+        row, cell = cells.index[bad[0]], cells.iloc[bad[0]]
+        raise InputError(
+            f"{path}, column {column}, row {row}: {cell!r} is not a finite number; correct or remove it.",
+            code="invalid_value",
+        )
+    return numbers
 
 
 def _split(text: str) -> list[list[str]]:

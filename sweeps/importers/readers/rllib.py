@@ -40,8 +40,8 @@ _HINTS = {"seed": "seed", "lr": "learning_rate", "env": "task"}
 def read_rllib(source: Path, options: ReadOptions) -> Parsed:
     """Read a folder of trials, or one progress.csv.
 
-    A trial that was retried goes on from a checkpoint and logs iterations again; the last
-    attempt's count.
+    A trial that was retried resumes from a checkpoint and logs iterations again; those of the last
+    attempt count.
 
     Raises:
         InputError: if a file cannot be used, naming it, the row and the remedy.
@@ -71,7 +71,7 @@ def read_rllib(source: Path, options: ReadOptions) -> Parsed:
 
 
 def _hints(path: Path) -> dict[str, Any]:
-    """Run columns that the trial's parameters give; nothing where they are not plain values."""
+    """Run columns from the trial's parameters, as far as these are plain values."""
     try:
         params = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

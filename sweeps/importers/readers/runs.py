@@ -1,4 +1,4 @@
-"""What every reader of foreign curves returns, and what they share: runs as found, before any check."""
+"""What all readers of curves from elsewhere share: runs as found, before any check."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rlscale.scaling.errors import InputError
-from rlscale.sweeps.store.schema import EXPORT_SCHEMA
 
 Format = Literal["csv", "parquet", "tensorboard", "wandb", "sb3", "rllib"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
-#: What was done to rows, by kind: a phrase that follows the number of rows.
+#: How rows were changed, by kind: a phrase that follows the number of rows.
 COUNTED = {
     "before": "at step 0, from before training, left out",
     "averaged": "that shared a step with others of their run averaged into one a step",
@@ -30,20 +29,35 @@ COUNTED = {
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How a source is read.
+    """How to read a source.
 
     Attributes:
         columns: names in the source for names of the schema, e.g. ``{"num_params": "n"}``.
-        tag: the metric that is the return, for sources that log many.
+        tag: the metric to use as the return, for sources that log several.
+
+    Raises:
+        InputError: if both name the return.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     tag: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.tag is not None and "return_mean" in self.columns:
+            raise InputError(
+                "--tag and --columns return_mean=... both name the return; give one of them.",
+                code="conflicting_options",
+            )
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """Names in the source for names of the schema, the tag among them."""
+        return dict(self.columns) | ({} if self.tag is None else {"return_mean": self.tag})
+
 
 @dataclass(frozen=True)
 class SourceRun:
-    """One run as a reader found it; nothing in it is checked yet.
+    """One run as a reader found it, before any check.
 
     Attributes:
         name: the run's name in the source.
@@ -51,9 +65,9 @@ class SourceRun:
         rows: curve columns of the schema, ``interactions`` and ``return_mean`` at least; the index
             is the number of the row in the source, from 1.
         facts: run columns that the source states.
-        hints: run columns that the source suggests; they count where nothing else is known.
-        sweep: sweep that the source names, if it does.
-        repeats: whether a step that occurs twice is an error, or the mean of its rows is the row.
+        hints: run columns that the source suggests, used where nothing else states them.
+        sweep: the sweep that the source names, if any.
+        repeats: whether a step that occurs twice is an error, or its rows are averaged into one.
         counts: rows that the reader changed, by the keys of ``COUNTED``.
     """
 
@@ -69,7 +83,7 @@ class SourceRun:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A run that the source has but that holds no curve."""
+    """A run of the source that has no curve."""
 
     name: str
     reason: str
@@ -87,7 +101,7 @@ class Parsed:
 def read_folders(
     source: Path, marker: Callable[[str], bool], read: Callable[[Path, str], SourceRun | Skipped]
 ) -> tuple[list[SourceRun], list[Skipped]]:
-    """Apply ``read(folder, name)`` to every folder in ``source`` with a file that ``marker`` knows.
+    """Apply ``read(folder, name)`` to every folder in ``source`` with a file whose name ``marker`` accepts.
 
     A run is named by its folder's path within ``source``, or by the folder itself if that is
     ``source``. If ``source`` is a file, its folder is the only run.
@@ -113,7 +127,9 @@ def folders_with(root: Path, marker: Callable[[str], bool]) -> list[Path]:
     """
 
     def refuse(error: OSError) -> None:
-        raise InputError(f"{error.filename} cannot be listed: {error.strerror}.") from error
+        raise InputError(
+            f"{error.filename} cannot be listed: {error.strerror}.", code="unreadable_file"
+        ) from error
 
     return sorted(
         Path(folder) for folder, _, files in os.walk(root, onerror=refuse) if any(map(marker, files))
@@ -126,28 +142,16 @@ def files_with(folder: Path, marker: Callable[[str], bool]) -> list[Path]:
 
 
 def not_done_again(steps: NDArray[np.float64], *, once: bool) -> NDArray[np.bool_]:
-    """Which rows, in the order they were logged, belong to the attempt that counts.
+    """Which rows, in the order in which they were logged, were not logged again by a later attempt.
 
-    Training that goes on from a checkpoint logs steps that it logged before; the later rows count. An
-    attempt begins where the steps go back, and takes the place of all earlier rows from its first step
-    on. With ``once`` an attempt logs no step twice, so a step that occurs again begins one too.
+    Training that resumes from a checkpoint logs some steps again; the later rows count. An attempt begins
+    where the steps go back, and replaces all earlier rows from its first step on. With ``once``, an attempt
+    logs no step twice, so a repeated step begins an attempt too.
     """
     begins = np.append(False, np.diff(steps) <= 0 if once else np.diff(steps) < 0)[: len(steps)]
     firsts = np.where(begins, steps, np.inf)
     later = np.minimum.accumulate(np.append(firsts[1:], np.inf)[::-1])[::-1][: len(steps)]
     return steps < later
-
-
-def require_targets(columns: Iterable[str]) -> None:
-    """Refuse names that are no column of the schema.
-
-    Raises:
-        InputError: naming those there are.
-    """
-    for name in columns:
-        if name not in EXPORT_SCHEMA.names:
-            known = ", ".join(EXPORT_SCHEMA.names)
-            raise InputError(f"--columns: there is no column {name!r} to fill; there are: {known}.")
 
 
 def listed(names: Iterable[object], most: int = 8) -> str:
@@ -158,7 +162,7 @@ def listed(names: Iterable[object], most: int = 8) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text without line breaks and control characters, which names in a source may hold."""
+    """The text without line breaks and control characters, which names in a source may contain."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 

@@ -1,7 +1,7 @@
 """Logs of stable-baselines3: monitor.csv, one row an episode, and progress.csv, one row a dump.
 
-A folder's monitor files are preferred, for they hold every episode, while ``rollout/ep_rew_mean``
-is a mean over the last 100 episodes and so lags behind the agent.
+Monitor files are preferred because they hold every episode, while ``rollout/ep_rew_mean`` is a mean over
+the last 100 episodes and so lags behind the agent.
 """
 
 from __future__ import annotations
@@ -11,10 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from rlscale.scaling.errors import InputError
-from rlscale.sweeps.importers.readers.csv_log import chosen_columns, curve_rows, read_log, read_text
+from rlscale.sweeps.importers.readers.csv_log import (
+    chosen_columns,
+    curve_rows,
+    finite_numbers,
+    read_log,
+    read_text,
+)
 from rlscale.sweeps.importers.readers.runs import (
     Parsed,
     ReadOptions,
@@ -24,9 +29,7 @@ from rlscale.sweeps.importers.readers.runs import (
     plural,
     read_folders,
 )
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from rlscale.sweeps.store.tables import Floats, Ints
 
 INTERVALS = 256  # rows of a curve of episodes
 PROGRESS = "progress.csv"
@@ -64,7 +67,10 @@ def read_sb3(source: Path, options: ReadOptions) -> Parsed:
         others = [path for path in files if path not in monitors]
         if monitors and not (asked and others):
             if asked:
-                raise InputError(f"{monitors[0]} has one return; leave out --tag and --columns.")
+                raise InputError(
+                    f"{monitors[0]} has one return; leave out --tag and --columns.",
+                    code="conflicting_options",
+                )
             kinds["monitor"] += 1
             run = _read_monitors(folder, name, monitors)
             if others and isinstance(run, SourceRun):
@@ -101,7 +107,7 @@ def curve_of_episodes(returns: Floats, lengths: Ints, seconds: Floats) -> pd.Dat
     """Average episodes over equal intervals of environment steps.
 
     Interval k of ``INTERVALS`` holds the episodes that end at steps in (k, k + 1] / INTERVALS of the
-    total; an interval without one makes no row. A row stands at the end of its last episode.
+    total; an interval without episodes has no row. A row's step is the end of its last episode.
 
     Args:
         returns, lengths, seconds: of each episode, in the order in which they ended, shape (episodes,).
@@ -122,12 +128,12 @@ def curve_of_episodes(returns: Floats, lengths: Ints, seconds: Floats) -> pd.Dat
 
 
 def _steps_ratio(run: SourceRun, progress: Path) -> float:
-    """Steps that the monitor files count for one of progress.csv; 1 if that does not tell."""
+    """Steps in the monitor files for one step in progress.csv; 1 if that is unknown."""
     try:
         table = read_log(progress)
         step = table.first_filled(NAMES["interactions"])
         steps = pd.to_numeric(table.column(step), errors="coerce") if step else pd.Series(dtype=float)
-    except InputError:  # it is not what the curve is read from
+    except InputError:  # the curve is not read from this file
         return 1.0
     most = steps.max()
     return float(run.rows["interactions"].iloc[-1] / most) if most > 0 else 1.0
@@ -148,7 +154,8 @@ def _read_monitors(folder: Path, name: str, paths: list[Path]) -> SourceRun | Sk
         if len(back) and len(paths) > 1:
             raise InputError(
                 f"{path}, row {back[0] + 2}: the time goes back: the run was resumed, and the episodes "
-                f"of its environments cannot be put in order; import a folder for each attempt."
+                f"of its environments cannot be put in order; import a folder for each attempt.",
+                code="unordered_rows",
             )
         frames.append(frame)
     episodes = pd.concat(frames, ignore_index=True)
@@ -157,7 +164,10 @@ def _read_monitors(folder: Path, name: str, paths: list[Path]) -> SourceRun | Sk
     if len(paths) > 1:
         episodes = episodes.sort_values("t", kind="stable")
     if episodes["l"].sum() * INTERVALS >= 2**62:
-        raise InputError(f"{folder}: the episodes' lengths add up to more than 2^54; correct column l.")
+        raise InputError(
+            f"{folder}: the episodes' lengths add up to more than 2^54; correct column l.",
+            code="invalid_value",
+        )
     started = min(frame.attrs["started"] for frame in frames)
     passed = np.diff(episodes["t"], prepend=started)  # negative where a single file was resumed
     seconds = np.cumsum(np.maximum(passed, 0.0))
@@ -177,32 +187,25 @@ def _read_monitor(path: Path) -> tuple[pd.DataFrame, bool]:
     if not np.isfinite(started):
         raise InputError(
             f"{path} is not a monitor file: its first line must be #{{...}} with t_start, as the Monitor "
-            f"wrapper writes it."
+            f"wrapper writes it.",
+            code="unreadable_file",
         )
     table = read_log(path, skip_lines=1)
-    columns = {name: _column(table.column(name), name, str(path)) for name in ("r", "l", "t")}
+    columns = {name: finite_numbers(table.column(name), name, table.path) for name in ("r", "l", "t")}
     lengths = columns["l"]
     bad = np.flatnonzero((lengths < 1) | (lengths >= 2**53) | (lengths != np.rint(lengths)))
     if len(bad):
         row, length = table.numbers[bad[0]], lengths[bad[0]]
-        raise InputError(f"{path}, column l, row {row}: no episode has {length:g} steps; remove the row.")
+        raise InputError(
+            f"{path}, column l, row {row}: no episode has {length:g} steps; remove the row.",
+            code="invalid_value",
+        )
     frame = pd.DataFrame(columns)
     frame["t"] += started
     frame.attrs["started"] = started
     env = header.get("env_id") if header else None
     frame.attrs["env_id"] = env if isinstance(env, str) and env not in ("", "None") else None
     return frame, table.cut
-
-
-def _column(cells: pd.Series, name: str, path: str) -> Floats:
-    numbers = pd.to_numeric(cells, errors="coerce").to_numpy(float, na_value=np.nan)
-    bad = np.flatnonzero(~np.isfinite(numbers))
-    if len(bad):
-        row, cell = cells.index[bad[0]], cells.iloc[bad[0]]
-        raise InputError(
-            f"{path}, column {name}, row {row}: {cell!r} is not a finite number; correct or remove the row."
-        )
-    return numbers
 
 
 def _read_progress(path: Path, name: str, options: ReadOptions) -> SourceRun | Skipped:
@@ -213,9 +216,10 @@ def _read_progress(path: Path, name: str, options: ReadOptions) -> SourceRun | S
     rows, steps = curve_rows(table, chosen)
     back = np.flatnonzero(np.diff(steps) < 0)
     if len(back):
-        # Whether the same agent went on, so that steps add up, or another began, the file does not say.
+        # The file does not say whether the same agent continued, so that steps add up, or a new one began.
         raise InputError(
             f"{path}, row {rows.index[back[0] + 1]}: {chosen['interactions']} starts again at "
-            f"{steps[back[0] + 1]:g}; split the file there, and train on with reset_num_timesteps=False."
+            f"{steps[back[0] + 1]:g}; split the file there, and train on with reset_num_timesteps=False.",
+            code="unordered_rows",
         )
     return SourceRun(name, str(path), rows, counts={"unfinished": int(table.cut)})

@@ -1,7 +1,7 @@
-"""TensorBoard event files: one folder a run, every scalar that was logged, none sampled.
+"""TensorBoard event files: one folder a run; all logged scalars are read, without sampling.
 
-TensorBoard calls the x value a step and leaves its meaning to the program; here it must be
-environment steps, or become them by a factor.
+TensorBoard calls the x value a step and leaves its meaning to the program; here it must be environment
+steps, or a multiple of them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rlscale.sweeps.importers.readers.runs import (
     plural,
 )
 
-#: Tags that are the return, in the order in which they are looked for.
+#: Tags that hold the return, in the order in which they are tried.
 USUAL_TAGS = (
     "rollout/ep_rew_mean",  # stable-baselines3
     "charts/episodic_return",  # CleanRL
@@ -44,9 +44,9 @@ RAY_PREFIX, RAY_STEPS = "ray/tune/", "ray/tune/num_env_steps_sampled_lifetime"
 
 @dataclass(frozen=True)
 class EventFile:
-    """The scalars of one file: tag to (steps, values), in the order they were written.
+    """The scalars of one file: tag to (steps, values), in the order in which they were written.
 
-    ``cut`` tells that the file ends amid an event, which is left out.
+    ``cut`` says whether the file ends within an event, which is then left out.
     """
 
     path: Path
@@ -56,20 +56,23 @@ class EventFile:
 
 
 def is_event_file(name: str) -> bool:
-    """Whether TensorBoard takes a file of this name for one of its own."""
+    """Whether TensorBoard regards a file of this name as an event file."""
     return "tfevents" in name
 
 
 def read_tensorboard(source: Path, options: ReadOptions) -> Parsed:
     """Read a folder of runs, or one event file.
 
-    Several files of one run are its attempts: from the first step of a later file on, that file counts.
+    Several files of one run are its attempts: a later file replaces the rows from its first step on.
 
     Raises:
         InputError: if TensorBoard is not installed, a file cannot be read, or no run has the tag.
     """
     if options.columns:
-        raise InputError("--columns is for tables; choose the return of event files with --tag.")
+        raise InputError(
+            "--columns is for tables; choose the return of event files with --tag.",
+            code="conflicting_options",
+        )
     root = source if source.is_dir() else source.parent
     runs: dict[str, list[EventFile]] = {}
     for folder in [root] if source.is_file() else folders_with(root, is_event_file):
@@ -98,12 +101,13 @@ def read_events(path: Path) -> EventFile:
         from tensorboard.util import tensor_util
     except ModuleNotFoundError as error:
         raise InputError(
-            "Event files need TensorBoard; install it with: pip install 'rlscale[tensorboard]'"
+            "Event files need TensorBoard; install it with: pip install 'rlscale[tensorboard]'",
+            code="missing_package",
         ) from error
     if path.stat().st_size == 0:
-        return EventFile(path, np.inf, {})  # its program ended before it logged anything
+        return EventFile(path, np.inf, {})  # the program ended before it logged anything
     try:
-        # 0 keeps every event; what an attempt did again is told apart by file, not purged unseen.
+        # 0 keeps all events; steps that an attempt repeats are found by file, so nothing is purged here.
         everything = {events.SCALARS: 0, events.TENSORS: 0}
         accumulator = events.EventAccumulator(str(path), everything, purge_orphaned_data=False).Reload()
         points: dict[str, list[tuple[int, float]]] = {}
@@ -116,14 +120,16 @@ def read_events(path: Path) -> EventFile:
                     points.setdefault(tag, []).append((event.step, value))
         scalars = {tag: _arrays(pairs) for tag, pairs in points.items()}
         started = accumulator.FirstEventTimestamp()
-    except Exception as error:  # readers of foreign bytes raise whatever they come upon
+    except Exception as error:  # damaged bytes raise all kinds of exceptions in the reader
         problem = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path} is not a readable event file: {problem}; remove it.") from error
+        raise InputError(
+            f"{path} is not a readable event file: {problem}; remove it.", code="unreadable_file"
+        ) from error
     return EventFile(path, started, scalars, _ends_amid_a_record(path))
 
 
 def merged(files: Iterable[EventFile], tag: str) -> tuple[pd.DataFrame, int]:
-    """The points of a tag from a run's files in order of time, and how many of them were done again."""
+    """The points of a tag from a run's files in order of time, and how many points were repeated."""
     parts: list[pd.DataFrame] = []
     again = 0
     for file in files:
@@ -156,13 +162,16 @@ def _choose_tag(
     there = sorted({tag for files in runs.values() for tag in _tags(files)})
     if asked is not None:
         if asked not in there:
-            raise InputError(f"{source} has no tag {asked!r}; it has: {listed(there, 40)}.")
+            raise InputError(
+                f"{source} has no tag {asked!r}; it has: {listed(there, 40)}.", code="missing_column"
+            )
         return asked, ()
     usual = [tag for tag in USUAL_TAGS if tag in there]
     if not usual:
         raise InputError(
             f"{source} has none of the usual tags of a return; choose one with --tag; "
-            f"it has: {listed(there, 40)}."
+            f"it has: {listed(there, 40)}.",
+            code="missing_column",
         )
     others = f"; --tag would choose another: {listed(usual[1:])}" if usual[1:] else ""
     return usual[0], (f"The return is the tag {usual[0]}{others}.",)
@@ -177,7 +186,7 @@ def _notes_on_steps(tag: str, runs: Mapping[str, list[EventFile]]) -> tuple[str,
             f"{plural(len(without), 'run')} without the tag {RAY_STEPS}: their steps may count iterations, "
             f"not environment steps.",
         )
-    return (f"Interactions are the tag {RAY_STEPS}, for Ray's own steps may count iterations.",)
+    return (f"Interactions are the tag {RAY_STEPS}, because Ray's own steps may count iterations.",)
 
 
 def _has_ray_steps(tag: str, files: list[EventFile]) -> bool:
@@ -194,7 +203,7 @@ def _arrays(points: Iterable[tuple[int, float]]) -> tuple[NDArray[np.float64], N
 
 
 def _ends_amid_a_record(path: Path) -> bool:
-    """Whether the last record is not whole; each is its length in 8 bytes, 4 of checksum, itself, 4 more."""
+    """Whether the last record is incomplete: records are a length (8 bytes), a checksum (4), data, 4 more."""
     size, end = path.stat().st_size, 0
     with path.open("rb") as file:
         while end + 8 <= size:

@@ -1,8 +1,8 @@
-"""CSV exports of Weights & Biases, wide (a column a run) or long (a column that names the run).
+"""CSV exports of Weights & Biases: wide (one column a run) or long (one column names the run).
 
-The wide form is what the site exports from a panel: the column of the x axis, then for each run
-``NAME - METRIC`` with ``NAME - METRIC__MIN`` and ``NAME - METRIC__MAX`` beside it. The long form is
-what a script writes from ``run.history()`` or ``run.scan_history()``.
+The site exports the wide form from a panel: the column of the x axis, then for each run ``NAME - METRIC``,
+``NAME - METRIC__MIN`` and ``NAME - METRIC__MAX``. Scripts write the long form from ``run.history()`` or
+``run.scan_history()``.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from rlscale.sweeps.importers.readers.runs import (
     listed,
     not_done_again,
     plural,
-    require_targets,
 )
 from rlscale.sweeps.importers.readers.tidy import runs_of
+from rlscale.sweeps.store.tables import require_columns_of_schema, table_of_frame
 
 STEP_NAMES = ("global_step", "train/global_step", "Step", "_step", "step")  # in order of preference
 RUN_NAMES = ("run_name", "run", "name", "Name", "run_id", "id", "ID")
@@ -53,13 +53,13 @@ def read_wandb(path: Path, options: ReadOptions) -> Parsed:
         InputError: if it cannot be used, naming the column or row and the remedy.
     """
     if path.is_dir():
-        raise InputError(f"{path} is a folder; give one CSV file that W&B exported.")
-    require_targets(options.columns)
-    if options.tag is not None and "return_mean" in options.columns:
-        raise InputError("--tag and --columns return_mean=... both name the return; give one of them.")
+        raise InputError(
+            f"{path} is a folder; give one CSV file that W&B exported.", code="unknown_file_format"
+        )
+    require_columns_of_schema(options.columns)
     table = read_log(path, appended=False)
     if not table.rows:
-        raise InputError(f"{path} holds no rows; give an export with curves in it.")
+        raise InputError(f"{path} holds no rows; give an export with curves in it.", code="no_rows")
     wide = is_wide(table.header)
     step = _step_column(table, options, wide)
     runs, skipped = _wide(table, options, step) if wide else _long(table, options, step)
@@ -94,7 +94,8 @@ def _step_column(table: LogTable, options: ReadOptions, wide: bool) -> str:
     if found is None:
         raise InputError(
             f"{table.path} has no column of steps (it has: {listed(table.header, 30)}); "
-            f"name it with --columns interactions=NAME."
+            f"name it with --columns interactions=NAME.",
+            code="missing_column",
         )
     return found
 
@@ -103,22 +104,27 @@ def _wide(table: LogTable, options: ReadOptions, step: str) -> tuple[list[Source
     others = [name for name in options.columns if name not in ("interactions", "return_mean")]
     if others:
         raise InputError(
-            f"{table.path} has a column for each run, none for {others[0]}; use --sizes, or the long form."
+            f"{table.path} has a column for each run, none for {others[0]}; use --sizes, or the long form.",
+            code="conflicting_options",
         )
-    tag = options.tag or options.columns.get("return_mean")
+    tag = options.asked.get("return_mean")
     names = [name for name in table.header if name != step and " - " in name and not name.endswith(_ENDS)]
     if tag is None:
         metrics = dict.fromkeys(metric for _, metric in map(_split, names) if metric not in _OWN)
         if len(metrics) != 1:
             raise InputError(
                 f"{table.path} has {plural(len(metrics), 'metric')}: {listed(metrics, 30)}; "
-                f"choose the return with --tag."
+                f"choose the return with --tag.",
+                code="missing_column",
             )
         tag = next(iter(metrics))
     ending = f" - {tag}"
     columns = [name for name in names if name.endswith(ending)]
     if not columns:
-        raise InputError(f"{table.path} has no column 'RUN{ending}'; it has: {listed(table.header, 30)}.")
+        raise InputError(
+            f"{table.path} has no column 'RUN{ending}'; it has: {listed(table.header, 30)}.",
+            code="missing_column",
+        )
     runs: list[SourceRun] = []
     skipped: list[Skipped] = []
     for column in columns:
@@ -132,13 +138,14 @@ def _wide(table: LogTable, options: ReadOptions, step: str) -> tuple[list[Source
 
 
 def _long(table: LogTable, options: ReadOptions, step: str) -> tuple[list[SourceRun], list[Skipped]]:
-    tag = options.tag or options.columns.get("return_mean")
+    tag = options.asked.get("return_mean")
     run_column = options.columns.get("run_id") or next((n for n in RUN_NAMES if n in table.header), None)
     if tag is None or run_column is None:
         ours = "return_mean" if tag is None else "run_id"
         raise InputError(
             f"{table.path}: say which column is {ours} with --columns {ours}=NAME; "
-            f"it has: {listed(table.header, 30)}."
+            f"it has: {listed(table.header, 30)}.",
+            code="missing_column",
         )
     asked = {ours: theirs for ours, theirs in options.columns.items() if ours not in ("sweep", "status")}
     chosen = asked | {"run_id": run_column, "interactions": step, "return_mean": tag}
@@ -146,8 +153,9 @@ def _long(table: LogTable, options: ReadOptions, step: str) -> tuple[list[Source
     frame, steps = curve_rows(table, chosen)
     everyone = dict.fromkeys(table.column(run_column).dropna())
     order = "_step" if "_step" in table.header else None
+    numbered = table_of_frame(frame.assign(interactions=steps), table.path, row_numbers=list(frame.index))
     runs = []
-    for run in runs_of(frame.assign(interactions=steps), table.path, repeats="average"):
+    for run in runs_of(numbered, numbered.runs(), repeats="average") if len(frame) else ():
         kept = _attempts(table, run, order, chosen["interactions"])
         counts = {"again": int((~kept).sum())}
         runs.append(
@@ -158,7 +166,7 @@ def _long(table: LogTable, options: ReadOptions, step: str) -> tuple[list[Source
 
 
 def _attempts(table: LogTable, run: SourceRun, order: str | None, step: str) -> np.ndarray:
-    """Which rows belong to the attempt that counts: a resumed run logs steps again at a later ``_step``."""
+    """Which rows no later attempt repeats: a resumed run logs steps again at a later ``_step``."""
     steps = run.rows["interactions"].to_numpy(float)
     if order is not None and order != step:
         calls = pd.to_numeric(table.column(order).loc[run.rows.index], errors="coerce").to_numpy(float)
@@ -168,13 +176,14 @@ def _attempts(table: LogTable, run: SourceRun, order: str | None, step: str) -> 
     if len(back):
         raise InputError(
             f"{table.path}, run {run.name}, row {run.rows.index[back[0] + 1]}: {order or step} is not beyond "
-            f"the row before; sort the rows, and name runs uniquely (--columns run_id=NAME)."
+            f"the row before; sort the rows, and name runs uniquely (--columns run_id=NAME).",
+            code="unordered_rows",
         )
     return not_done_again(steps, once=False)
 
 
 def _refuse_shared_names(table: LogTable, run_column: str) -> None:
-    """Two runs of W&B may have one display name; where ids are there too, that shows."""
+    """Refuse two runs of one display name, which ids in the file can reveal."""
     for ids in ("run_id", "id", "ID"):
         if ids in table.header and ids != run_column:
             pairs = pd.DataFrame({"name": table.column(run_column), "id": table.column(ids)}).dropna()
@@ -182,7 +191,8 @@ def _refuse_shared_names(table: LogTable, run_column: str) -> None:
             if (many > 1).any():
                 raise InputError(
                     f"{table.path}: the name {many.idxmax()!r} belongs to {many.max()} runs; "
-                    f"tell them apart with --columns run_id={ids}."
+                    f"tell them apart with --columns run_id={ids}.",
+                    code="duplicate_run",
                 )
 
 

@@ -136,7 +136,7 @@ def test_event_files_are_read_from_the_command_line(rlscale, tmp_path):
         (["nowhere.csv"], "nowhere.csv does not exist; give a file of curves or a folder of runs."),
         (
             ["bad.csv", "--task", "t"],
-            "bad.csv, run a, column interactions, row 2: the value ('many') is not a number; "
+            "bad.csv, run a, column interactions, row 2: the value (many) is not a number; "
             "correct or remove it.",
         ),
         (

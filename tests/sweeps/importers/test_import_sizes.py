@@ -92,8 +92,8 @@ REFUSED = {
         r"Run large has two values of num_params: 5 \(.*entry \*\) and 6 \(.*large",
     ),
     "two seeds": ("'*': {num_params: 5, seed: 1}\nlarge: {seed: 2}", "two values of seed: 1"),
-    "one name twice": ("large: 5\nlarge: 6", "'large' is there twice"),
-    "one column twice": ("large: {seed: 1, seed: 2}", "'seed' is there twice"),
+    "one name twice": ("large: 5\nlarge: 6", "'large' occurs twice"),
+    "one column twice": ("large: {seed: 1, seed: 2}", "'seed' occurs twice"),
     "some without": ("large: 5", "2 runs without a size: small-s0, small-s1; give num_params with --sizes"),
     "zero": ("'*': 0", r"entry \*, run small-s0: num_params is 0; it must be positive"),
     "negative": ("'*': -5", "num_params is -5; it must be positive"),
@@ -107,7 +107,7 @@ REFUSED = {
     "a list": ("'*': [1]", "not a finite number"),
     "an unknown column": ("'*': {params: 5}", "there is no run column 'params'; there are: task, algorithm"),
     "the status": ("'*': {num_params: 5, status: done}", "there is no run column 'status'"),
-    "half a letter": ('"*": {num_params: 5, task: "\\ud800"}', "task is .*, which is no text"),
+    "half a letter": ('"*": {num_params: 5, task: "\\ud800"}', "task is .*, which is not text"),
     "a name that is a list": ("'*': {num_params: 5, task: [a]}", "task is .'a'., not a name"),
     "not a mapping": ("[1, 2]", "must give each run its size"),
     "empty": ("{}", "is empty; give each run a size"),
@@ -144,7 +144,7 @@ def test_a_csv_mapping_that_cannot_be_is_refused(imported, bare, sizes, text, me
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("s.json", '{"a": 1, "a": 2}', "'a' is there twice"),
+        ("s.json", '{"a": 1, "a": 2}', "'a' occurs twice"),
         ("s.json", "{", "cannot be read"),
         ("s.json", "[" * 100_000, "cannot be read"),
         ("s.yaml", "[" * 400, "cannot be read"),

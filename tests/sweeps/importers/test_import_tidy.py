@@ -8,7 +8,7 @@ import pytest
 
 from rlscale.scaling.errors import InputError
 from rlscale.sweeps.store.run_store import RunStore
-from rlscale.sweeps.store.schema import CURVE, DIAGNOSTICS, EXPORT_SCHEMA, RUN
+from rlscale.sweeps.store.schema import CURVE_COLUMNS, DIAGNOSTICS, EXPORT_SCHEMA, RUN_COLUMNS
 
 
 @pytest.mark.parametrize("name", ["curves.csv", "curves.csv.gz", "curves.parquet", "curves.pq"])
@@ -38,17 +38,17 @@ def test_every_column_of_the_schema_comes_through_under_any_name(imported, tmp_p
     """Each column of each type, under a name of its own, with values that a float32 would lose."""
     rng = np.random.default_rng(0)
     values = {}
-    for place, column in enumerate((*RUN, *CURVE, *DIAGNOSTICS)):
-        if column.name == "status":
+    for place, (name, column) in enumerate((RUN_COLUMNS | CURVE_COLUMNS | DIAGNOSTICS).items()):
+        if name == "status":
             continue
-        within_run = place < len(RUN)
-        if pa.types.is_string(column.type):
-            values[column.name] = [f"{column.name} 1"] * 3
-        elif pa.types.is_integer(column.type):
+        within_run = name in RUN_COLUMNS
+        if column.dtype == "string":
+            values[name] = [f"{name} 1"] * 3
+        elif column.dtype == "int64":
             numbers = [10**9 + 1 + place] * 3 if within_run else (10**9 * np.arange(1, 4) + place).tolist()
-            values[column.name] = numbers
+            values[name] = numbers
         else:
-            values[column.name] = [0.1 + place] * 3 if within_run else rng.random(3).tolist()
+            values[name] = [0.1 + place] * 3 if within_run else rng.random(3).tolist()
     frame = pd.DataFrame({f"their {name}": column for name, column in values.items()})
     frame["their run"] = "x"
     frame.to_csv(tmp_path / "theirs.csv", index=False)
@@ -172,9 +172,9 @@ REFUSED = {
     "size zero": ({"num_params": [0, 0, 0, 2, 2, 4]}, "run a: num_params is 0; it must be positive"),
     "an infinite size": ({"num_params": [1, 1, 1, 2, 2, np.inf]}, "num_params is inf, not a finite"),
     "half a parameter": ({"num_params": [1, 1, 1, 2, 2, 0.5]}, "num_params is 0.5, not a whole number"),
-    "two sizes": ({"num_params": [1, 1, 2, 2, 2, 4]}, "row 3: num_params changes within the run, from 1"),
-    "two seeds": ({"seed": [1, 1, 1, 2, 3, 4]}, "run b, row 5: seed changes within the run"),
-    "an unnamed run": ({"run_id": ["a", "a", "a", None, "b", "c"]}, "column run_id, row 4: it is empty"),
+    "two sizes": ({"num_params": [1, 1, 2, 2, 2, 4]}, r"row 3.*: the value \(2\) differs from .*\(1\)"),
+    "two seeds": ({"seed": [1, 1, 1, 2, 3, 4]}, "run b, column seed, row 5: .* give each run one seed"),
+    "an unnamed run": ({"run_id": ["a", "a", "a", None, "b", "c"]}, "column run_id, row 4: .* is empty"),
     "no runs": ({"run_id": None}, "lacks the column 'run_id' .*--columns run_id=NAME"),
     "no returns": ({"return_mean": None}, "lacks the column 'return_mean'"),
     "a sweep that is a path": ({"sweep": "../x"}, "'../x' cannot be a sweep"),
@@ -217,25 +217,25 @@ def test_files_that_are_not_tables_are_refused(imported, tmp_path):
     header = "run_id,num_params,interactions,return_mean\n"
     for content, message in [
         ("", "is empty; give a file with curves in it"),
-        ("run_id;num_params\na;1\n", "has one column alone, 'run_id;num_params'; separate cells by commas"),
+        ("run_id;num_params\na;1\n", "separates its columns by semicolons"),
         (header, "holds no rows"),
-        (header + "a,1,2,3,4\n", "not a readable csv file"),
-        (header + "a,1,2,3\nb,1,2,3,4\n", "not a readable csv file"),
-        ("run_id,num_params,interactions,return_mean,run_id\na,1,2,3,a\n", "more than one column 'run_id'"),
+        (header + "a,1,2,3,4\n", "not a readable CSV file"),
+        (header + "a,1,2,3\nb,1,2,3,4\n", "not a readable CSV file"),
+        ("run_id,num_params,interactions,return_mean,run_id\na,1,2,3,a\n", "2 columns named 'run_id'"),
     ]:
         path.write_text(content)
         with pytest.raises(InputError, match=message):
             imported(path)
     path.write_bytes(b"\xff\xfe\x00a,b")
-    with pytest.raises(InputError, match="not a readable csv file"):
+    with pytest.raises(InputError, match="not a readable CSV file"):
         imported(path)
     (tmp_path / "x.parquet").write_bytes(b"PAR1 or not")
-    with pytest.raises(InputError, match="not a readable parquet file"):
+    with pytest.raises(InputError, match="not a readable Parquet file"):
         imported(tmp_path / "x.parquet")
 
 
 def test_parquet_types_that_are_no_numbers_are_refused(imported, tmp_path):
-    for column in (pa.array([True]), pa.array([[1.0]]), pa.array([0], pa.timestamp("s")), pa.array([b"1"])):
+    for column in (pa.array([True]), pa.array([0], pa.timestamp("s")), pa.array([b"x"])):
         table = pa.table({"run_id": ["a"], "num_params": [1], "interactions": column, "return_mean": [1.0]})
         pq.write_table(table, tmp_path / "x.parquet")
         with pytest.raises(InputError, match=r"interactions, row 1: .* is not a number"):

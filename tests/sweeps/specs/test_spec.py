@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import json
 
 import pytest
 import yaml
@@ -217,3 +218,11 @@ def test_a_missing_field_is_named(missing):
     del values[missing]
     with pytest.raises(InputError, match=f"'{missing}' is missing; add it"):
         parse_spec(values, source="s.yaml")
+
+
+def test_a_spec_that_was_stored_expands_to_the_same_configs_without_doing_it_again():
+    made = spec({"width": [0.05, 1], "seed": [0, 1]})
+    stored = parse_spec(json.loads(json.dumps(made.model_dump(mode="json"))), source="the stored spec")
+    assert expand(stored) is expand(made)
+    assert [config.model.width for config in expand(spec({"width": [0.05, 2]}))] == [0.05, 2]
+    assert expand(made) == expand(stored)

@@ -20,7 +20,7 @@ from rlscale.sweeps.store.files import Files
 from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.run_folder import RunFolder
 from rlscale.sweeps.store.run_store import RunStore, check_name, read_parquet_frame, rows_equal
-from rlscale.sweeps.store.schema import CURVE, CURVE_SCHEMA, DIAGNOSTICS, EXPORT_SCHEMA, RUN
+from rlscale.sweeps.store.schema import CURVE_COLUMNS, CURVE_SCHEMA, DIAGNOSTICS, EXPORT_SCHEMA, RUN_COLUMNS
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -637,13 +637,13 @@ def test_a_truncated_curve_is_refused_by_name(store, claim, rows_of, folder, kee
         read_parquet_frame(path)
 
 
-def test_a_curve_without_one_of_its_columns_is_refused_by_name(store, claim, rows_of, folder):
+def test_a_curve_without_a_column_that_it_needs_is_refused_by_name(store, claim, rows_of, folder):
     writer = claim(store)
     segment(writer, 0, rows_of(0, 3))
     writer.finish()
     path = folder / "curve.parquet"
-    pq.write_table(pq.read_table(path).drop_columns(["episodes"]), path)
-    with pytest.raises(InputError, match=r"curve\.parquet lacks the column 'episodes'"):
+    pq.write_table(pq.read_table(path).drop_columns(["interactions"]), path)
+    with pytest.raises(InputError, match=r"curve\.parquet lacks the column 'interactions'"):
         store.read_curve("s", "r1")
 
 
@@ -720,8 +720,8 @@ def test_an_export_is_what_is_stored_value_by_value(store, claim, rows_of, tmp_p
     for (sweep, run_id), length in lengths.items():
         rows = [row for row in table.to_pylist() if (row["sweep"], row["run_id"]) == (sweep, run_id)]
         status = "done" if sweep == "a" else "running"
-        beside = {**dict.fromkeys(field.name for field in RUN), **columns, "status": status}
-        nothing = dict.fromkeys(field.name for field in CURVE + DIAGNOSTICS)
+        beside = {**dict.fromkeys(RUN_COLUMNS), **columns, "status": status}
+        nothing = dict.fromkeys([*CURVE_COLUMNS, *DIAGNOSTICS])
         assert rows == [
             {"sweep": sweep, "run_id": run_id, **beside, **nothing, **row} for row in rows_of(0, length)
         ]
