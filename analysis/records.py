@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,14 +18,52 @@ Interval = tuple[float, float]
 
 
 class Record(BaseModel):
-    """A result that cannot change and survives a round trip through JSON."""
+    """A result that cannot change and survives a round trip through JSON.
+
+    Equal if its JSON is.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True, allow_inf_nan=False)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Record) or type(self) is not type(other):
+            return NotImplemented
+        return self.model_dump() == other.model_dump()
+
+
+#: A code for programs and a sentence for people.
+CodedWarning = tuple[str, str]
+
+
+class Warned(Protocol):
+    """A result with warnings."""
+
+    warnings: list[str]
+    warning_codes: list[str]
+
+
+def warning_fields(*parts: Sequence[CodedWarning] | Warned) -> dict[str, list[str]]:
+    """The fields ``warnings`` and ``warning_codes`` of a result, from its own and from other results'."""
+    sentences: list[str] = []
+    codes: list[str] = []
+    for part in parts:
+        if isinstance(part, Sequence):
+            codes += [code for code, _ in part]
+            sentences += [sentence for _, sentence in part]
+        else:
+            codes += part.warning_codes
+            sentences += part.warnings
+    return {"warnings": sentences, "warning_codes": codes}
+
+
+def named_in_json(name: str, python_name: str) -> Any:
+    """A field with another name in JSON than in Python; read by either."""
+    return Field(validation_alias=AliasChoices(name, python_name), serialization_alias=name)
 
 
 def return_field() -> Any:
     """A field called ``return`` in JSON, which Python reserves: ``return_`` here."""
-    return Field(validation_alias=AliasChoices("return", "return_"), serialization_alias="return")
+    return named_in_json("return", "return_")
 
 
 SCHEMA_VERSION = 1
@@ -39,27 +78,39 @@ def read_stored(path: str | Path, model: type[M], command: str) -> M:
         model: what it is, with defaults for ``kind`` and ``schema_version``.
 
     Raises:
-        InputError: if the file is missing, not JSON, or not such a result of this version.
+        InputError: if the file is missing (code ``unreadable_file``), not JSON (``not_json``), another
+            result (``not_a_fit`` and so on), of another version (``other_schema_version``) or damaged
+            (``damaged_file``).
     """
     remedy = f"write one with: {command}"
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); {remedy}.") from error
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); {remedy}.", code="unreadable_file"
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON ({error}); {remedy}.") from error
+        raise InputError(f"{path} is not JSON ({error}); {remedy}.", code="not_json") from error
     kind = model.model_fields["kind"].default
     if not isinstance(value, dict) or value.get("kind") != kind:
-        raise InputError(f"{path} does not hold the result of {kind!r}; {remedy}.")
+        raise InputError(f"{path} does not hold the result of {kind!r}; {remedy}.", code=_not_a(kind))
     version = model.model_fields["schema_version"].default
     if value.get("schema_version") != version:
         raise InputError(
             f"{path} has schema_version {value.get('schema_version')!r}, this version reads "
-            f"{version}; {remedy}."
+            f"{version}; {remedy}.",
+            code="other_schema_version",
         )
     try:
         return model.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path} is damaged: field {where}: {first['msg']}; {remedy}.") from error
+        raise InputError(
+            f"{path} is damaged: field {where}: {first['msg']}; {remedy}.", code="damaged_file"
+        ) from error
+
+
+def _not_a(kind: str) -> str:
+    """The code for a file that holds something else than a ``rlscale fit``: ``not_a_fit``."""
+    return f"not_a_{kind.removeprefix('rlscale ')}"

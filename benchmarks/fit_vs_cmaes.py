@@ -26,7 +26,7 @@ from sklearn.isotonic import IsotonicRegression
 from rlscale.analysis.curves.synthetic import SyntheticSweep
 from rlscale.analysis.fit.bootstrap import bootstrap
 from rlscale.analysis.fit.joint_fit import JointScalingFit
-from rlscale.analysis.fit.objectives import K_BOUNDS, P_BOUNDS, PaperObjective, mid_compute, theta_of
+from rlscale.analysis.fit.objectives import K_BOUNDS, NU_BOUNDS, PaperObjective, mid_compute
 from rlscale.analysis.points.preprocess import BinnedPoints, Preprocessor
 from rlscale.analysis.theory.power_law import PowerLaw
 
@@ -38,18 +38,16 @@ BARS = {"times_faster_at_100000": 50.0, "worse_by_at_most": 1e-6, "bootstrap_sec
 
 
 def cmaes(points: BinnedPoints, log_c0: float, seed: int) -> tuple[np.ndarray, int]:
-    """θ = (logit p, log k, m) and evaluations, as a user would write it."""
-    n, e = np.exp(points.log_n), np.exp(points.log_e)
+    """θ = (logit ν, log k, m) and evaluations, as a user would write it."""
     isotonic = IsotonicRegression()
 
     def loss(theta: np.ndarray) -> float:
-        law = PowerLaw(float(expit(theta[0])), float(np.exp(theta[1])), float(theta[2]), log_c0)
-        log_i = law.log_intrinsic(n, e)
+        log_i = PowerLaw.from_theta(theta, log_c0).log_intrinsic(points.log_n, points.log_e)
         fitted = isotonic.fit_transform(points.returns, log_i, sample_weight=points.weight)
         return float(points.weight @ (log_i - fitted) ** 2)
 
-    low = [logit(P_BOUNDS[0]), np.log(K_BOUNDS[0]), points.log_n.min() - 6.9]
-    high = [logit(P_BOUNDS[1]), np.log(K_BOUNDS[1]), points.log_n.max() + 6.9]
+    low = [logit(NU_BOUNDS[0]), np.log(K_BOUNDS[0]), points.log_n.min() - 6.9]
+    high = [logit(NU_BOUNDS[1]), np.log(K_BOUNDS[1]), points.log_n.max() + 6.9]
     start = [0.0, np.log(0.8), float(points.log_n.mean())]
     options = {"bounds": [low, high], "seed": seed + 1, "verbose": -9}
     found = cma.CMAEvolutionStrategy(start, 0.5, options).optimize(loss)
@@ -59,7 +57,7 @@ def cmaes(points: BinnedPoints, log_c0: float, seed: int) -> tuple[np.ndarray, i
 def ours(curves, points: BinnedPoints, log_c0: float) -> np.ndarray:
     """θ by the search on bins, polished on all rows."""
     law = JointScalingFit(objective="paper", smoothing=0.0).estimate(curves).law
-    start = theta_of(PowerLaw(law.p, law.k, law.m + law.p * (log_c0 - law.log_c0), log_c0))
+    start = law.stated_at(log_c0).theta
     return PaperObjective(points, log_c0).polish(start, scale=1.0, max_evaluations=200).theta
 
 
@@ -100,7 +98,7 @@ def bootstrap_seconds(workers: int) -> dict[str, float | int]:
         curves,
         estimate.preprocessor,
         objective="return",
-        theta=theta_of(estimate.law),
+        theta=estimate.law.theta,
         log_c0=estimate.law.log_c0,
         replicates=1000,
         rng=np.random.default_rng(0),

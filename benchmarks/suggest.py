@@ -26,7 +26,6 @@ from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.curves.synthetic import SHAPES, SyntheticSweep
 from rlscale.analysis.fit.bootstrap import bootstrap
 from rlscale.analysis.fit.joint_fit import JointScalingFit
-from rlscale.analysis.fit.objectives import theta_of
 from rlscale.analysis.forecast.suggest import Suggestion, suggest
 from rlscale.analysis.statistics.intervals import percentile_interval
 
@@ -68,8 +67,8 @@ def further_runs(sweep: SyntheticSweep, found: Suggestion, rng: np.random.Genera
     length = np.concatenate([[run.E] * run.seeds for run in found.runs])
     e = length[:, None] * np.arange(1, sweep.points + 1) / sweep.points
     own_e = sweep.max_interactions * np.arange(1, sweep.points + 1) / sweep.points
-    own = sweep.law.log_intrinsic(np.array(sweep.sizes)[:, None], own_e)
-    z = (sweep.law.log_intrinsic(n[:, None], e) - own.min()) / (own.max() - own.min())
+    own = np.log(sweep.law.intrinsic(np.array(sweep.sizes)[:, None], own_e))
+    z = (np.log(sweep.law.intrinsic(n[:, None], e)) - own.min()) / (own.max() - own.min())
     shape = SHAPES[sweep.shape]
     noise = sweep.noise * np.ptp(shape((own - own.min()) / np.ptp(own)))
     return curves_of(n, e, shape(z) + noise * sweep._ar1(rng, z.shape), "further")
@@ -108,7 +107,7 @@ def refit(curves: Curves, target: float, seed: int) -> tuple[float, float, float
         curves,
         estimate.preprocessor,
         objective="return",
-        theta=theta_of(estimate.law),
+        theta=estimate.law.theta,
         log_c0=estimate.law.log_c0,
         replicates=REPLICATES,
         rng=np.random.default_rng(seed),

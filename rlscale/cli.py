@@ -71,10 +71,12 @@ def _options(
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("batch-search")(config.batch_search)
-app.add_typer(_group("Derive one run's config from another.", rescale=config.config_rescale), name="config")
+app.add_typer(
+    _group("Derive the config of one run from another.", rescale=config.config_rescale), name="config"
+)
 app.add_typer(
     _group(
-        "Plan, run and watch many runs.",
+        "Plan, run and watch sweeps of many runs.",
         presets=sweep.sweep_presets,
         show=sweep.sweep_show,
         plan=sweep.sweep_plan,
@@ -91,7 +93,7 @@ app.add_typer(
 )
 app.add_typer(
     _group(
-        "Import, look at and export curves.",
+        "Import, show and export learning curves.",
         **{"import": curves.curves_import, "show": curves.curves_show, "export": curves.curves_export},
     ),
     name="curves",

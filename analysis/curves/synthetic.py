@@ -94,7 +94,7 @@ class SyntheticSweep:
         n = np.repeat(np.asarray(self.sizes, float), self.seeds)  # (runs,)
         e = self._interactions()  # (points,)
         learned = np.maximum(e - self.late_start * self.max_interactions, 0.1 * e[0])
-        log_i = self.law.log_intrinsic(n[:, None], learned[None, :])  # (runs, points)
+        log_i = self.law.log_intrinsic(np.log(n)[:, None], np.log(learned))  # (runs, points)
         z = (log_i - log_i.min()) / (log_i.max() - log_i.min())
         clean = (_random_spline(rng) if self.shape == "spline" else SHAPES[self.shape])(z)
         returns = clean + self.noise * np.ptp(clean) * self._ar1(rng, clean.shape)

@@ -1,4 +1,4 @@
-"""The figures of a backtest; each takes a result only, draws on ``ax`` if given, and returns the axes."""
+"""The figures of a backtest: what was predicted beside what was held out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rlscale.analysis.choices import SizeColumn
-from rlscale.analysis.figures.fit import SIZE_LABELS, compute_label
+from rlscale.analysis.figures.fit import compute_label
 from rlscale.analysis.figures.style import (
     ACCENT,
     INK,
@@ -27,6 +27,7 @@ from rlscale.analysis.figures.style import (
     size_key,
     styled,
 )
+from rlscale.analysis.formatting.sizes import SIZE_WORDS
 from rlscale.analysis.studies.backtest.result import SplitBacktest
 
 #: Inches: two panels with room for a legend beside the first.
@@ -34,7 +35,7 @@ _WIDE = (7.6, 3.2)
 
 
 @styled
-def held_out_returns(
+def plot_held_out_returns(
     backtest: SplitBacktest, *, size: SizeColumn, scale: ReturnScale | None = None, ax: Axes | None = None
 ) -> Axes:
     """Measured (dots) and predicted (lines, with their interval) returns of the held-out points."""
@@ -52,13 +53,13 @@ def held_out_returns(
     log_ticks(ax.xaxis)
     ax.set_xlabel("Environment interactions $E$")
     return_axis(ax.yaxis, measured, scale=scale)
-    size_key(ax, sizes, "FLOPs $N$" if size == "flops" else "Parameters $N$")
+    size_key(ax, sizes, SIZE_WORDS[size].legend)
     key_above(ax, [(dot_mark(), "held out"), (line_mark(), "predicted"), (_band(), "90% interval")])
     return ax
 
 
 @styled
-def held_out_optimum(backtest: SplitBacktest, *, size: SizeColumn, ax: Axes | None = None) -> Axes:
+def plot_held_out_optimum(backtest: SplitBacktest, *, size: SizeColumn, ax: Axes | None = None) -> Axes:
     """N_opt over the held-out computes: by the training part, by all, and the best trained sizes."""
     ax = axes_or_new(ax)
     points = backtest.optimum_points
@@ -77,10 +78,10 @@ def held_out_optimum(backtest: SplitBacktest, *, size: SizeColumn, ax: Axes | No
     log_ticks(ax.xaxis)
     log_ticks(ax.yaxis, counts=True)
     ax.set_xlabel(compute_label(size))
-    ax.set_ylabel(SIZE_LABELS[size][0].replace("$N$", "$N_{opt}$"))
+    ax.set_ylabel(SIZE_WORDS[size].axis.replace("$N$", "$N_{opt}$"))
     entries: list[tuple[Line2D | Patch, str]] = [(line_mark(ACCENT), "training part")]
     entries += [(line_mark(INK, "--"), "all curves"), (line_mark(QUIET, ":"), "baseline")]
-    if frontier.compute:
+    if len(frontier.compute):
         entries.append((dot_mark(INK), "best size, held out"))
     key_above(ax, entries)
     return ax
@@ -91,8 +92,8 @@ def backtest_figure(backtest: SplitBacktest, *, size: SizeColumn, scale: ReturnS
     with house_style():
         figure = new_figure(_WIDE)
         left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
-        held_out_returns(backtest, size=size, scale=scale, ax=left)
-        held_out_optimum(backtest, size=size, ax=right)
+        plot_held_out_returns(backtest, size=size, scale=scale, ax=left)
+        plot_held_out_optimum(backtest, size=size, ax=right)
     return figure
 
 

@@ -1,6 +1,6 @@
-"""One function a figure. Each takes results or arrays only, draws on ``ax`` if given, and returns the axes.
+"""The figures of a fit. Each function draws a result on ``ax``, or on a new figure, and returns the axes.
 
-Colours stand for sizes, dark to light; black for what the fit says of all sizes together.
+Colours are sizes, from dark to light. Black is what the fit says about all sizes together.
 """
 
 from __future__ import annotations
@@ -34,14 +34,10 @@ from rlscale.analysis.figures.style import (
     styled,
 )
 from rlscale.analysis.fit.result import FitPoints, FitResult
+from rlscale.analysis.formatting.numbers import percent
+from rlscale.analysis.formatting.sizes import SIZE_WORDS
 from rlscale.analysis.statistics.intervals import percentile_interval
 
-#: What N is, and its unit, for each choice of size.
-SIZE_LABELS: dict[SizeColumn, tuple[str, str]] = {
-    "params": ("Policy parameters $N$", "parameters"),
-    "params_total": ("Policy and value parameters $N$", "parameters"),
-    "flops": ("FLOPs of a forward pass $N$", "FLOPs"),
-}
 INTERACTIONS = "Environment interactions $E$"
 #: Decades of compute beyond the data that the figure of the optimum shows.
 DECADES_BEYOND = 2.5
@@ -52,12 +48,12 @@ _MANY_DOTS = 1500  # an SVG with more of them becomes heavy, so they are drawn a
 
 def compute_label(size: SizeColumn) -> str:
     """Axis label of compute."""
-    return rf"Compute $C = N \cdot E$ ({SIZE_LABELS[size][1]} × interactions)"
+    return rf"Compute $C = N \cdot E$ ({SIZE_WORDS[size].unit} × interactions)"
 
 
 def intrinsic_label(size: SizeColumn) -> str:
     """Axis label of intrinsic performance, which has the unit of compute."""
-    return f"Intrinsic performance $I$\n({SIZE_LABELS[size][1]} × interactions)"
+    return f"Intrinsic performance $I$\n({SIZE_WORDS[size].unit} × interactions)"
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,7 @@ def seed_bands(curves: Curves, bins_per_decade: int = _BINS_PER_DECADE) -> list[
 
 
 @styled
-def learning_curves(
+def plot_learning_curves(
     curves: Curves,
     *,
     early_exclusion: float = 0.0,
@@ -120,7 +116,7 @@ def learning_curves(
     log_ticks(ax.xaxis)
     ax.set_xlabel(INTERACTIONS)
     return_axis(ax.yaxis, np.concatenate([band.mean for band in bands]), scale=scale)
-    size_key(ax, curves.sizes, _size_title(curves.size))
+    size_key(ax, curves.sizes, SIZE_WORDS[curves.size].legend)
     return ax
 
 
@@ -138,7 +134,7 @@ def plot_intrinsic(fit: FitResult, *, ax: Axes | None = None) -> Axes:
     compute, seen = _fitted_frontier(fit)
     ax.plot(law.E_opt(compute)[seen], compute[seen], "--", color=INK, linewidth=1.0)
     _log_log(ax, INTERACTIONS, intrinsic_label(fit.provenance.size))
-    size_key(ax, fit.provenance.sizes, _size_title(fit.provenance.size))
+    size_key(ax, fit.provenance.sizes, SIZE_WORDS[fit.provenance.size].legend)
     entries = [(dot_mark(), "measured, $f(R)$"), (line_mark(), "fitted law")]
     if seen.any():
         entries.append((line_mark(INK, "--", linewidth=1.0), "frontier $I = C$"))
@@ -176,7 +172,7 @@ def plot_frontier(fit: FitResult, *, scale: ReturnScale | None = None, ax: Axes 
     log_ticks(ax.xaxis)
     ax.set_xlabel(compute_label(fit.provenance.size))
     return_axis(ax.yaxis, returns, scale=scale)
-    size_key(ax, fit.provenance.sizes, _size_title(fit.provenance.size))
+    size_key(ax, fit.provenance.sizes, SIZE_WORDS[fit.provenance.size].legend)
     entries = [(dot_mark("white", edge=INK), "best size, measured"), (line_mark(INK), "fitted frontier")]
     key_above(ax, entries)
     return ax
@@ -207,7 +203,9 @@ def plot_optimal_size(fit: FitResult, *, ax: Axes | None = None) -> Axes:
         if vertex.interval:
             ax.plot([vertex.compute] * 2, vertex.interval, color=INK, linewidth=0.8)
     ax.axvline(high, color=QUIET, linewidth=0.7, linestyle=":")
-    _log_log(ax, compute_label(fit.provenance.size), f"Optimal {_unit_of_size(fit)} $N_{{opt}}$")
+    _log_log(
+        ax, compute_label(fit.provenance.size), f"Optimal {SIZE_WORDS[fit.provenance.size].unit} $N_{{opt}}$"
+    )
     log_ticks(ax.yaxis, counts=True)
     entries: list[tuple[Line2D | Patch, str]] = [(dot_mark(INK), "best size, measured")]
     if (~free).any():
@@ -217,7 +215,7 @@ def plot_optimal_size(fit: FitResult, *, ax: Axes | None = None) -> Axes:
     entries.append((line_mark(ACCENT), "fitted law"))
     if laws:
         band = Patch(color=ACCENT, alpha=0.35, linewidth=0)
-        entries.append((band, f"{fit.interval_level:.0%} interval"))
+        entries.append((band, f"{percent(fit.interval_level)} interval"))
     entries += [(line_mark(ACCENT, "--"), "extrapolated"), (line_mark(QUIET, ":"), "end of the data")]
     key_above(ax, entries)
     return ax
@@ -237,7 +235,7 @@ def plot_monotone_map(fit: FitResult, *, scale: ReturnScale | None = None, ax: A
     log_ticks(ax.xaxis)
     ax.set_xlabel(intrinsic_label(fit.provenance.size).replace("\n", " "))
     return_axis(ax.yaxis, returns, scale=scale)
-    size_key(ax, fit.provenance.sizes, _size_title(fit.provenance.size))
+    size_key(ax, fit.provenance.sizes, SIZE_WORDS[fit.provenance.size].legend)
     key_above(ax, [(dot_mark(), "measured, at the law's $I$"), (line_mark(INK), "fitted map $f$")])
     return ax
 
@@ -264,12 +262,12 @@ def plot_residuals(fit: FitResult, *, key: bool = True, ax: Axes | None = None) 
     ax.set_ylabel("Residual (decades of $I$)")
     ax.set_ylim(*_symmetric_limits(residual))
     if key:
-        size_key(ax, fit.provenance.sizes, _size_title(fit.provenance.size))
+        size_key(ax, fit.provenance.sizes, SIZE_WORDS[fit.provenance.size].legend)
     return ax
 
 
 @styled
-def residuals_by_size(fit: FitResult, *, ax: Axes | None = None) -> Axes:
+def plot_residuals_by_size(fit: FitResult, *, ax: Axes | None = None) -> Axes:
     """The same residuals against size: median and central 80%, before and past each size's optimum."""
     ax = axes_or_new(ax)
     residual, n = residuals_of(fit), np.asarray(fit.points.N)
@@ -288,7 +286,7 @@ def residuals_by_size(fit: FitResult, *, ax: Axes | None = None) -> Axes:
             entries.append((dot_mark(colour, shape=marker), label))
     ax.set_xscale("log")
     log_ticks(ax.xaxis, counts=True)
-    ax.set_xlabel(SIZE_LABELS[fit.provenance.size][0])
+    ax.set_xlabel(SIZE_WORDS[fit.provenance.size].axis)
     ax.set_ylabel("Residual (decades of $I$)")
     ax.set_ylim(*_symmetric_limits(residual))
     key_above(ax, entries)
@@ -349,14 +347,6 @@ def _log_log(ax: Axes, xlabel: str, ylabel: str) -> None:
     log_ticks(ax.yaxis)
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
-
-
-def _size_title(size: SizeColumn) -> str:
-    return {"params": "Parameters $N$", "params_total": "Parameters $N$", "flops": "FLOPs $N$"}[size]
-
-
-def _unit_of_size(fit: FitResult) -> str:
-    return {"params": "parameters", "params_total": "parameters", "flops": "FLOPs"}[fit.provenance.size]
 
 
 def _nearest(values: Floats, wanted: float) -> float:

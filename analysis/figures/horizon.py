@@ -1,4 +1,4 @@
-"""Figures of a study of the horizon. Colours stand for sizes where there are sizes, else for horizons."""
+"""The figures of a horizon study. Colours are sizes, from dark to light."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rlscale.analysis.figures.style import (
     size_key,
     styled,
 )
-from rlscale.analysis.formatting.numbers import count_text
+from rlscale.analysis.formatting.numbers import compact_count, with_minus_signs
 from rlscale.analysis.studies.horizon.result import HorizonResult, LevelStudy
 from rlscale.analysis.theory.horizon import horizon_term
 
@@ -28,7 +28,7 @@ _HORIZON = "Horizon $h$"
 
 
 @styled
-def interactions_to_level(study: LevelStudy, *, ax: Axes | None = None) -> Axes:
+def plot_interactions_to_level(study: LevelStudy, *, ax: Axes | None = None) -> Axes:
     """Interactions to a return against the horizon: measured by size, with the line a + b (h - 2 + 1/h)."""
     ax = axes_or_new(ax)
     lines = [line for line in study.lines if line.N is not None]
@@ -58,7 +58,7 @@ def interactions_to_level(study: LevelStudy, *, ax: Axes | None = None) -> Axes:
 
 
 @styled
-def common_growth(study: LevelStudy, *, ax: Axes | None = None) -> Axes:
+def plot_common_growth(study: LevelStudy, *, ax: Axes | None = None) -> Axes:
     """Interactions over each size's own level a, against h - 2 + 1/h, with the line of one κ for all."""
     ax = axes_or_new(ax)
     common = study.common
@@ -90,7 +90,7 @@ def common_growth(study: LevelStudy, *, ax: Axes | None = None) -> Axes:
 
 
 @styled
-def optimum_shift(result: HorizonResult, *, ax: Axes | None = None) -> Axes:
+def plot_optimum_shift(result: HorizonResult, *, ax: Axes | None = None) -> Axes:
     """N_opt at one compute over that at the smallest horizon: measured, and m^-ν with its interval."""
     ax = axes_or_new(ax)
     first = result.fits[0].horizon
@@ -126,7 +126,7 @@ def optimum_shift(result: HorizonResult, *, ax: Axes | None = None) -> Axes:
 
 
 @styled
-def nu_by_horizon(result: HorizonResult, *, ax: Axes | None = None) -> Axes:
+def plot_nu_by_horizon(result: HorizonResult, *, ax: Axes | None = None) -> Axes:
     """ν of each horizon with its interval, and its slope in log h."""
     ax = axes_or_new(ax)
     trusted = set(result.law_horizons)
@@ -146,7 +146,7 @@ def nu_by_horizon(result: HorizonResult, *, ax: Axes | None = None) -> Axes:
     entries: list[tuple[Line2D | Patch, str]] = [(dot_mark(ACCENT), "fit of each horizon")]
     if len(used) < len(h):
         entries.append((dot_mark("white", edge=ACCENT), "not identified"))
-    slope = f"{result.nu_slope.per_decade:+.3f}".replace("-", "\N{MINUS SIGN}")
+    slope = with_minus_signs(f"{result.nu_slope.per_decade:+.3f}")
     entries.append((line_mark(INK), f"{slope} for tenfold $h$"))
     ax.set_xscale("log")
     _horizon_ticks(ax, h)
@@ -159,7 +159,7 @@ def nu_by_horizon(result: HorizonResult, *, ax: Axes | None = None) -> Axes:
 def _horizon_ticks(ax: Axes, horizons: list[float]) -> None:
     """A tick at each horizon that was measured."""
     there = sorted(set(horizons))
-    ax.set_xticks(there, [count_text(h) for h in there])
+    ax.set_xticks(there, [compact_count(h) for h in there])
     ax.set_xticks([], minor=True)
     pad = (there[-1] / there[0]) ** 0.05
     ax.set_xlim(there[0] / pad, there[-1] * pad)

@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from rlscale.analysis.figures.style import ACCENT, INK, QUIET, axes_or_new, styled
 from rlscale.analysis.fit.findings import NuProfile
 from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.formatting.numbers import simple_fraction
 
 
 @styled
@@ -32,13 +33,15 @@ def plot_nu(fit: FitResult, *, ax: Axes | None = None) -> Axes:
 
 
 @styled
-def nu_choices(fit: FitResult, *, ax: Axes | None = None) -> Axes:
+def plot_nu_choices(fit: FitResult, *, ax: Axes | None = None) -> Axes:
     """ν of this fit and of others on the same curves: other shares of early training, other objective."""
     ax = axes_or_new(ax)
     other = fit.other_objective
     mine = float(fit.options["early_exclusion"])
-    rows = [(f"this fit (drops first {_share(mine)})", fit.nu, fit.intervals.get("nu"), ACCENT)]
-    rows += [(f"drops first {_share(f.early_exclusion)}", f.nu, None, INK) for f in fit.exclusion_fits]
+    rows = [(f"this fit (drops first {simple_fraction(mine)})", fit.nu, fit.intervals.get("nu"), ACCENT)]
+    rows += [
+        (f"drops first {simple_fraction(f.early_exclusion)}", f.nu, None, INK) for f in fit.exclusion_fits
+    ]
     rows.append((f"objective “{other.objective}”", other.nu, other.intervals.get("nu"), INK))
     if fit.isoflop is not None and fit.isoflop.nu is not None:
         rows.append(("parabolas, no law", fit.isoflop.nu, fit.isoflop.nu_interval, INK))
@@ -65,7 +68,3 @@ def _profile(profile: NuProfile, shown: tuple[float, float], ax: Axes) -> None:
         ax.plot(nu[near], loss[near] / loss.min(), color=INK, linewidth=1.0)
     ax.set_ylabel("Loss (line), least = 1")
     ax.spines["right"].set_visible(True)
-
-
-def _share(value: float) -> str:
-    return f"1/{1 / value:.0f}" if value > 0 and np.isclose(1 / value, round(1 / value)) else f"{value:g}"

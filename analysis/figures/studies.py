@@ -21,7 +21,7 @@ from rlscale.analysis.figures.style import (
 )
 from rlscale.analysis.fit.findings import Refit, StraightLine
 from rlscale.analysis.fit.result import FitResult
-from rlscale.analysis.formatting.numbers import count_text
+from rlscale.analysis.formatting.numbers import compact_count
 from rlscale.analysis.records import Interval
 from rlscale.analysis.studies.natural_metrics import transformed
 
@@ -36,7 +36,7 @@ _METRIC_LABELS = {
 
 
 @styled
-def refits(
+def plot_refits(
     fit: FitResult,
     others: Sequence[tuple[str, Refit]],
     *,
@@ -76,7 +76,7 @@ def refits(
 
 
 @styled
-def metric_line(fit: FitResult, line: StraightLine, *, key: bool = True, ax: Axes | None = None) -> Axes:
+def plot_metric_line(fit: FitResult, line: StraightLine, *, key: bool = True, ax: Axes | None = None) -> Axes:
     """A natural metric against intrinsic performance: averaged points of all sizes and the fitted line.
 
     Args:
@@ -106,6 +106,6 @@ def metric_line(fit: FitResult, line: StraightLine, *, key: bool = True, ax: Axe
     ax.set_ylabel(_METRIC_LABELS[line.name])
     if key:
         slope = f"slope {line.q:.3g} per e-fold" if plain else rf"$\propto I^{{-{line.q:.3f}}}$"
-        sizes_text = f"{count_text(sizes[0])} to {count_text(sizes[-1])}, dark to light"
+        sizes_text = f"{compact_count(sizes[0])} to {compact_count(sizes[-1])}, dark to light"
         key_above(ax, [(dot_mark(), sizes_text), (line_mark(INK), slope)])
     return ax

@@ -26,7 +26,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 from numpy.typing import ArrayLike
 
 from rlscale.analysis.arrays import Floats
-from rlscale.analysis.formatting.numbers import count_text
+from rlscale.analysis.formatting.numbers import compact_count, scientific_mathtext
 
 ReturnScale = Literal["linear", "failure"]
 Colour = tuple[float, float, float, float]
@@ -75,7 +75,7 @@ _STYLE: Any = {
     "path.simplify": True,
 }
 
-# Viridis without its last tenth: yellow on white paper is hardly seen.
+# Viridis without its last tenth: yellow is hard to see on white paper.
 _SIZES = LinearSegmentedColormap.from_list("sizes", colormaps["viridis"](np.linspace(0.0, 0.9, 256)))
 
 
@@ -98,7 +98,7 @@ def styled(plot: Callable[P, Axes]) -> Callable[P, Axes]:
 
 
 def new_figure(size: tuple[float, float] = ONE_PANEL) -> Figure:
-    """An empty figure that no pyplot knows of."""
+    """An empty figure that is not registered with pyplot."""
     with house_style():
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
@@ -117,8 +117,16 @@ def size_colours(sizes: ArrayLike) -> list[Colour]:
     """A colour for each size, dark to light by the logarithm of the size."""
     logs = np.log(np.asarray(sizes, float))
     span = np.ptp(logs) or 1.0
-    shades = _SIZES((logs - logs.min()) / span)  # (sizes, 4)
-    return [(float(r), float(g), float(b), float(a)) for r, g, b, a in shades]
+    return _colours((logs - logs.min()) / span)
+
+
+def even_colours(count: int) -> list[Colour]:
+    """``count`` colours, dark to light, for sizes that have no number to space them by."""
+    return _colours(np.linspace(0.0, 1.0, count))
+
+
+def _colours(places: Floats) -> list[Colour]:
+    return [(float(r), float(g), float(b), float(a)) for r, g, b, a in _SIZES(places)]
 
 
 def size_key(ax: Axes, sizes: Sequence[float] | Floats, title: str) -> None:
@@ -132,7 +140,7 @@ def size_key(ax: Axes, sizes: Sequence[float] | Floats, title: str) -> None:
         return
     pairs = list(zip(sizes, size_colours(sizes), strict=True))[::-1]
     handles = [Line2D([], [], color=colour, linewidth=2.2) for _, colour in pairs]
-    labels = [count_text(size) for size, _ in pairs]
+    labels = [compact_count(size) for size, _ in pairs]
     # Made by hand and added as an artist, so that another legend of the axes does not replace it.
     legend = Legend(
         ax,
@@ -188,7 +196,7 @@ def log_ticks(axis: Axis, *, counts: bool = False) -> None:
     span = np.log10(high / low)
     narrow = span < 2
     subs = (1.0, 2.0, 5.0) if span < 1 else (1.0, 3.0) if narrow else (1.0,)
-    text = count_text if counts else _power_text
+    text = compact_count if counts else scientific_mathtext
     axis.set_major_locator(LogLocator(10, subs=subs, numticks=8))
     axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
     axis.set_minor_locator(
@@ -197,15 +205,8 @@ def log_ticks(axis: Axis, *, counts: bool = False) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _power_text(value: float) -> str:
-    exponent = int(np.floor(np.log10(value) + 1e-9))
-    factor = value / 10.0**exponent
-    power = f"10^{{{exponent}}}"
-    return f"${power}$" if np.isclose(factor, 1) else rf"${factor:.3g}\times {power}$"
-
-
 def return_scale_for(returns: ArrayLike, *, accuracy: bool = False) -> ReturnScale:
-    """How to space returns: by log(1 - R) for accuracies near 1, where little else could be told apart.
+    """How to space returns: by log(1 - R) for accuracies near 1, where a linear scale shows no differences.
 
     Args:
         returns: what is to be shown.
@@ -232,12 +233,14 @@ def return_axis(
     axis.set_label_text(label)
     if (scale or return_scale_for(values)) == "linear":
         return
-    axis._set_axes_scale("function", functions=(_failure_decades, _from_failure_decades))  # type: ignore[attr-defined]
+    is_y = axis.axis_name == "y"  # type: ignore[attr-defined]
+    set_scale = axis.axes.set_yscale if is_y else axis.axes.set_xscale
+    set_scale("function", functions=(_failure_decades, _from_failure_decades))
     # A batch without a single failure would lie infinitely high, so such outliers do not set the limits.
     low, high = _failure_decades(values.min()), _failure_decades(min(np.quantile(values, 0.999), 0.99999))
     pad = 0.04 * (high - low)
     limits = _from_failure_decades(np.array([low - pad, high + pad]))
-    (axis.axes.set_ylim if axis.axis_name == "y" else axis.axes.set_xlim)(*limits)  # type: ignore[attr-defined]
+    (axis.axes.set_ylim if is_y else axis.axes.set_xlim)(*limits)
     axis.set_major_locator(FixedLocator(_failure_ticks(*limits)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))

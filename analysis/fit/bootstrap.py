@@ -14,39 +14,53 @@ n - 1 degrees, if sizes are drawn).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+from pydantic import Field
 
-from rlscale.analysis.arrays import Floats, Ints
+from rlscale.analysis.arrays import Floats, Ints, StoredFloats
 from rlscale.analysis.curves.curve_set import Curves
-from rlscale.analysis.fit.objectives import law_of, make_objective
+from rlscale.analysis.fit.objectives import make_objective
 from rlscale.analysis.fit.search import search_near
 from rlscale.analysis.points.preprocess import Preprocessor
-from rlscale.analysis.points.resampling import Scheme, _widening, resample, scheme_for, widened
+from rlscale.analysis.points.resampling import Scheme, resample, scheme_for, widened, widening
+from rlscale.analysis.records import Interval, Record, named_in_json
 from rlscale.analysis.statistics.intervals import bias_corrected_interval, percentile_interval
 from rlscale.analysis.theory.power_law import PowerLaw
 
 
-@dataclass(frozen=True)
-class Draws:
-    """Bootstrap draws of θ = (logit p, log k, m), shape ``(replicates, 3)``, widened for few seeds.
+class Draws(Record):
+    """What the bootstrap drew, enough to put an interval on anything the law gives.
 
     Attributes:
-        at_bound: share of the draws that ended at a bound of p or k.
+        scheme: ``seeds`` (runs within size), ``sizes``, or ``none``.
+        replicates: number of draws.
+        widening: factor by which draws were moved away from their median for few seeds.
+        nu, k, m: of the law of each draw, m at the fit's ``compute_ref``; shape ``(replicates,)``
+            (``curvature`` and ``log_N_opt_ref`` in the JSON).
+        at_bound: share of the draws that ended at a bound of nu or k; not stored.
     """
 
     scheme: Scheme
-    theta: Floats = field(default_factory=lambda: np.empty((0, 3)))
-    widening: float = 1.0
-    at_bound: float = 0.0
+    replicates: int
+    widening: float
+    nu: StoredFloats
+    k: StoredFloats = named_in_json("curvature", "k")
+    m: StoredFloats = named_in_json("log_N_opt_ref", "m")
+    at_bound: float = Field(0.0, exclude=True)
+
+    @classmethod
+    def of(cls, scheme: Scheme, laws: list[PowerLaw], widening: float = 1.0, at_bound: float = 0.0) -> Draws:
+        """The draws with these laws."""
+        nu, k, m = np.array([(law.nu, law.k, law.m) for law in laws]).reshape(-1, 3).T
+        return cls(scheme=scheme, replicates=len(laws), widening=widening, nu=nu, k=k, m=m, at_bound=at_bound)
 
     def laws(self, log_c0: float) -> list[PowerLaw]:
-        """The law of each draw."""
-        return [law_of(theta, log_c0) for theta in self.theta]
+        """The law of each draw; ``log_c0`` is the log compute at which m is stated."""
+        columns = zip(self.nu.tolist(), self.k.tolist(), self.m.tolist(), strict=True)
+        return [PowerLaw(nu, k, m, log_c0) for nu, k, m in columns]
 
 
 def bootstrap(
@@ -71,7 +85,7 @@ def bootstrap(
         workers: processes to share the replicates.
     """
     if replicates == 0:
-        return Draws("none")
+        return Draws.of("none", [])
     scheme = scheme_for(curves)
     counts = [resample(curves, scheme, rng) for _ in range(replicates)]
     solve = partial(_solve, preprocessor, objective, theta, log_c0)
@@ -81,38 +95,28 @@ def bootstrap(
             drawn = np.concatenate(list(pool.map(solve, chunks)))
     else:
         drawn = solve(np.array(counts))
-    widening = _widening(curves, scheme)
+    factor = widening(curves, scheme)
     bounds = make_objective(objective, preprocessor.points(), log_c0).bounds
     stuck = (drawn[:, :2] - bounds[:2, 0] < 0.02) | (bounds[:2, 1] - drawn[:, :2] < 0.02)
     wide = np.clip(widened(drawn, curves), bounds[:, 0], bounds[:, 1])
-    return Draws(scheme, wide, widening, float(stuck.any(axis=1).mean()))
+    laws = [PowerLaw.from_theta(row, log_c0) for row in wide]
+    return Draws.of(scheme, laws, factor, float(stuck.any(axis=1).mean()))
 
 
-def intervals(laws: list[PowerLaw], centre: PowerLaw | None = None) -> dict[str, tuple[float, float]]:
+def intervals(laws: list[PowerLaw], centre: PowerLaw | None = None) -> dict[str, Interval]:
     """90% intervals of what the laws of the draws give; empty if there are none.
 
     Percentile intervals, or, about ``centre``, the law of all the data, bias-corrected ones.
     """
     if not laws:
         return {}
-    rows = np.array([[value for _, value in estimates(law)] for law in laws])
-    names = [name for name, _ in estimates(laws[0])]
-    middle = None if centre is None else np.array([value for _, value in estimates(centre)])
-    low, high = percentile_interval(rows) if middle is None else bias_corrected_interval(rows, middle)
-    return {name: (float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)}
-
-
-def estimates(law: PowerLaw) -> Iterator[tuple[str, float]]:
-    """Name and value of everything that gets an interval."""
-    yield "alpha_N", law.alpha_N
-    yield "alpha_E", law.alpha_E
-    yield "beta", law.beta
-    yield "nu", law.nu
-    yield "N_c", law.N_c
-    yield "E_c", law.E_c
-    yield "log10_N_c", law.log_N_c / float(np.log(10))
-    yield "log10_E_c", law.log_E_c / float(np.log(10))
-    yield "N_opt_ref", float(np.exp(law.m))
+    rows = np.array([list(law.estimates().values()) for law in laws])
+    low, high = (
+        percentile_interval(rows)
+        if centre is None
+        else bias_corrected_interval(rows, np.array(list(centre.estimates().values())))
+    )
+    return {name: (float(a), float(b)) for name, a, b in zip(laws[0].estimates(), low, high, strict=True)}
 
 
 def _solve(preprocessor: Preprocessor, objective: str, theta: Floats, log_c0: float, counts: Ints) -> Floats:

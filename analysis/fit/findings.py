@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from rlscale.analysis.arrays import StoredFloats
 from rlscale.analysis.choices import SizeColumn
 from rlscale.analysis.records import Interval, Record, return_field
 
@@ -79,8 +80,8 @@ class IsoflopCheck(Record):
 class NuProfile(Record):
     """The least loss that any law with a given nu reaches, lists of one length; nu ascending."""
 
-    nu: list[float]
-    loss: list[float]
+    nu: StoredFloats
+    loss: StoredFloats
 
 
 class InteractionFlops(Record):
@@ -91,8 +92,8 @@ class InteractionFlops(Record):
         flops: median over the runs of that size.
     """
 
-    N: list[float]
-    flops: list[float]
+    N: StoredFloats
+    flops: StoredFloats
 
 
 class StraightLine(Record):
@@ -129,10 +130,10 @@ class StraightLine(Record):
 class MetricPoints(Record):
     """The averaged points of the metric, one list entry each, ordered by N then E."""
 
-    N: list[float]
-    intrinsic: list[float]
-    return_: list[float] = return_field()
-    weight: list[float]
+    N: StoredFloats
+    intrinsic: StoredFloats
+    return_: StoredFloats = return_field()
+    weight: StoredFloats
 
 
 class MetricStudy(Record):

@@ -17,7 +17,7 @@ from rlscale.analysis.fit.result import OtherObjective
 from rlscale.analysis.points.frontier import Frontier
 from rlscale.analysis.points.preprocess import BinnedPoints
 from rlscale.analysis.records import Interval
-from rlscale.analysis.theory.power_law import PowerLaw, size_share
+from rlscale.analysis.theory.power_law import PowerLaw
 
 SHARE_BOUNDS = (0.1, 0.9)
 NEGLIGIBLE = 0.01  # in nu: without noise the intervals have no width to speak of
@@ -45,8 +45,8 @@ class Evidence:
 
 
 def limited_by_size(law: PowerLaw, points: BinnedPoints) -> NDArray[np.bool_]:
-    """Whether each point lies past the optimum of its size: the size term's share is above p."""
-    return size_share(law.p, law.k, law.m, law.log_c0, points.log_n, points.log_e) > law.p
+    """Whether each point lies past the optimum of its size: the size term's share is above ν."""
+    return law.size_share(points.log_n, points.log_e) > law.nu
 
 
 def warnings_for(evidence: Evidence) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ import numpy as np
 from rlscale.analysis.arrays import Floats
 from rlscale.analysis.choices import Objective
 from rlscale.analysis.curves.curve_set import Curves, require_fittable
-from rlscale.analysis.fit.bootstrap import Draws, bootstrap, estimates, intervals
+from rlscale.analysis.fit.bootstrap import Draws, bootstrap, intervals
 from rlscale.analysis.fit.findings import NuProfile
 from rlscale.analysis.fit.identifiability import NOT_IDENTIFIED, Evidence, limited_by_size, warnings_for
 from rlscale.analysis.fit.isoflop import isoflop_check
@@ -21,18 +21,14 @@ from rlscale.analysis.fit.objectives import (
     Minimum,
     ReturnObjective,
     at_bounds,
-    law_of,
     make_objective,
     mid_compute,
-    theta_of,
 )
 from rlscale.analysis.fit.result import (
-    BootstrapDraws,
     DataRange,
     ExclusionFit,
     FitPoints,
     FitResult,
-    MonotoneMapRecord,
     OtherObjective,
     Provenance,
 )
@@ -142,7 +138,7 @@ class JointScalingFit:
             raise InputError(f"{curves.source}: returns do not vary, so nothing can be fitted; train longer.")
         objective = make_objective(self.objective, points, mid_compute(points))
         minimum = search(objective, self.search)
-        law = law_of(minimum.theta, objective.log_c0)
+        law = PowerLaw.from_theta(minimum.theta, objective.log_c0)
         return PointEstimate(law, minimum, points, preprocessor, objective.bounds)
 
     def fit(self, curves: Curves) -> FitResult:
@@ -178,11 +174,11 @@ class JointScalingFit:
         )
         warnings = warnings_for(evidence)
         codes = [code for code, _ in warnings]
-        constants: dict[str, Any] = dict(estimates(mine.law))
-        fitted_map = MonotoneMap.from_points(mine.points.returns, _log_intrinsic(mine), mine.points.weight)
+        log_i = mine.law.log_intrinsic(mine.points.log_n, mine.points.log_e)
+        fitted_map = MonotoneMap.from_points(mine.points.returns, log_i, mine.points.weight)
         return FitResult(
             objective=self.objective,
-            **constants,
+            **mine.law.estimates(),
             compute_ref=float(np.exp(mine.law.log_c0)),
             loss=mine.minimum.loss,
             intervals=found_intervals,
@@ -200,14 +196,12 @@ class JointScalingFit:
             num_sizes=len(curves.sizes),
             range=_range(mine.points),
             size_limited_share=float(mine.points.weight @ limited_by_size(mine.law, mine.points)),
-            monotone_map=MonotoneMapRecord(
-                return_=fitted_map.returns.tolist(), intrinsic=np.exp(fitted_map.log_intrinsic).tolist()
-            ),
-            points=_fit_points(mine, fitted_map),
+            monotone_map=fitted_map,
+            points=_fit_points(mine, log_i, fitted_map),
             frontier=frontier,
             exclusion_fits=exclusions,
             other_objective=other,
-            bootstrap=_draws_record(draws, mine.law.log_c0),
+            bootstrap=draws,
             options=self._options(curves),
             provenance=_provenance(curves),
         )
@@ -217,7 +211,7 @@ class JointScalingFit:
             curves,
             estimate.preprocessor,
             objective=self.objective,
-            theta=theta_of(estimate.law),
+            theta=estimate.law.theta,
             log_c0=estimate.law.log_c0,
             replicates=self.replicates,
             rng=rng,
@@ -260,15 +254,13 @@ def usable_cores() -> int:
 def _profile(estimate: PointEstimate, name: Objective) -> NuProfile:
     objective = make_objective(name, estimate.points, estimate.law.log_c0)
     losses = profile(objective, estimate.minimum.theta, _PROFILE_NU)
-    return NuProfile(nu=_PROFILE_NU.tolist(), loss=losses.tolist())
+    return NuProfile(nu=_PROFILE_NU, loss=losses)
 
 
 def _estimates(estimate: PointEstimate, log_c0: float | None = None) -> dict[str, float]:
-    law = estimate.law
-    values = dict(estimates(law))
+    law = estimate.law if log_c0 is None else estimate.law.stated_at(log_c0)
+    values = law.estimates()
     del values["N_c"], values["E_c"]
-    if log_c0 is not None:
-        values["N_opt_ref"] = float(law.N_opt(np.exp(log_c0)))
     return {**values, "loss": estimate.minimum.loss}
 
 
@@ -293,22 +285,17 @@ def _with_systematic(found: dict[str, Interval], fits: list[ExclusionFit]) -> di
     return stretched
 
 
-def _log_intrinsic(estimate: PointEstimate) -> Floats:
-    return estimate.law.log_intrinsic(np.exp(estimate.points.log_n), np.exp(estimate.points.log_e))
-
-
-def _fit_points(estimate: PointEstimate, fitted_map: MonotoneMap) -> FitPoints:
+def _fit_points(estimate: PointEstimate, log_i: Floats, fitted_map: MonotoneMap) -> FitPoints:
     points = estimate.points
-    intrinsic = np.exp(_log_intrinsic(estimate))
     return FitPoints(
-        N=np.exp(points.log_n).tolist(),
-        E=np.exp(points.log_e).tolist(),
-        return_=points.returns.tolist(),
-        weight=points.weight.tolist(),
-        intrinsic=intrinsic.tolist(),
-        mapped_intrinsic=fitted_map.intrinsic_of(points.returns).tolist(),
-        fitted_return=fitted_map.return_of(intrinsic).tolist(),
-        size_limited=limited_by_size(estimate.law, points).tolist(),
+        N=np.exp(points.log_n),
+        E=np.exp(points.log_e),
+        return_=points.returns,
+        weight=points.weight,
+        intrinsic=np.exp(log_i),
+        mapped_intrinsic=fitted_map.intrinsic_of(points.returns),
+        fitted_return=fitted_map.return_of_log(log_i),
+        size_limited=limited_by_size(estimate.law, points),
     )
 
 
@@ -320,18 +307,6 @@ def _range(points: BinnedPoints) -> DataRange:
     return DataRange(N=span(n), E=span(e), C=span(n * e), return_=span(points.returns))
 
 
-def _draws_record(draws: Draws, log_c0: float) -> BootstrapDraws:
-    laws = draws.laws(log_c0)
-    return BootstrapDraws(
-        scheme=draws.scheme,
-        replicates=len(laws),
-        widening=draws.widening,
-        nu=[law.p for law in laws],
-        curvature=[law.k for law in laws],
-        log_N_opt_ref=[law.m for law in laws],
-    )
-
-
 def _provenance(curves: Curves) -> Provenance:
     tasks = {str(task) for task in curves.table["task"].dropna()} if "task" in curves.table else set()
     return Provenance(
@@ -339,8 +314,8 @@ def _provenance(curves: Curves) -> Provenance:
         **asdict(curves.selection),
         size=curves.size,
         run_ids=list(curves.run_ids),
-        sizes=curves.sizes.tolist(),
-        seeds_per_size=np.bincount(curves.size_index).tolist(),
+        sizes=curves.sizes,
+        seeds_per_size=np.bincount(curves.size_index),
         notes=list(curves.notes),
         tasks=sorted(tasks),
     )

@@ -1,38 +1,39 @@
 """Weighted isotonic regression: the increasing map f between return and intrinsic performance.
 
-The map is whatever increasing function fits best, so nothing is assumed about how return
-grows with intrinsic performance.
+I = f(R) (Hilton, Tang, Schulman 2023, section 2): f is whichever increasing function fits best, so
+nothing is assumed about how return grows with intrinsic performance.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import isotonic_regression
 
-from rlscale.analysis.arrays import Floats
+from rlscale.analysis.arrays import Floats, StoredFloats
+from rlscale.analysis.records import Record, return_field
 
 
-@dataclass(frozen=True)
-class MonotoneMap:
+class MonotoneMap(Record):
     """A piecewise-linear increasing map between return and log I.
 
     Attributes:
-        returns: knots, strictly increasing, shape ``(k,)``.
-        log_intrinsic: natural logarithm of I at the knots, strictly increasing, shape ``(k,)``.
+        return_: knots, strictly increasing, shape ``(k,)`` (``return`` in the JSON).
+        intrinsic: I at the knots, strictly increasing, shape ``(k,)``.
     """
 
-    returns: Floats
-    log_intrinsic: Floats
+    return_: StoredFloats = return_field()
+    intrinsic: StoredFloats
 
     @classmethod
     def from_points(cls, returns: Floats, log_intrinsic: Floats, weight: Floats) -> MonotoneMap:
         """Isotonic regression of return on log I: a knot for each of its levels.
 
-        Return is the response, for that is where the noise is. A level's knot is at the weighted mean
+        Return is the response, because the noise is in it. A level's knot is at the weighted mean
         log I of its points.
+
+        Args:
+            returns, log_intrinsic, weight: shape ``(n,)``.
         """
         order = np.argsort(log_intrinsic, kind="stable")
         x, y, w = log_intrinsic[order], returns[order], weight[order]
@@ -42,19 +43,35 @@ class MonotoneMap:
         knots_x = np.add.reduceat(w * x, first) / mass
         knots_y = result.x[first]
         keep = np.concatenate([[True], (np.diff(knots_x) > 0) & (np.diff(knots_y) > 0)])
-        return cls(knots_y[keep], knots_x[keep])
+        return cls(return_=knots_y[keep], intrinsic=np.exp(knots_x[keep]))
+
+    @property
+    def log_intrinsic(self) -> Floats:
+        """Natural logarithm of I at the knots, shape ``(k,)``."""
+        return np.log(self.intrinsic)
+
+    def log_intrinsic_of(self, returns: ArrayLike) -> Floats:
+        """log I for a return; beyond the map's range the nearest end's."""
+        return np.interp(np.asarray(returns, float), self.return_, self.log_intrinsic)
 
     def intrinsic_of(self, returns: ArrayLike) -> Floats:
         """I for a return; beyond the map's range the nearest end's."""
-        return np.exp(np.interp(np.asarray(returns, float), self.returns, self.log_intrinsic))
+        return np.exp(self.log_intrinsic_of(returns))
+
+    def return_of_log(self, log_i: ArrayLike) -> Floats:
+        """Return for log I; beyond the map's range the nearest end's."""
+        return np.interp(np.asarray(log_i, float), self.log_intrinsic, self.return_)
 
     def return_of(self, intrinsic: ArrayLike) -> Floats:
         """Return for I; beyond the map's range the nearest end's."""
-        return np.interp(np.log(np.asarray(intrinsic, float)), self.log_intrinsic, self.returns)
+        return self.return_of_log(np.log(np.asarray(intrinsic, float)))
+
+    def known_return_of_log(self, log_i: ArrayLike) -> Floats:
+        """Return for log I, not a number where the map would have to be extrapolated."""
+        x, knots = np.asarray(log_i, float), self.log_intrinsic
+        return np.where((x >= knots[0]) & (x <= knots[-1]), self.return_of_log(x), np.nan)
 
     def known_return_of(self, intrinsic: float) -> float | None:
         """Return for I, or None where the map would have to be extrapolated."""
-        log_i = np.log(intrinsic)
-        if not self.log_intrinsic[0] <= log_i <= self.log_intrinsic[-1]:
-            return None
-        return float(self.return_of(intrinsic))
+        found = float(self.known_return_of_log(np.log(intrinsic)))
+        return None if np.isnan(found) else found

@@ -1,6 +1,6 @@
 """The two objectives of the joint fit and how each is minimised.
 
-Both look for the increasing map inside, by isotonic regression, and for θ = (logit p, log k, m)
+Both look for the increasing map inside, by isotonic regression, and for θ = (logit ν, log k, m)
 outside; see ``analysis.power_law`` for p, k and m.
 
 * ``return``: Σ w (T(R) - h(log I))², h increasing in log I, T(R) the return in units of its own noise
@@ -19,21 +19,21 @@ from typing import Protocol
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import expit, logit
+from scipy.special import logit
 
 from rlscale.analysis.arrays import Floats
 from rlscale.analysis.points.preprocess import BinnedPoints
 from rlscale.analysis.statistics.isotonic import TiedOrder, isotonic_loss
-from rlscale.analysis.theory.power_law import PowerLaw, log_intrinsic, log_intrinsic_gradient
+from rlscale.analysis.theory.power_law import PowerLaw
 
-P_BOUNDS = (0.02, 0.98)
+NU_BOUNDS = (0.02, 0.98)
 K_BOUNDS = (0.02, 30.0)
 M_MARGIN = float(np.log(1e3))  # how far beyond the sizes the optimum at C0 is looked for
 MAX_PLATEAU = 0.05  # share of the weight that may lie at the best return
-_GRID_P = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9)
+_GRID_NU = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9)
 _GRID_K = (0.1, 0.3, 0.8, 2.0, 6.0)
 _GRID_M = 9
-#: Initial steps of a simplex in (logit p, log k, m): about the spacing of the grid.
+#: Initial steps of a simplex in (logit ν, log k, m): about the spacing of the grid.
 _STEPS = np.array([0.4, 0.5, 0.6])
 
 
@@ -76,21 +76,11 @@ def mid_compute(points: BinnedPoints) -> float:
     return float(0.5 * (log_c.min() + log_c.max()))
 
 
-def theta_of(law: PowerLaw) -> Floats:
-    """θ = (logit p, log k, m) of a law."""
-    return np.array([logit(law.p), np.log(law.k), law.m])
-
-
-def law_of(theta: Floats, log_c0: float) -> PowerLaw:
-    """The law at θ."""
-    return PowerLaw(float(expit(theta[0])), float(np.exp(theta[1])), float(theta[2]), log_c0)
-
-
 def start_grid(bounds: Floats) -> Floats:
     """Coarse grid of starting points, shape ``(starts, 3)``."""
     low, high = bounds[2] + np.array([M_MARGIN - 1, 1 - M_MARGIN])
-    p, k, m = np.meshgrid(logit(_GRID_P), np.log(_GRID_K), np.linspace(low, high, _GRID_M), indexing="ij")
-    return np.stack([p.ravel(), k.ravel(), m.ravel()], axis=1)
+    nu, k, m = np.meshgrid(logit(_GRID_NU), np.log(_GRID_K), np.linspace(low, high, _GRID_M), indexing="ij")
+    return np.stack([nu.ravel(), k.ravel(), m.ravel()], axis=1)
 
 
 def at_bounds(theta: Floats, bounds: Floats) -> list[str]:
@@ -112,7 +102,7 @@ def _below_plateau(points: BinnedPoints) -> BinnedPoints:
 
 def _bounds(points: BinnedPoints) -> Floats:
     m = (points.log_n.min() - M_MARGIN, points.log_n.max() + M_MARGIN)
-    return np.array([logit(P_BOUNDS), np.log(K_BOUNDS), m])
+    return np.array([logit(NU_BOUNDS), np.log(K_BOUNDS), m])
 
 
 class ReturnObjective:
@@ -128,8 +118,7 @@ class ReturnObjective:
     def loss(self, theta: Floats) -> float:
         """1 - R², in 0..1."""
         points = self._points
-        p, k = float(expit(theta[0])), float(np.exp(theta[1]))
-        log_i = log_intrinsic(p, k, float(theta[2]), self.log_c0, points.log_n, points.log_e)
+        log_i = PowerLaw.from_theta(theta, self.log_c0).log_intrinsic(points.log_n, points.log_e)
         return isotonic_loss(log_i, points.response, points.weight) / self._variance
 
     def polish(self, start: Floats, *, scale: float, max_evaluations: int) -> Minimum:
@@ -195,8 +184,7 @@ class PaperObjective:
     def loss(self, theta: Floats) -> float:
         """Mean square residual, in squared natural logarithms."""
         points = self._points
-        p, k = float(expit(theta[0])), float(np.exp(theta[1]))
-        log_i = log_intrinsic(p, k, float(theta[2]), self.log_c0, points.log_n, points.log_e)
+        log_i = PowerLaw.from_theta(theta, self.log_c0).log_intrinsic(points.log_n, points.log_e)
         residual = log_i - self._order.fit(log_i)
         return float(points.weight @ (residual * residual))
 
@@ -207,8 +195,8 @@ class PaperObjective:
         continuously differentiable although the blocks of the isotonic fit change with θ.
         """
         points = self._points
-        p, k = float(expit(theta[0])), float(np.exp(theta[1]))
-        log_i, slope = log_intrinsic_gradient(p, k, float(theta[2]), self.log_c0, points.log_n, points.log_e)
+        law = PowerLaw.from_theta(theta, self.log_c0)
+        log_i, slope = law.log_intrinsic_gradient(points.log_n, points.log_e)
         residual = log_i - self._order.fit(log_i)
         weighted = points.weight * residual
         return float(weighted @ residual), 2 * slope @ weighted

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from pydantic import Field
 
+from rlscale.analysis.arrays import Floats, StoredBools, StoredFloats, StoredInts
 from rlscale.analysis.choices import Objective, SizeColumn
+from rlscale.analysis.fit.bootstrap import Draws
 from rlscale.analysis.fit.findings import (
     InteractionFlops,
     IsoflopCheck,
@@ -51,15 +53,8 @@ class DataRange(Record):
     return_: Interval = return_field()
 
 
-class MonotoneMapRecord(Record):
-    """Knots of the increasing map between return and intrinsic performance, both strictly increasing."""
-
-    return_: list[float] = return_field()
-    intrinsic: list[float]
-
-
 class FitPoints(Record):
-    """The binned points the fit stands on, one list entry each, ordered by N then E.
+    """The binned points the fit rests on, arrays of shape ``(n,)`` ordered by N then E.
 
     Attributes:
         N: size.
@@ -72,14 +67,14 @@ class FitPoints(Record):
         size_limited: whether more experience would help less than more parameters.
     """
 
-    N: list[float]
-    E: list[float]
-    return_: list[float] = return_field()
-    weight: list[float]
-    intrinsic: list[float]
-    mapped_intrinsic: list[float]
-    fitted_return: list[float]
-    size_limited: list[bool]
+    N: StoredFloats
+    E: StoredFloats
+    return_: StoredFloats = return_field()
+    weight: StoredFloats
+    intrinsic: StoredFloats
+    mapped_intrinsic: StoredFloats
+    fitted_return: StoredFloats
+    size_limited: StoredBools
 
 
 class Estimates(Record):
@@ -93,6 +88,12 @@ class Estimates(Record):
     log10_E_c: float
     N_opt_ref: float
     loss: float
+
+    def law(self, compute_ref: float) -> PowerLaw:
+        """The law with these exponents; ``N_opt_ref`` is at ``compute_ref``."""
+        return PowerLaw.from_optimum(
+            self.nu, self.alpha_N + self.alpha_E, N_opt=self.N_opt_ref, compute=compute_ref
+        )
 
 
 class ExclusionFit(Estimates):
@@ -108,24 +109,6 @@ class OtherObjective(Estimates):
     intervals: dict[str, Interval]
 
 
-class BootstrapDraws(Record):
-    """What the bootstrap drew, enough to put an interval on anything the law gives.
-
-    Attributes:
-        scheme: ``seeds`` (runs within size), ``sizes``, or ``none``.
-        replicates: number of draws.
-        widening: factor by which draws were moved away from their median for few seeds.
-        nu, curvature, log_N_opt_ref: p, k and m of each draw, m at the fit's ``compute_ref``.
-    """
-
-    scheme: Literal["seeds", "sizes", "none"]
-    replicates: int
-    widening: float
-    nu: list[float]
-    curvature: list[float]
-    log_N_opt_ref: list[float]
-
-
 class Provenance(Record):
     """Where the curves came from; null in ``sweep``, ``task``, ``algorithm``, ``horizon``: all of them."""
 
@@ -136,8 +119,8 @@ class Provenance(Record):
     horizon: float | None = None
     size: SizeColumn
     run_ids: list[str]
-    sizes: list[float]
-    seeds_per_size: list[int]
+    sizes: StoredFloats
+    seeds_per_size: StoredInts
     notes: list[str]
     tasks: list[str]
 
@@ -184,12 +167,12 @@ class FitResult(Record):
     num_sizes: int
     range: DataRange
     size_limited_share: float
-    monotone_map: MonotoneMapRecord
+    monotone_map: MonotoneMap
     points: FitPoints
     frontier: Frontier
     exclusion_fits: list[ExclusionFit]
     other_objective: OtherObjective
-    bootstrap: BootstrapDraws
+    bootstrap: Draws
     options: dict[str, Any]
     provenance: Provenance
     periods: list[PeriodFit] | None = None
@@ -204,26 +187,21 @@ class FitResult(Record):
     @property
     def law(self) -> PowerLaw:
         """The fitted law."""
-        return PowerLaw(
-            self.nu,
-            self.alpha_N + self.alpha_E,
-            float(np.log(self.N_opt_ref)),
-            float(np.log(self.compute_ref)),
+        return PowerLaw.from_optimum(
+            self.nu, self.alpha_N + self.alpha_E, N_opt=self.N_opt_ref, compute=self.compute_ref
         )
 
     def predict_intrinsic(self, num_params: float, interactions: float) -> float:
         """I(N, E) by the fitted law."""
         return float(self.law.intrinsic(num_params, interactions))
 
-    def predict_return(self, num_params: ArrayLike, interactions: ArrayLike) -> NDArray[np.float64]:
+    def predict_return(self, num_params: ArrayLike, interactions: ArrayLike) -> Floats:
         """Return after ``interactions`` environment steps with ``num_params``, inputs broadcast together.
 
         NaN where the map between return and intrinsic performance would have to be extrapolated.
         """
-        log_i = np.log(self.law.intrinsic(num_params, interactions))
-        knots = np.log(self.monotone_map.intrinsic)
-        inside = (log_i >= knots[0]) & (log_i <= knots[-1])
-        return np.where(inside, np.interp(log_i, knots, self.monotone_map.return_), np.nan)
+        log_n, log_e = (np.log(np.asarray(x, float)) for x in (num_params, interactions))
+        return self.monotone_map.known_return_of_log(self.law.log_intrinsic(log_n, log_e))
 
     def to_json(self, path: str | Path | None = None) -> str:
         """The text that ``rlscale fit --json`` writes, also written to ``path`` if given."""
@@ -234,9 +212,7 @@ class FitResult(Record):
 
     def draw_laws(self) -> list[PowerLaw]:
         """The laws the bootstrap drew."""
-        draws, log_c0 = self.bootstrap, float(np.log(self.compute_ref))
-        columns = zip(draws.nu, draws.curvature, draws.log_N_opt_ref, strict=True)
-        return [PowerLaw(p, k, m, log_c0) for p, k, m in columns]
+        return self.bootstrap.laws(float(np.log(self.compute_ref)))
 
 
 def read_fit(path: str | Path) -> FitResult:
@@ -246,8 +222,3 @@ def read_fit(path: str | Path) -> FitResult:
         InputError: if the file is missing, not JSON, or not a fit of this version.
     """
     return read_stored(path, FitResult, "rlscale fit SRC --json FILE")
-
-
-def map_of(fit: FitResult) -> MonotoneMap:
-    """The fitted map between return and intrinsic performance."""
-    return MonotoneMap(np.array(fit.monotone_map.return_), np.log(fit.monotone_map.intrinsic))

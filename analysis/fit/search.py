@@ -12,7 +12,7 @@ from rlscale.analysis.arrays import Floats
 from rlscale.analysis.fit.objectives import Minimum, Objective, at_bounds, start_grid
 from rlscale.scaling.errors import FitDidNotConverge
 
-#: Displacements of θ = (logit p, log k, m) that lead out of the valley of a warm start.
+#: Displacements of θ = (logit ν, log k, m) that lead out of the valley of a warm start.
 _CORNERS = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, -1).T * np.array([0.6, 0.6, 0.8])
 _SETTLED = 1e-4  # a further round that lowers the loss by less than this share ends the search
 
@@ -33,7 +33,7 @@ class SearchOptions:
 
 
 def search(objective: Objective, options: SearchOptions) -> Minimum:
-    """Global search: a grid over (p, k, m), local searches from its best points, then finer ones.
+    """Global search: a grid over (ν, k, m), local searches from its best points, then finer ones.
 
     Raises:
         FitDidNotConverge: if the loss is not finite anywhere, or still falls after the last round.

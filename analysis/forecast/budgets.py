@@ -84,14 +84,10 @@ def _compute_of(fit: FitResult, flops: float, per_param_interaction: float | Non
             "This fit knows no FLOPs (its curves had no column flops_per_interaction): give "
             "--flops-per-param-interaction, or --compute."
         )
-
     law = fit.law
 
-    def log_n_opt(log_c: float) -> float:
-        return law.m + law.p * (log_c - law.log_c0)
-
     def excess(log_c: float) -> float:
-        log_n = log_n_opt(log_c)
+        log_n = float(law.log_N_opt(log_c))
         return log_flops_per_interaction(known, log_n) + log_c - log_n - float(np.log(flops))
 
     low = high = law.log_c0
@@ -100,7 +96,7 @@ def _compute_of(fit: FitResult, flops: float, per_param_interaction: float | Non
     while excess(high) < 0:
         high += 10.0
     log_c = low if low == high else float(brentq(excess, low, high, xtol=1e-12))
-    log_n = log_n_opt(log_c)
+    log_n = float(law.log_N_opt(log_c))
     rate = float(np.exp(log_flops_per_interaction(known, log_n) - log_n))
     inside = np.log(known.N[0]) <= log_n <= np.log(known.N[-1])
     where = "measured by the sweep" if inside else "as of the sweep's nearest size"

@@ -1,6 +1,6 @@
 """How sure further runs would make log N_opt(C*): the joint fit as a linear model about its estimate.
 
-About the fitted θ = (logit p, log k, m) a return in units of the noise of one run at its level, y, is
+About the fitted θ = (logit ν, log k, m) a return in units of the noise of one run at its level, y, is
 
     y ≈ h(log I) + h'(log I) · (∂ log I/∂θ) δθ + noise,        noise of variance 1
 
@@ -25,7 +25,7 @@ import numpy as np
 from rlscale.analysis.arrays import Floats
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.statistics.isotonic import isotonic_fit
-from rlscale.analysis.theory.power_law import PowerLaw, log_intrinsic_gradient
+from rlscale.analysis.theory.power_law import PowerLaw
 
 #: Width in log E of the cells a run is described by.
 _CELL = 0.15
@@ -87,16 +87,14 @@ class DesignModel:
     def of(cls, fit: FitResult, law: PowerLaw, target: float) -> DesignModel:
         """The model for the optimum at compute ``target``, about a law: the fit's, or one of its draws."""
         points = fit.points
-        y, w, n, e = (np.array(values) for values in (points.return_, points.weight, points.N, points.E))
-        x = law.log_intrinsic(n, e)
+        y, w, n, e = points.return_, points.weight, points.N, points.E
+        x = law.log_intrinsic(np.log(n), np.log(e))
         step = (x.max() - x.min()) / (_KNOTS - 1)
         knots = x.min() + step * np.arange(_KNOTS + _KNOTS_BEYOND)
         fitted = _hats(knots[:_KNOTS], x)
         level = _smooth_levels(fitted, y, w)
-        seeds = dict(zip(fit.provenance.sizes, fit.provenance.seeds_per_size, strict=True))
-        sizes = np.array(fit.provenance.sizes)
-        of_point = np.array([seeds[float(sizes[np.abs(np.log(sizes / value)).argmin()])] for value in n])
-        residual = (y - fitted @ level) * np.sqrt(of_point)
+        nearest = np.abs(np.log(n)[:, None] - np.log(fit.provenance.sizes)).argmin(axis=1)
+        residual = (y - fitted @ level) * np.sqrt(fit.provenance.seeds_per_size[nearest])
         noise = np.sqrt(_smooth_levels(fitted, residual**2, w))
         # Without noise any design is as good as any other, and a lone point at an end has none about it.
         noise = np.maximum(noise, max(_LEAST_NOISE * float(np.median(noise)), 1e-9 * float(np.ptp(y))))
@@ -107,7 +105,7 @@ class DesignModel:
         slopes = np.concatenate([inside, _continued(inside, _KNOTS_BEYOND)])
         standard = residual / (fitted @ noise)
         exclusion = float(fit.options["early_exclusion"]) or float(np.min(e / e.max()))
-        gradient = np.array([law.p * (1 - law.p) * (np.log(target) - law.log_c0), 0.0, 1.0])
+        gradient = np.array([law.nu * (1 - law.nu) * (np.log(target) - law.log_c0), 0.0, 1.0])
         return cls(law, exclusion, knots, slopes, _correlation_length(n, np.log(e), standard), gradient)
 
     def moments(self, groups: Sequence[Group]) -> Moments:
@@ -124,10 +122,7 @@ class DesignModel:
         correlation = np.exp(-np.abs(log_e[:, None] - log_e) / self.tau)
         covariance = correlation * together / (runs[:, None] * runs)
         covariance += _MISFIT * np.exp(-np.abs(log_e[:, None] - log_e) / _MISFIT_LENGTH)
-        law = self.law
-        log_i, by_theta = log_intrinsic_gradient(
-            law.p, law.k, law.m, law.log_c0, np.full(count, np.log(size)), log_e
-        )
+        log_i, by_theta = self.law.log_intrinsic_gradient(np.full(count, np.log(size)), log_e)
         inside = (log_i >= self.knots[0]) & (log_i <= self.knots[-1])
         piece = np.clip(np.searchsorted(self.knots, log_i) - 1, 0, len(self.slopes) - 1)
         slopes = np.where(inside, self.slopes[piece], 0.0)
@@ -135,10 +130,16 @@ class DesignModel:
         x = np.hstack([(slopes * by_theta).T, hats])  # (cells, 3 + knots)
         return x.T @ x, x.T @ covariance @ x
 
-    def variances(self, totals: Sequence[Moments]) -> Floats:
-        """Variance of log N_opt(C*), up to a factor, for each pair of sums of A and B."""
-        a = np.stack([pair[0] for pair in totals])
-        b = np.stack([pair[1] for pair in totals])
+    def variances(self, a: Floats, b: Floats) -> Floats:
+        """Variance of log N_opt(C*), up to a factor, for sums over sizes of A and B.
+
+        Args:
+            a, b: shape ``(options, 3 + knots, 3 + knots)``; left unchanged.
+
+        Returns:
+            Shape ``(options,)``.
+        """
+        a = a.copy()
         count = len(self.knots)
         rough = np.diff(np.eye(count), n=2, axis=0)
         a[:, 3:, 3:] += _SMOOTHNESS * rough.T @ rough + 1e-9 * np.eye(count)
@@ -151,11 +152,11 @@ class DesignModel:
 
 def measured_groups(fit: FitResult) -> list[Group]:
     """The runs of a fit by size: as many as it had, each as long as the longest of its size."""
-    n, e = np.array(fit.points.N), np.array(fit.points.E)
+    n, e = fit.points.N, fit.points.E
     groups = []
     for size, seeds in zip(fit.provenance.sizes, fit.provenance.seeds_per_size, strict=True):
         mine = np.abs(np.log(n / size)) < 1e-6
-        groups.append(Group(size, float(e[mine].max()), seeds))
+        groups.append(Group(float(size), float(e[mine].max()), int(seeds)))
     return groups
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from rlscale.analysis.arrays import Floats
 from rlscale.analysis.fit.findings import ReturnForecast, SampleEfficiency
 from rlscale.analysis.fit.monotone_map import MonotoneMap
-from rlscale.analysis.fit.result import FitResult, map_of
+from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.statistics.intervals import interval_of
 from rlscale.analysis.theory.power_law import PowerLaw
 from rlscale.scaling.errors import InputError
@@ -34,7 +34,7 @@ def at_returns(fit: FitResult, returns: Sequence[float]) -> list[ReturnForecast]
     Raises:
         InputError: if a return lies outside the map.
     """
-    fitted_map = map_of(fit)
+    fitted_map = fit.monotone_map
     for value in returns:
         _check_inside(value, fitted_map)
     laws = fit.draw_laws()
@@ -92,16 +92,19 @@ def _quantities(law: PowerLaw, intrinsic: float) -> dict[str, float]:
 
 def _drawn_intrinsic(fit: FitResult, laws: list[PowerLaw], returns: Sequence[float]) -> Floats:
     """I of each return by the map of each draw, shape ``(draws, returns)``."""
-    n, e = np.array(fit.points.N), np.array(fit.points.E)
-    r, weight = np.array(fit.points.return_), np.array(fit.points.weight)
+    points = fit.points
+    log_n, log_e = np.log(points.N), np.log(points.E)
     drawn = [
-        MonotoneMap.from_points(r, law.log_intrinsic(n, e), weight).intrinsic_of(returns) for law in laws
+        MonotoneMap.from_points(points.return_, law.log_intrinsic(log_n, log_e), points.weight).intrinsic_of(
+            returns
+        )
+        for law in laws
     ]
     return np.array(drawn).reshape(len(laws), len(returns))
 
 
 def _check_inside(value: float, fitted_map: MonotoneMap) -> None:
-    low, high = float(fitted_map.returns[0]), float(fitted_map.returns[-1])
+    low, high = float(fitted_map.return_[0]), float(fitted_map.return_[-1])
     if not low <= value <= high:  # not a number compares false
         raise InputError(
             f"A return of {value:g} lies outside the fitted map, which knows returns from {low:.6g} to "

@@ -8,12 +8,12 @@ import numpy as np
 
 from rlscale.analysis.arrays import Floats
 from rlscale.analysis.fit.findings import Budget
-from rlscale.analysis.fit.result import FitResult, map_of
+from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.result import Forecast, ForecastResult
 from rlscale.analysis.forecast.returns import at_returns, sample_efficiency
 from rlscale.analysis.records import Interval
 from rlscale.analysis.statistics.intervals import bias_corrected_interval, interval_of, percentile_interval
-from rlscale.analysis.theory.power_law import PowerLaw
+from rlscale.analysis.theory.power_law import PowerLaw, check_env_cost
 from rlscale.scaling.errors import InputError
 
 
@@ -51,8 +51,8 @@ def forecast(
     for compute in computes:
         if not (np.isfinite(compute) and compute > 0):
             raise InputError(f"Compute must be a positive, finite number: got {compute}.")
-    if env_cost is not None and not (np.isfinite(env_cost) and env_cost >= 0):
-        raise InputError(f"The environment's cost must be 0 or more parameters: got {env_cost}.")
+    if env_cost is not None:
+        check_env_cost(env_cost)
     laws = fit.draw_laws()
     forecasts = [_forecast(fit, laws, float(compute), env_cost) for compute in computes]
     for budget in budgets:
@@ -104,7 +104,7 @@ def _forecast(fit: FitResult, laws: list[PowerLaw], compute: float, env_cost: fl
         E_opt=float(law.E_opt(compute)),
         **_optimum_intervals(fit, n_draws, compute),
         extrapolation=decades_outside(compute, *fit.range.C),
-        return_=map_of(fit).known_return_of(compute),  # on the frontier I = C
+        return_=fit.monotone_map.known_return_of(compute),  # on the frontier I = C
     )
     if env_cost is None:
         return found
@@ -129,7 +129,7 @@ def _optimum_intervals(fit: FitResult, n_draws: Floats, compute: float) -> dict[
         return {"intervals": {}}
     plain = percentile_interval(n_draws)
     corrected = bias_corrected_interval(n_draws[:, None], fit.law.N_opt([compute]))[:, 0]
-    refits = [one.N_opt_ref * (compute / fit.compute_ref) ** one.nu for one in fit.exclusion_fits]
+    refits = [float(one.law(fit.compute_ref).N_opt(compute)) for one in fit.exclusion_fits]
     ends = {
         "intervals": plain,
         "intervals_bias_corrected": corrected,

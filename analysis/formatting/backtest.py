@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rlscale.analysis.formatting.numbers import brief_number, count_text
+from rlscale.analysis.formatting.numbers import brief_number, compact_count, interval_text, percent
 from rlscale.analysis.studies.backtest.competing_laws import LAWS
 from rlscale.analysis.studies.backtest.result import Errors, LawScore, Split, SplitBacktest
 
@@ -16,7 +16,7 @@ def split_name(split: Split, number: Callable[[float], str] = brief_number) -> s
     """What was held out, in words, with a compute as ``number`` writes it."""
     if split.cutoff is not None:
         return f"compute above {number(split.cutoff)}"
-    shown = ", ".join(count_text(size) for size in split.sizes)
+    shown = ", ".join(compact_count(size) for size in split.sizes)
     return f"the largest size ({shown})" if len(split.sizes) == 1 else f"the largest sizes ({shown})"
 
 
@@ -26,16 +26,16 @@ def rows(backtest: SplitBacktest) -> list[tuple[str, str, str, str, str]]:
     found = [_error_row(f"return, {returns.num_points} points", returns)]
     if frontier is not None:
         decades, naive = (f"{x:.2g}" for x in (frontier.size_decades, frontier.naive_size_decades))
-        hits, naive_hits = (f"{x:.0%}" for x in (frontier.size_hits, frontier.naive_size_hits))
+        hits, naive_hits = (percent(x) for x in (frontier.size_hits, frontier.naive_size_hits))
         found += [
             _error_row(f"best return, {frontier.num_points} computes", frontier),
             ("best size, decades", decades, "", naive, ""),
-            ("best size, named rightly", hits, "", naive_hits, ""),
+            ("best size, share correct", hits, "", naive_hits, ""),
         ]
     full, best = optimum.against_full_fit, optimum.against_best_size
     naive_full, naive_best = optimum.naive_against_full_fit, optimum.naive_against_best_size
     found.append(
-        ("N_opt vs fit of all, decades", f"{full:.2g}", "", f"{naive_full:.2g}", _share(optimum.coverage))
+        ("N_opt vs fit of all, decades", f"{full:.2g}", "", f"{naive_full:.2g}", percent(optimum.coverage))
     )
     if best is not None and naive_best is not None:
         found.append(("N_opt vs best size, decades", f"{best:.2g}", "", f"{naive_best:.2g}", ""))
@@ -44,17 +44,17 @@ def rows(backtest: SplitBacktest) -> list[tuple[str, str, str, str, str]]:
 
 def _error_row(name: str, errors: Errors) -> tuple[str, str, str, str, str]:
     error, naive = f"{errors.mean_absolute:.3g}", f"{errors.naive_mean_absolute:.3g}"
-    return name, error, f"{errors.bias:+.2g}", naive, _share(errors.coverage)
+    return name, error, f"{errors.bias:+.2g}", naive, percent(errors.coverage)
 
 
 def summary(backtest: SplitBacktest) -> str:
     """What it was fitted to and how much of it was an extrapolation, in a sentence or two."""
     training = backtest.training
     interval = training.nu_interval
-    shown = "" if interval is None else f" ({interval[0]:.2f} to {interval[1]:.2f})"
+    shown = "" if interval is None else f" ({interval_text(interval, '.2f')})"
     text = (
         f"Fitted to {training.num_runs} runs of {training.num_sizes} sizes: nu = {training.nu:.3f}{shown}. "
-        f"{backtest.beyond_map_share:.0%} of the held-out points lie beyond the fitted map"
+        f"{percent(backtest.beyond_map_share)} of the held-out points lie beyond the fitted map"
     )
     if backtest.beyond_map_share == 0:
         return f"{text}."
@@ -95,11 +95,7 @@ def verdict(laws: list[LawScore]) -> str:
     text = f"Best here: {label}"
     interval = tested.difference_interval
     if interval is None:
-        return f"{text}; without resampled runs (--law-draws) there is no telling whether by more than noise."
-    apart = interval[0] > 0 or interval[1] < 0
+        return f"{text}; without resampled runs (--law-draws) whether this exceeds noise is unknown."
+    differs = interval[0] > 0 or interval[1] < 0
     other = _LABELS[rival.name] if best.name == "lemma" else _LABELS["lemma"]
-    return f"{text}; apart from {other} by {'more' if apart else 'no more'} than the noise of runs."
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.0%}"
+    return f"{text}; it differs from {other} by {'more' if differs else 'no more'} than the noise of runs."

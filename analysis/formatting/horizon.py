@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlscale.analysis.formatting.numbers import brief_number, interval_text
+from rlscale.analysis.formatting.numbers import brief_number, counted, interval_text
 from rlscale.analysis.studies.horizon.result import HorizonResult, LevelStudy, Prediction
 
 #: What a change of nu with the horizon may come from besides the horizon.
@@ -17,7 +17,7 @@ def level_sentences(study: LevelStudy) -> list[str]:
     found = []
     if study.common is not None:
         fit = study.common
-        sizes = f"{len(fit.sizes)} size{'' if len(fit.sizes) == 1 else 's'}"
+        sizes = counted(len(fit.sizes), "size")
         text = f"Return {study.level:.4g}: kappa = {brief_number(fit.kappa)} for {sizes} together "
         text += f"(90% interval {interval_text(fit.intervals.get('kappa'), '.3g')})"
         if fit.power is not None and fit.affine_p is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rlscale.analysis.arrays import StoredFloats
 from rlscale.analysis.points.preprocess import BinnedPoints
 from rlscale.analysis.records import Record, return_field
 
@@ -32,9 +33,9 @@ def efficient_frontier(points: BinnedPoints) -> Frontier:
     log_n = np.array([points.log_n[points.size == size][0] for size in sizes])
     winner = log_n[returns.argmax(axis=0)[kept]]
     return Frontier(
-        compute=np.exp(grid[kept]).tolist(),
-        N=np.exp(winner).tolist(),
-        return_=best[kept].tolist(),
+        compute=np.exp(grid[kept]),
+        N=np.exp(winner),
+        return_=best[kept],
         num_sizes=len(np.unique(winner)),
     )
 
@@ -49,7 +50,7 @@ class Frontier(Record):
         num_sizes: sizes that are best somewhere.
     """
 
-    compute: list[float]
-    N: list[float]
-    return_: list[float] = return_field()
+    compute: StoredFloats
+    N: StoredFloats
+    return_: StoredFloats = return_field()
     num_sizes: int

@@ -46,11 +46,11 @@ def resample(curves: Curves, scheme: Scheme, rng: np.random.Generator) -> Ints:
 def widened(values: Floats, curves: Curves) -> Floats:
     """Draws along the first axis, moved away from their median because seeds (or sizes) are few."""
     middle = np.median(values, axis=0)
-    return np.asarray(middle + _widening(curves, scheme_for(curves)) * (values - middle))
+    return np.asarray(middle + widening(curves, scheme_for(curves)) * (values - middle))
 
 
-def _widening(curves: Curves, scheme: Scheme) -> float:
-    """Factor by which draws are moved away from their median; see the head of this module."""
+def widening(curves: Curves, scheme: Scheme) -> float:
+    """Factor by which draws are moved away from their median; see ``rlscale.analysis.fit.bootstrap``."""
     seeds = np.bincount(curves.size_index)
     if scheme == "sizes":
         n, freedom = float(len(seeds)), float(len(seeds) - 1)

@@ -14,14 +14,15 @@ from rlscale.analysis.figures.backtest import backtest_figure
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.formatting.backtest import rows, split_name, summary
+from rlscale.analysis.formatting.numbers import scientific
 from rlscale.analysis.reports.figures import ReportFigure, return_scale
-from rlscale.analysis.reports.text import scientific, typeset
+from rlscale.analysis.reports.text import typeset
 from rlscale.analysis.studies.backtest.result import BacktestResult, SplitBacktest
 from rlscale.analysis.studies.backtest.splits import default_splits
 from rlscale.analysis.studies.backtest.study import backtest
 from rlscale.scaling.errors import RlscaleError
 
-#: Draws of the default backtest, enough for an interval that can be looked at.
+#: Draws of the default backtest, enough for a readable interval.
 DRAWS = 60
 
 
@@ -36,7 +37,7 @@ class BacktestSection:
 def default_section(
     curves: Curves, fit: FitResult, *, draws: int = DRAWS, workers: int = 1
 ) -> BacktestSection:
-    """Backtest of the default splits with the options of ``fit``; what prevents it becomes a sentence."""
+    """Backtest of the default splits with the options of ``fit``; an error becomes a sentence."""
     estimator = JointScalingFit(
         objective=fit.objective,
         early_exclusion=fit.options["early_exclusion"],

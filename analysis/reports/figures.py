@@ -13,6 +13,7 @@ from rlscale.analysis.figures import fit as plots
 from rlscale.analysis.figures import nu as plots_nu
 from rlscale.analysis.figures.style import TWO_PANELS, ReturnScale, house_style, new_figure, return_scale_for
 from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.formatting.numbers import percent
 
 #: Dots per inch of the PNG files, for print.
 PNG_DPI = 300
@@ -35,9 +36,9 @@ class ReportFigure:
 
 
 def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
-    """The figures in order, their captions fit for these results."""
+    """The figures in order, with captions for these results."""
     scale = _scale_note(fit)
-    level = f"{fit.interval_level:.0%}"
+    level = percent(fit.interval_level)
     return [
         ReportFigure(
             "learning_curves",
@@ -58,7 +59,7 @@ def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
             _single(plots.plot_intrinsic),
         ),
         ReportFigure(
-            "plot_frontier",
+            "compute_frontier",
             "The efficient frontier",
             "Return against compute for each size. Open dots: the best size at each compute, with no model "
             "assumed (the best of several noisy curves, hence a little high). Black line: what the fit says "
@@ -71,7 +72,7 @@ def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
             "Compute-optimal size",
             f"The fitted optimum with its {level} interval; right of the dotted line both are "
             "extrapolations, dashed and pale. Dots: the trained size that was best at each compute, with no "
-            "model assumed; they move in the steps of the trained sizes. Open dots: there the next smaller "
+            "model assumed; they move from one trained size to the next. Open dots: there the next smaller "
             "size had ended and could not compete, so they may lie too high. Diamonds: vertices of parabolas "
             "through the sizes at equal compute, with intervals.",
             _single(plots.plot_optimal_size),
@@ -81,7 +82,7 @@ def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
             "Return and intrinsic performance",
             "The fitted increasing map f between return and intrinsic performance, and the measured points "
             f"of all sizes placed by the law.{scale} If the law holds, all colours fall on one curve; where "
-            "it is flat, return hardly tells performances apart and the points scatter sideways.",
+            "it is flat, returns hardly distinguish performances and the points scatter sideways.",
             _with_returns(plots.plot_monotone_map),
         ),
         ReportFigure(
@@ -90,7 +91,7 @@ def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
             "Intrinsic performance by the map minus that by the law, in decades. Left: dots are points, "
             "lines averages of each size. Right: median and central 80% of each size, before and past the "
             "experience that is optimal for it. A good fit scatters about 0 everywhere; a trend along E, or "
-            "red and black apart in the same direction at all sizes, says that the law has another shape.",
+            "red and black that differ in the same direction at all sizes, means another law.",
             _residuals,
         ),
         ReportFigure(
@@ -151,7 +152,7 @@ def _learning_curves(curves: Curves, fit: FitResult) -> Figure:
     figure = new_figure()
     share = float(fit.options["early_exclusion"])
     scale = return_scale(fit)
-    plots.learning_curves(curves, early_exclusion=share, scale=scale, ax=figure.add_subplot())
+    plots.plot_learning_curves(curves, early_exclusion=share, scale=scale, ax=figure.add_subplot())
     return figure
 
 
@@ -159,7 +160,7 @@ def _residuals(_: Curves, fit: FitResult) -> Figure:
     figure = new_figure(TWO_PANELS)
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
     plots.plot_residuals(fit, ax=left)
-    plots.residuals_by_size(fit, ax=right)
+    plots.plot_residuals_by_size(fit, ax=right)
     return figure
 
 
@@ -167,7 +168,7 @@ def _uncertainty(_: Curves, fit: FitResult) -> Figure:
     figure = new_figure(TWO_PANELS)
     left, right = figure.subplots(1, 2)
     plots_nu.plot_nu(fit, ax=left)
-    plots_nu.nu_choices(fit, ax=right)
+    plots_nu.plot_nu_choices(fit, ax=right)
     return figure
 
 

@@ -1,7 +1,7 @@
 """One self-contained HTML file with the answer, the figures and where everything came from.
 
-Nothing in it is fetched from elsewhere, and names from a store are escaped. Each figure also lies
-beside it as PNG and SVG. Every file is written beside its place and renamed into it.
+Nothing in it is fetched from elsewhere, and names from a store are escaped. Each figure is also
+written beside it as PNG and SVG. Every file is written under a temporary name and then renamed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.curves.load import StoreRecord
 from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.formatting.backtest import HEADINGS
 from rlscale.analysis.reports import text as report_text
 from rlscale.analysis.reports.backtest import BacktestSection, backtest_figures, section_context
 from rlscale.analysis.reports.figures import figures, png_of, svg_of
@@ -93,7 +94,7 @@ def write_report(
 
 
 def check_out(out: str | Path) -> None:
-    """Make sure that a report can be written to ``out``, before a fit takes its time.
+    """Check that a report can be written to ``out``, before a long fit starts.
 
     Raises:
         InputError: if it cannot.
@@ -101,7 +102,8 @@ def check_out(out: str | Path) -> None:
     paths = _paths(Path(out))
     if paths.figures.exists() and not paths.figures.is_dir():
         raise InputError(
-            f"{paths.figures} is a file, but figures go into a folder of that name; move it away."
+            f"{paths.figures} is a file, but figures go into a folder of that name; move it away.",
+            code="unwritable_file",
         )
     try:
         with tempfile.TemporaryFile(dir=paths.html.parent):
@@ -119,7 +121,8 @@ def require_same_curves(curves: Curves, fit: FitResult) -> None:
     if (set(curves.run_ids), curves.num_points) != (set(fit.provenance.run_ids), fit.num_points):
         raise InputError(
             f"The fit was made of {fit.num_points} points of {fit.num_runs} runs of {fit.provenance.source}, "
-            f"not of the {curves.num_points} points of {curves.num_runs} runs of {curves.source}; fit again."
+            f"not of the {curves.num_points} points of {curves.num_runs} runs of {curves.source}; fit again.",
+            code="other_curves",
         )
 
 
@@ -152,6 +155,7 @@ def render(
         forecasts=report_text.forecasts(fit),
         figures=shown,
         backtests=section_context(backtest),
+        backtest_headings=HEADINGS,
         backtest_skipped="" if backtest is None else backtest.skipped,
         studies=studies_context(fit, horizon),
         unit=report_text.size_unit(fit),
@@ -169,7 +173,9 @@ def _template(name: str) -> str:
 
 def _paths(out: Path) -> ReportPaths:
     if out.is_dir() or not out.name:
-        raise InputError(f"{out} is a folder; name the file to write, e.g. {out / 'report.html'}.")
+        raise InputError(
+            f"{out} is a folder; name the file to write, e.g. {out / 'report.html'}.", code="unwritable_file"
+        )
     return ReportPaths(out, out.with_name(f"{out.stem}_figures"), {}, {})
 
 
@@ -188,7 +194,8 @@ def _write(path: Path, content: bytes, *, folder: bool = False) -> Path:
 
 def _unwritable(path: Path, error: OSError) -> InputError:
     return InputError(
-        f"{path} cannot be written ({error.strerror}); name a file in a folder that exists and is writable."
+        f"{path} cannot be written ({error.strerror}); name a file in a folder that exists and is writable.",
+        code="unwritable_file",
     )
 
 
@@ -204,7 +211,7 @@ def _embeddable(svg: str, name: str, title: str) -> str:
     """An SVG file as an element of an HTML page.
 
     The page has one name space for ids, so each figure's get a prefix. HTML needs neither prolog nor name
-    spaces, and the size is the page's business.
+    spaces, and the page sets the size.
     """
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

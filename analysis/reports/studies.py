@@ -15,14 +15,22 @@ from rlscale.analysis.figures import horizon as plots_horizon
 from rlscale.analysis.figures import studies as plots_studies
 from rlscale.analysis.figures.style import TWO_PANELS, new_figure
 from rlscale.analysis.fit.findings import Refit
-from rlscale.analysis.fit.result import FitResult, map_of
+from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.returns import at_returns
 from rlscale.analysis.formatting.horizon import SLOWER_LEARNING, level_sentences, sample_law_sentence
-from rlscale.analysis.formatting.metrics import constants_text
-from rlscale.analysis.formatting.numbers import SIZE_NAMES, count_text
+from rlscale.analysis.formatting.numbers import (
+    compact_count,
+    fixed_point,
+    interval_text,
+    scientific,
+    scientific_mathtext,
+    with_minus_signs,
+)
+from rlscale.analysis.formatting.sizes import SIZE_WORDS
+from rlscale.analysis.formatting.studies import PERIODS, SIZE_MEASURES, constants_text
 from rlscale.analysis.records import Interval
 from rlscale.analysis.reports.figures import ReportFigure
-from rlscale.analysis.reports.text import counts, fixed, interval_fixed, round_computes, scientific
+from rlscale.analysis.reports.text import round_computes, typeset
 from rlscale.analysis.statistics.intervals import interval_of
 from rlscale.analysis.studies.horizon.result import HorizonResult, LevelStudy
 from rlscale.analysis.studies.horizon.study import fit_horizons, study_horizons
@@ -61,6 +69,8 @@ def studies_context(fit: FitResult, horizon: HorizonSection | None = None) -> di
         "sizes": _size_rows(fit),
         "metrics": _metric_rows(fit),
         "at": scientific(fit.compute_ref),
+        "periods_note": typeset(PERIODS),
+        "sizes_note": typeset(SIZE_MEASURES),
         "horizon": _horizon_context(horizon),
     }
 
@@ -85,7 +95,7 @@ def study_figures(fit: FitResult, horizon: HorizonSection | None = None) -> list
             ReportFigure(
                 "natural_metric",
                 "Natural metrics of performance",
-                "The candidate that is straightest against intrinsic performance, and the next. Dots: "
+                "The candidate that is straightest against intrinsic performance, and the second. Dots: "
                 "seed-averaged returns of all sizes, binned; line: weighted least squares. Where dots bend "
                 "away from the line the metric is not a power of intrinsic performance.",
                 _metric_figure,
@@ -99,7 +109,7 @@ def study_figures(fit: FitResult, horizon: HorizonSection | None = None) -> list
 def horizon_section(
     by_horizon: Mapping[float, Curves], shown: float, fit: FitResult, *, workers: int = 1
 ) -> HorizonSection | None:
-    """The study of a source's horizons with the options of ``fit``; what prevents it becomes a sentence.
+    """The study of a source's horizons with the options of ``fit``; an error becomes a sentence.
 
     Args:
         by_horizon: the curves of each horizon.
@@ -122,20 +132,22 @@ def horizon_section(
 
 def _return_rows(fit: FitResult) -> list[dict[str, str]]:
     """What the returns at round computes of the frontier take."""
-    known = [map_of(fit).known_return_of(c) for c in round_computes(fit) if c <= fit.range.C[1]]
-    inside = map_of(fit).returns
+    known = [fit.monotone_map.known_return_of(c) for c in round_computes(fit) if c <= fit.range.C[1]]
+    inside = fit.monotone_map.return_
     wanted = {float(f"{value:.3g}") for value in known if value is not None}
     chosen = sorted(value for value in wanted if inside[0] <= value <= inside[-1])
     return [
         {
             "return_": f"{item.return_:.3g}",
             **{
-                name: scientific(item.intrinsic) if name == "intrinsic" else count_text(getattr(item, name))
+                name: scientific(item.intrinsic)
+                if name == "intrinsic"
+                else compact_count(getattr(item, name))
                 for name in ("intrinsic", "N_opt", "E_opt", "E_inf", "N_inf")
             },
-            **{f"{name}_interval": counts(item.intervals.get(name)) for name in ("E_inf", "N_inf")},
+            **{f"{name}_interval": _range(item.intervals.get(name)) for name in ("E_inf", "N_inf")},
             "gain": f"{item.width_gain:.3g}",
-            "gain_interval": _brief(item.intervals.get("width_gain")),
+            "gain_interval": _range(item.intervals.get("width_gain")),
         }
         for item in at_returns(fit, chosen)
     ]
@@ -155,11 +167,11 @@ def _env_cost_rows(fit: FitResult) -> list[dict[str, str]]:
         rows.append(
             {
                 "ratio": f"{ratio:g}",
-                "cost": count_text(ratio * fit.N_opt_ref),
+                "cost": compact_count(ratio * fit.N_opt_ref),
                 "larger": f"{larger:.3g}",
-                "larger_interval": _brief(ends[0]),
+                "larger_interval": _range(ends[0]),
                 "overspend": f"{overspend:.2f}",
-                "overspend_interval": _brief(ends[1], ".2f"),
+                "overspend_interval": _range(ends[1], ".2f"),
             }
         )
     return rows
@@ -168,20 +180,23 @@ def _env_cost_rows(fit: FitResult) -> list[dict[str, str]]:
 def _size_rows(fit: FitResult) -> list[dict[str, str]]:
     if not fit.size_measures:
         return []
-    own = _refit_row(SIZE_NAMES[fit.provenance.size], fit)
+    own = _refit_row(SIZE_WORDS[fit.provenance.size].measure, fit)
     return [
         {**own, "per_unit": "1"},
-        *({**_refit_row(SIZE_NAMES[m.size], m), "per_unit": f"{m.per_unit:.3g}"} for m in fit.size_measures),
+        *(
+            {**_refit_row(SIZE_WORDS[m.size].measure, m), "per_unit": f"{m.per_unit:.3g}"}
+            for m in fit.size_measures
+        ),
     ]
 
 
 def _refit_row(name: str, item: Refit | FitResult) -> dict[str, str]:
     row = {"name": name, "identified": "yes" if item.identified else "no"}
     for key in ("nu", "alpha_N", "alpha_E"):
-        row[key] = fixed(getattr(item, key), 3)
-        row[f"{key}_interval"] = interval_fixed(item.intervals.get(key), 3)
-    row["N_opt"] = count_text(item.N_opt_ref)
-    row["N_opt_interval"] = counts(item.intervals.get("N_opt_ref"))
+        row[key] = fixed_point(getattr(item, key), 3)
+        row[f"{key}_interval"] = _range(item.intervals.get(key), ".3f")
+    row["N_opt"] = compact_count(item.N_opt_ref)
+    row["N_opt_interval"] = _range(item.intervals.get("N_opt_ref"))
     return row
 
 
@@ -194,10 +209,10 @@ def _metric_rows(fit: FitResult) -> list[dict[str, str]]:
             "constants": constants_text(line),
             "chosen": line.chosen,
             "q": f"{line.q:.3g}",
-            "q_interval": _brief(line.intervals.get("q")),
+            "q_interval": _range(line.intervals.get("q")),
             "r_squared": f"{line.r_squared:.3f}",
-            "curvature": f"{line.curvature:+.2g}".replace("-", "−"),
-            "curvature_interval": _brief(line.intervals.get("curvature"), ".2g"),
+            "curvature": with_minus_signs(f"{line.curvature:+.2g}"),
+            "curvature_interval": _range(line.intervals.get("curvature"), ".2g"),
             "p": "" if line.curvature_p is None else f"{line.curvature_p:.2g}",
             "left_out": str(line.num_left_out),
         }
@@ -209,12 +224,11 @@ def _periods_figure(_: Curves, fit: FitResult) -> Figure:
     figure = new_figure(TWO_PANELS)
     left, right = figure.subplots(1, 2)
     others = [(f"{period.period} third", period) for period in fit.periods or ()]
-    plots_studies.refits(
+    plots_studies.plot_refits(
         fit, others, name="nu", label=r"Exponent $\nu$ of $N_{opt} \propto C^{\nu}$", own="all", ax=left
     )
-    factor, power = f"{fit.compute_ref:.1e}".split("e")
-    label = rf"$N_{{opt}}$ at $C = {factor} \times 10^{{{int(power)}}}$"
-    plots_studies.refits(fit, others, name="N_opt_ref", label=label, own="all", ax=right)
+    label = f"$N_{{opt}}$ at $C$ = {scientific_mathtext(fit.compute_ref, 2)}"
+    plots_studies.plot_refits(fit, others, name="N_opt_ref", label=label, own="all", ax=right)
     right.set_yticklabels([])
     return figure
 
@@ -223,11 +237,11 @@ def _metric_figure(_: Curves, fit: FitResult) -> Figure:
     lines = fit.metric.candidates if fit.metric else []
     if len(lines) == 1:
         figure = new_figure()
-        plots_studies.metric_line(fit, lines[0], ax=figure.add_subplot())
+        plots_studies.plot_metric_line(fit, lines[0], ax=figure.add_subplot())
         return figure
     figure = new_figure(TWO_PANELS)
     for line, ax in zip(lines[:2], figure.subplots(1, 2), strict=True):
-        plots_studies.metric_line(fit, line, ax=ax)
+        plots_studies.plot_metric_line(fit, line, ax=ax)
     return figure
 
 
@@ -247,20 +261,20 @@ def _horizon_context(section: HorizonSection | None) -> dict[str, Any] | None:
         "first": f"{result.fits[0].horizon:g}",
         "at": scientific(result.compute),
         "fits": [{**_refit_row(f"{f.horizon:g}", f), **_shift_cells(result, f.horizon)} for f in result.fits],
-        "slope": fixed(slope.per_decade, 3).replace("−0.000", "0.000"),
-        "slope_interval": interval_fixed(slope.interval, 3),
+        "slope": fixed_point(slope.per_decade, 3).replace("−0.000", "0.000"),
+        "slope_interval": _range(slope.interval, ".3f"),
         "slope_p": "" if slope.p_value is None else f"{slope.p_value:.2g}",
         "left_out": ", ".join(f"{f.horizon:g}" for f in result.fits if f.horizon not in result.law_horizons),
         "levels": [
             {
                 "level": f"{study.level:.4g}",
                 "lines": _line_rows(study),
-                "sentences": [_typeset(sentence) for sentence in level_sentences(study)],
+                "sentences": [typeset(sentence) for sentence in level_sentences(study)],
             }
             for study in result.levels
         ],
-        "slower": _typeset(SLOWER_LEARNING),
-        "sample_law": _typeset(sample_law_sentence(result)),
+        "slower": typeset(SLOWER_LEARNING),
+        "sample_law": typeset(sample_law_sentence(result)),
     }
 
 
@@ -270,9 +284,9 @@ def _shift_cells(result: HorizonResult, horizon: float) -> dict[str, str]:
         if shift.horizon == horizon:
             return {
                 "ratio": f"{shift.ratio:.3g}",
-                "ratio_interval": _brief(shift.intervals.get("ratio")),
+                "ratio_interval": _range(shift.intervals.get("ratio")),
                 "predicted": f"{shift.predicted:.3g}",
-                "predicted_interval": _brief(shift.intervals.get("predicted")),
+                "predicted_interval": _range(shift.intervals.get("predicted")),
             }
     return blank
 
@@ -280,12 +294,12 @@ def _shift_cells(result: HorizonResult, horizon: float) -> dict[str, str]:
 def _line_rows(study: LevelStudy) -> list[dict[str, str]]:
     return [
         {
-            "N": "optimal" if line.N is None else count_text(line.N),
+            "N": "optimal" if line.N is None else compact_count(line.N),
             "horizons": str(line.num_horizons),
-            **{name: count_text(getattr(line, name)) for name in ("a", "b")},
-            **{f"{name}_interval": _brief(line.intervals.get(name)) for name in ("a", "b")},
+            **{name: compact_count(getattr(line, name)) for name in ("a", "b")},
+            **{f"{name}_interval": _range(line.intervals.get(name)) for name in ("a", "b")},
             "kappa": f"{line.kappa:.3g}",
-            "kappa_interval": _brief(line.intervals.get("kappa"))
+            "kappa_interval": _range(line.intervals.get("kappa"))
             if "kappa" in line.intervals
             else "unbounded",
             "r_squared": f"{line.r_squared:.3f}",
@@ -304,11 +318,11 @@ def _horizon_figures(result: HorizonResult) -> list[ReportFigure]:
             "Interactions against the horizon",
             f"Left: interactions with which each size first reaches a return of {study.level:.4g}, with "
             "their 90% intervals and lines affine in h − 2 + 1/h. Right: the same over each size's own value "
-            "at h = 1; if noise of later rewards is all that a longer horizon adds, all sizes lie on one "
+            "at h = 1. If a longer horizon only adds the noise of later rewards, all sizes lie on one "
             "straight line.",
             _two_panels(
-                lambda ax: plots_horizon.interactions_to_level(study, ax=ax),
-                lambda ax: plots_horizon.common_growth(study, ax=ax),
+                lambda ax: plots_horizon.plot_interactions_to_level(study, ax=ax),
+                lambda ax: plots_horizon.plot_common_growth(study, ax=ax),
             ),
         ),
         ReportFigure(
@@ -319,8 +333,8 @@ def _horizon_figures(result: HorizonResult) -> list[ReportFigure]:
             "the exponent of each horizon with its 90% interval, and their weighted slope. Open dots: "
             "horizons whose curves do not identify the law, left out of slope and prediction.",
             _two_panels(
-                lambda ax: plots_horizon.optimum_shift(result, ax=ax),
-                lambda ax: plots_horizon.nu_by_horizon(result, ax=ax),
+                lambda ax: plots_horizon.plot_optimum_shift(result, ax=ax),
+                lambda ax: plots_horizon.plot_nu_by_horizon(result, ax=ax),
             ),
         ),
     ]
@@ -336,15 +350,5 @@ def _two_panels(*draw: Callable[[Any], Any]) -> Callable[[Curves, FitResult], Fi
     return drawn
 
 
-def _typeset(sentence: str) -> str:
-    """A sentence made for a terminal with Greek letters and proper minus signs."""
-    return sentence.replace("kappa", "κ").replace("nu ", "ν ").replace(" - ", " − ")
-
-
-def _brief(interval: Interval | None, form: str = ".3g") -> str:
-    return "unknown" if interval is None else " to ".join(_plain(end, form) for end in interval)
-
-
-def _plain(value: float, form: str) -> str:
-    text = count_text(value) if abs(value) >= 1000 else f"{value:{form}}"
-    return text.replace("-", "−")
+def _range(interval: Interval | None, write: str | Callable[[float], str] = compact_count) -> str:
+    return with_minus_signs(interval_text(interval, write))

@@ -1,4 +1,4 @@
-"""A fit in words and tables for the report: strings only, so that the template decides nothing."""
+"""A fit in words and tables for the report: only strings, so that the template formats nothing."""
 
 from __future__ import annotations
 
@@ -18,22 +18,29 @@ from rlscale.analysis.fit.identifiability import NOT_IDENTIFIED
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.result import Forecast
 from rlscale.analysis.forecast.sizes import forecast
-from rlscale.analysis.formatting.numbers import count_text
-from rlscale.analysis.records import Interval
+from rlscale.analysis.formatting.numbers import (
+    compact_count,
+    fixed_point,
+    interval_text,
+    percent,
+    scientific,
+    with_minus_signs,
+)
+from rlscale.analysis.formatting.sizes import SIZE_WORDS
 
 #: Decades of compute beyond the data for which the report forecasts.
 FORECAST_DECADES = 3
 _MAX_INSIDE = 4
 _PACKAGES = ("rlscale", "numpy", "scipy", "pandas", "pyarrow", "matplotlib")
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 #: What a terminal shows, and what the report sets in its place.
 _TYPESET = (
     (r"\bnu\b", "ν"),
+    (r"\bkappa\b", "κ"),
     (r"\bN_opt\b", "<i>N</i><sub>opt</sub>"),
     (r"\blog I\b", "log <i>I</i>"),
     (r"\blog\(1 - R\)", "log(1 − <i>R</i>)"),
     (r"\bline of R\b", "line of <i>R</i>"),
-    (r"(?<![\w.])-(?=\d)", "−"),
+    (r"(?<![\w.])-(?=\d)|(?<= )-(?= )", "−"),
 )
 #: Name, symbol, meaning and digits of each constant in the table.
 _CONSTANTS = (
@@ -70,14 +77,6 @@ class Answer:
     beyond: str
 
 
-def scientific(value: float, digits: int = 2) -> str:
-    """6.4e12 as ``6.4 × 10¹²``, and 1e12 as ``10¹²``."""
-    factor, _, exponent = f"{value:.{digits - 1}e}".partition("e")
-    power = f"10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
-    trimmed = factor.rstrip("0").rstrip(".") if "." in factor else factor
-    return power if trimmed == "1" else f"{trimmed} × {power}"
-
-
 def typeset(sentence: str) -> Markup:
     """A sentence written for a terminal, its symbols and minus signs as the report sets them."""
     text = str(escape(sentence))
@@ -88,26 +87,30 @@ def typeset(sentence: str) -> Markup:
 
 def answer(fit: FitResult) -> Answer:
     """What the fit says, in words."""
-    low, high = fit.intervals.get("nu", (None, None))
+    nu_interval = fit.intervals.get("nu")
     n_interval = fit.intervals.get("N_opt_ref")
     return Answer(
         identified=fit.identified,
         nu=f"{fit.nu:.2f}",
-        nu_interval="no interval" if low is None or high is None else f"{low:.2f}, {high:.2f}",
+        nu_interval="no interval" if nu_interval is None else interval_text(nu_interval, ".2f", between=", "),
         size_factor=f"{10**fit.nu:.1f}",
         experience_factor=f"{10 ** (1 - fit.nu):.1f}",
         at=scientific(fit.compute_ref),
-        N_opt=count_text(fit.N_opt_ref),
-        N_opt_interval="no interval" if n_interval is None else ", ".join(map(count_text, n_interval)),
-        E_opt=count_text(fit.compute_ref / fit.N_opt_ref),
+        N_opt=compact_count(fit.N_opt_ref),
+        N_opt_interval="no interval"
+        if n_interval is None
+        else interval_text(n_interval, compact_count, between=", "),
+        E_opt=compact_count(fit.compute_ref / fit.N_opt_ref),
         unit=size_unit(fit),
-        compute=" to ".join(scientific(c) for c in fit.range.C),
-        sizes=" to ".join(count_text(n) for n in fit.range.N),
+        compute=interval_text(fit.range.C, scientific),
+        sizes=interval_text(fit.range.N, compact_count),
         returns=" to ".join(f"{r:.3g}" for r in fit.range.return_),
         systematic=f"{fit.systematic['nu']:.2f}",
-        total=interval_fixed(fit.intervals_total.get("nu"), 2) if fit.intervals_total else "",
+        total=with_minus_signs(interval_text(fit.intervals_total.get("nu"), ".2f"))
+        if fit.intervals_total
+        else "",
         isoflop=_isoflop(fit),
-        level=f"{fit.interval_level:.0%}",
+        level=percent(fit.interval_level),
         beyond=_beyond(fit, fit.N_opt_ref, fit.compute_ref / fit.N_opt_ref),
     )
 
@@ -117,14 +120,14 @@ def _isoflop(fit: FitResult) -> str:
     check = fit.isoflop
     if check is None or check.nu is None:
         return ""
-    return f"{check.nu:.2f}" + (
-        "" if check.nu_interval is None else " [{:.2f}, {:.2f}]".format(*check.nu_interval)
-    )
+    if check.nu_interval is None:
+        return f"{check.nu:.2f}"
+    return f"{check.nu:.2f} [{interval_text(check.nu_interval, '.2f', between=', ')}]"
 
 
 def size_unit(fit: FitResult) -> str:
     """What sizes are counted in."""
-    return "FLOPs a forward pass" if fit.provenance.size == "flops" else "parameters"
+    return SIZE_WORDS[fit.provenance.size].unit_in_prose
 
 
 def warnings(fit: FitResult) -> list[tuple[bool, Markup]]:
@@ -137,27 +140,26 @@ def warnings(fit: FitResult) -> list[tuple[bool, Markup]]:
 
 def constants(fit: FitResult) -> list[dict[str, str]]:
     """Rows of the table of constants: this fit, and the other objective for comparison."""
-    rows = []
+    rows, other = [], fit.other_objective
     for name, symbol, meaning, digits in _CONSTANTS:
         spread = fit.systematic.get(name)
         rows.append(
             {
                 "symbol": symbol,
                 "meaning": meaning,
-                "estimate": fixed(getattr(fit, name), digits),
-                "interval": interval_fixed(fit.intervals.get(name), digits),
+                "estimate": fixed_point(getattr(fit, name), digits),
+                "interval": with_minus_signs(interval_text(fit.intervals.get(name), f".{digits}f")),
                 "systematic": "" if spread is None else f"± {spread:.{digits}f}",
-                "other": fixed(getattr(fit.other_objective, name), digits),
-                "other_interval": interval_fixed(fit.other_objective.intervals.get(name), digits),
+                "other": fixed_point(getattr(other, name), digits),
+                "other_interval": with_minus_signs(interval_text(other.intervals.get(name), f".{digits}f")),
             }
         )
-    at_ref = fit.intervals.get("N_opt_ref")
     rows.append(
         {
             "symbol": Markup("N<sub>opt</sub>"),
-            "meaning": f"optimal {size_unit(fit)} at C = {scientific(fit.compute_ref)}, amid the data",
-            "estimate": count_text(fit.N_opt_ref),
-            "interval": "unknown" if at_ref is None else " to ".join(map(count_text, at_ref)),
+            "meaning": f"optimal {size_unit(fit)} at C = {scientific(fit.compute_ref)}, within the data",
+            "estimate": compact_count(fit.N_opt_ref),
+            "interval": interval_text(fit.intervals.get("N_opt_ref"), compact_count),
             "systematic": f"×/÷ {10 ** fit.systematic['log10_N_opt_ref']:.3g}",
             # The other objective states its optimum at a compute of its own, so there is nothing to compare.
             "other": "",
@@ -189,11 +191,11 @@ def _forecast_row(fit: FitResult, item: Forecast) -> dict[str, Any]:
         where = f"extrapolated, {item.extrapolation:.1f} decades"
     return {
         "compute": scientific(item.compute),
-        "N_opt": count_text(item.N_opt),
-        "N_interval": counts(item.intervals.get("N_opt")),
-        "N_total": counts(item.intervals_total.get("N_opt")),
-        "E_opt": count_text(item.E_opt),
-        "E_interval": counts(item.intervals.get("E_opt")),
+        "N_opt": compact_count(item.N_opt),
+        "N_interval": interval_text(item.intervals.get("N_opt"), compact_count),
+        "N_total": interval_text(item.intervals_total.get("N_opt"), compact_count),
+        "E_opt": compact_count(item.E_opt),
+        "E_interval": interval_text(item.intervals.get("E_opt"), compact_count),
         "return_": "not known" if item.return_ is None else f"{item.return_:.3g}",
         "extrapolated": item.extrapolation > 0,
         "where": where,
@@ -201,7 +203,7 @@ def _forecast_row(fit: FitResult, item: Forecast) -> dict[str, Any]:
 
 
 def _beyond(fit: FitResult, num_params: float, interactions: float) -> str:
-    """Which of a size and its interactions lie outside those of the data: the compute alone does not tell."""
+    """Which of a size and its interactions lie outside those of the data: the compute alone does not say."""
     spans = (("size", num_params, fit.range.N), ("interactions", interactions, fit.range.E))
     return " and ".join(name for name, value, (low, high) in spans if not low <= value <= high)
 
@@ -256,22 +258,7 @@ def versions(record: StoreRecord | None) -> list[tuple[str, str, str]]:
     there: dict[str, set[str]] = {}
     for run in () if record is None else record.runs:
         for name, value in run.provenance.items():
-            if name not in ("host", "pid"):  # of no effect on a result, and nobody else's business
+            if name not in ("host", "pid"):  # they do not affect a result, and are private
                 there.setdefault(name, set()).add(str(value))
     names = [*here, *(name for name in there if name not in here)]
     return [(name, here.get(name, ""), ", ".join(sorted(there.get(name, ())))) for name in names]
-
-
-def fixed(value: float, digits: int) -> str:
-    """A number with a proper minus sign."""
-    return f"{value:.{digits}f}".replace("-", "−")
-
-
-def interval_fixed(interval: Interval | None, digits: int) -> str:
-    """``0.41 to 0.52``, or ``unknown``."""
-    return "unknown" if interval is None else " to ".join(fixed(end, digits) for end in interval)
-
-
-def counts(interval: Interval | None) -> str:
-    """``1.2M to 3.4M``, or ``unknown``."""
-    return "unknown" if interval is None else " to ".join(map(count_text, interval))

@@ -26,7 +26,7 @@ from scipy.optimize import minimize_scalar
 from rlscale.analysis.arrays import Floats
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.fit.findings import MetricPoints, MetricStudy, StraightLine
-from rlscale.analysis.fit.objectives import law_of, make_objective, theta_of
+from rlscale.analysis.fit.objectives import make_objective
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.fit.search import search_near
 from rlscale.analysis.points.preprocess import BinnedPoints, Preprocessor
@@ -140,7 +140,7 @@ def study_metric(curves: Curves, fit: FitResult, request: MetricRequest) -> Metr
     )
     points = _coarse(preprocessor.points())
     _check_limits(curves, points, candidates)
-    log_i = _log_intrinsic(fit.law, points)
+    log_i = fit.law.log_intrinsic(points.log_n, points.log_e)
     lines = [_line(candidate, points, log_i) for candidate in candidates]
     drawn = _draws(curves, fit, preprocessor, candidates)
     found = [
@@ -153,10 +153,10 @@ def study_metric(curves: Curves, fit: FitResult, request: MetricRequest) -> Metr
         best=found[0].name,
         candidates=found,
         points=MetricPoints(
-            N=np.exp(points.log_n).tolist(),
-            intrinsic=np.exp(log_i).tolist(),
-            return_=points.returns.tolist(),
-            weight=points.weight.tolist(),
+            N=np.exp(points.log_n),
+            intrinsic=np.exp(log_i),
+            return_=points.returns,
+            weight=points.weight,
         ),
     )
 
@@ -342,9 +342,9 @@ def _draws(
     for _ in range(min(fit.bootstrap.replicates, REPLICATES)):
         drawn = preprocessor.points(resample(curves, scheme, rng), smooth=fit.objective == "paper")
         objective = make_objective(fit.objective, drawn, law.log_c0)
-        drawn_law = law_of(search_near(objective, theta_of(law)).theta, law.log_c0)
+        drawn_law = PowerLaw.from_theta(search_near(objective, law.theta).theta, law.log_c0)
         points = _coarse(drawn)
-        log_i = _log_intrinsic(drawn_law, points)
+        log_i = drawn_law.log_intrinsic(points.log_n, points.log_e)
         found.append([_line(candidate, points, log_i) for candidate in candidates])
     return found
 
@@ -368,7 +368,3 @@ def _coarse(points: BinnedPoints) -> BinnedPoints:
         weight=np.asarray(total, float),
         size=size,
     )
-
-
-def _log_intrinsic(law: PowerLaw, points: BinnedPoints) -> Floats:
-    return law.log_intrinsic(np.exp(points.log_n), np.exp(points.log_e))

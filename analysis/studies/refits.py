@@ -117,7 +117,7 @@ def interaction_flops(curves: Curves) -> InteractionFlops | None:
     if not (np.isfinite(flops) & (flops > 0)).all():
         return None
     medians = [float(np.median(flops[curves.size_index == i])) for i in range(len(curves.sizes))]
-    return InteractionFlops(N=curves.sizes.tolist(), flops=medians)
+    return InteractionFlops(N=curves.sizes, flops=np.array(medians))
 
 
 def _lighter(estimator: JointScalingFit) -> JointScalingFit:

@@ -8,76 +8,30 @@ Intrinsic performance I is the least compute C = N·E with which some size of th
 reaches a return. That definition fixes the product N_c·E_c, so three parameters are free.
 They are held as
 
-    p = α_E/(α_N + α_E) = ν     exponent of N_opt(C) ∝ C^ν
+    ν = α_E/(α_N + α_E)         exponent of N_opt(C) ∝ C^ν
     k = α_N + α_E               curvature of log I along a line of equal compute
     m = log N_opt(C0)           place of the optimum, at a compute C0 amid the data
 
-for then the lemma "max of I over N·E = C is C" holds whatever their values. The constants
-log N_c and log E_c are extrapolations to C = 1 and carry ten times the error of m.
+because the lemma "max of I over N·E = C is C" then holds for all their values. The constants
+log N_c and log E_c are extrapolations to C = 1 and have ten times the error of m.
+
+A search moves θ = (logit ν, log k, m), which has no bounds. N, E, C and I span many decades, so the
+arithmetic is in their natural logarithms (``log_*``); methods with plain names take and give the
+quantities themselves.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
+from scipy.special import expit, logit
 
 from rlscale.analysis.arrays import Floats
 from rlscale.scaling.errors import InputError
-
-
-def log_intrinsic(p: float, k: float, m: float, log_c0: float, log_n: Floats, log_e: Floats) -> Floats:
-    """log I(N, E) by eq. 1.
-
-    Args:
-        p, k, m: the parameters of this module's head, ``m`` at log compute ``log_c0``.
-        log_n, log_e: natural logarithms of parameters and environment steps, any one shape.
-
-    Returns:
-        Natural logarithm of intrinsic performance, in units of parameters x environment steps.
-    """
-    x, y = _log_terms(p, k, m, log_c0, log_n, log_e)
-    return log_c0 - np.logaddexp(x, y) / (k * p * (1 - p))
-
-
-def size_share(p: float, k: float, m: float, log_c0: float, log_n: Floats, log_e: Floats) -> Floats:
-    """Share of the size term (N_c/N)^α_N in I^-β, in 0..1; above ``p`` a point is limited by its size."""
-    x, y = _log_terms(p, k, m, log_c0, log_n, log_e)
-    return np.exp(x - np.logaddexp(x, y))
-
-
-def log_intrinsic_gradient(
-    p: float, k: float, m: float, log_c0: float, log_n: Floats, log_e: Floats
-) -> tuple[Floats, Floats]:
-    """log I and its derivatives.
-
-    Returns:
-        ``log I`` of shape ``(n,)`` and its gradient of shape ``(3, n)`` with respect to
-        (logit p, log k, m).
-    """
-    u, v = log_n - m, log_e - (log_c0 - m)
-    x, y = np.log(p) - k * (1 - p) * u, np.log1p(-p) - k * p * v
-    total = np.logaddexp(x, y)
-    share_n = np.exp(x - total)
-    share_e = 1 - share_n
-    beta = k * p * (1 - p)
-    # d(total)/dp; the outer -1/β has dlog β/dp = (1 - 2p)/(p(1 - p)), dp/dlogit p = p(1 - p).
-    d_total_p = share_n * (1 / p + k * u) + share_e * (-1 / (1 - p) - k * v)
-    d_logit_p = (-d_total_p * p * (1 - p) + total * (1 - 2 * p)) / beta
-    d_log_k = (k * (share_n * (1 - p) * u + share_e * p * v) + total) / beta
-    d_m = -(share_n * k * (1 - p) - share_e * k * p) / beta
-    return log_c0 - total / beta, np.stack([d_logit_p, d_log_k, d_m])
-
-
-def _log_terms(
-    p: float, k: float, m: float, log_c0: float, log_n: Floats, log_e: Floats
-) -> tuple[Floats, Floats]:
-    """Logarithms of the two terms of I^-β, both times C0^β."""
-    x = np.log(p) - k * (1 - p) * (log_n - m)
-    y = np.log1p(-p) - k * p * (log_e - (log_c0 - m))
-    return x, y
 
 
 @dataclass(frozen=True)
@@ -85,20 +39,37 @@ class PowerLaw:
     """The law with its three free parameters; everything else is derived.
 
     Attributes:
-        p: ν, within (0, 1).
+        nu: ν, within (0, 1).
         k: α_N + α_E, positive.
         m: natural logarithm of N_opt(C0), parameters.
         log_c0: natural logarithm of the reference compute C0, parameters x environment steps.
+
+    Raises:
+        InputError: if the parameters make no law (code ``invalid_law``).
     """
 
-    p: float
+    nu: float
     k: float
     m: float
     log_c0: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (0 < self.p < 1 and self.k > 0 and np.isfinite(self.m) and np.isfinite(self.log_c0)):
-            raise InputError(f"A power law needs 0 < p < 1, k > 0 and a finite m: got {self!r}.")
+        if not (0 < self.nu < 1 and self.k > 0 and math.isfinite(self.m) and math.isfinite(self.log_c0)):
+            raise InputError(
+                f"A power law needs 0 < nu < 1, k > 0 and a finite m: got {self!r}.", code="invalid_law"
+            )
+
+    # -- coordinates --------------------------------------------------------------
+
+    @classmethod
+    def from_theta(cls, theta: Floats, log_c0: float) -> PowerLaw:
+        """The law at θ = (logit ν, log k, m), shape ``(3,)``, with m at log compute ``log_c0``."""
+        return cls(float(expit(theta[0])), float(np.exp(theta[1])), float(theta[2]), log_c0)
+
+    @property
+    def theta(self) -> Floats:
+        """θ = (logit ν, log k, m), shape ``(3,)``."""
+        return np.array([logit(self.nu), np.log(self.k), self.m])
 
     @classmethod
     def from_constants(cls, alpha_N: float, alpha_E: float, N_c: float, *, log_c0: float = 0.0) -> PowerLaw:
@@ -108,44 +79,51 @@ class PowerLaw:
             alpha_N, alpha_E: exponents, positive.
             N_c: parameters, positive.
             log_c0: natural logarithm of the reference compute.
+
+        Raises:
+            InputError: if a constant is not positive (code ``invalid_law``).
         """
         if not (alpha_N > 0 and alpha_E > 0 and N_c > 0):
-            raise InputError("alpha_N, alpha_E and N_c must be positive.")
+            raise InputError("alpha_N, alpha_E and N_c must be positive.", code="invalid_law")
         k = alpha_N + alpha_E
-        p = alpha_E / k
-        return cls(p, k, np.log(N_c) - np.log(p) / alpha_N + p * log_c0, log_c0)
+        nu = alpha_E / k
+        return cls(nu, k, np.log(N_c) - np.log(nu) / alpha_N + nu * log_c0, log_c0)
+
+    @classmethod
+    def from_optimum(cls, nu: float, k: float, *, N_opt: float, compute: float) -> PowerLaw:
+        """The law with ν and k whose optimal size at ``compute`` is ``N_opt``: what a fit's JSON holds."""
+        return cls(nu, k, float(np.log(N_opt)), float(np.log(compute)))
+
+    def stated_at(self, log_c0: float) -> PowerLaw:
+        """The same law with m at another log compute."""
+        return PowerLaw(self.nu, self.k, float(self.log_N_opt(log_c0)), log_c0)
 
     # -- derived constants (lemma) ------------------------------------------------
 
     @property
     def alpha_N(self) -> float:
         """Exponent of the size term."""
-        return self.k * (1 - self.p)
+        return self.k * (1 - self.nu)
 
     @property
     def alpha_E(self) -> float:
         """Exponent of the experience term."""
-        return self.k * self.p
+        return self.k * self.nu
 
     @property
     def beta(self) -> float:
         """1/β = 1/α_N + 1/α_E."""
-        return self.k * self.p * (1 - self.p)
-
-    @property
-    def nu(self) -> float:
-        """Exponent of N_opt(C) ∝ C^ν."""
-        return self.p
+        return self.k * self.nu * (1 - self.nu)
 
     @property
     def log_N_c(self) -> float:
         """Natural logarithm of N_c, parameters."""
-        return float(self.m - self.p * self.log_c0 + np.log(self.p) / self.alpha_N)
+        return float(self.m - self.nu * self.log_c0 + np.log(self.nu) / self.alpha_N)
 
     @property
     def log_E_c(self) -> float:
         """Natural logarithm of E_c, environment steps."""
-        return float(self.p * self.log_c0 - self.m + np.log1p(-self.p) / self.alpha_E)
+        return float(self.nu * self.log_c0 - self.m + np.log1p(-self.nu) / self.alpha_E)
 
     @property
     def N_c(self) -> float:
@@ -157,53 +135,119 @@ class PowerLaw:
         """E_c in environment steps (infinite where it exceeds a double)."""
         return _exp(self.log_E_c)
 
+    def estimates(self) -> dict[str, float]:
+        """Everything that gets an interval; ``N_opt_ref`` is N_opt(C0)."""
+        return {
+            "alpha_N": self.alpha_N,
+            "alpha_E": self.alpha_E,
+            "beta": self.beta,
+            "nu": self.nu,
+            "N_c": self.N_c,
+            "E_c": self.E_c,
+            "log10_N_c": self.log_N_c / float(np.log(10)),
+            "log10_E_c": self.log_E_c / float(np.log(10)),
+            "N_opt_ref": float(np.exp(self.m)),
+        }
+
     # -- eq. 1 and its limits -----------------------------------------------------
 
-    def log_intrinsic(self, num_params: ArrayLike, interactions: ArrayLike) -> Floats:
-        """log I(N, E), eq. 1; inputs in parameters and environment steps, broadcast together."""
-        log_n, log_e = np.broadcast_arrays(
-            *(np.log(np.asarray(a, float)) for a in (num_params, interactions))
-        )
-        return log_intrinsic(self.p, self.k, self.m, self.log_c0, log_n, log_e)
+    def log_intrinsic(self, log_n: ArrayLike, log_e: ArrayLike) -> Floats:
+        """log I(N, E) by eq. 1.
+
+        Args:
+            log_n, log_e: natural logarithms of parameters and environment steps, broadcast together.
+
+        Returns:
+            Natural logarithm of I, in units of parameters x environment steps.
+        """
+        x, y = self._log_terms(np.asarray(log_n, float), np.asarray(log_e, float))
+        return np.asarray(self.log_c0 - np.logaddexp(x, y) / self.beta)
+
+    def size_share(self, log_n: ArrayLike, log_e: ArrayLike) -> Floats:
+        """Share of the size term (N_c/N)^α_N in I^-β, in 0..1; above ν a point is limited by its size."""
+        x, y = self._log_terms(np.asarray(log_n, float), np.asarray(log_e, float))
+        return np.asarray(np.exp(x - np.logaddexp(x, y)))
+
+    def log_intrinsic_gradient(self, log_n: Floats, log_e: Floats) -> tuple[Floats, Floats]:
+        """log I and its derivatives.
+
+        Args:
+            log_n, log_e: shape ``(n,)``.
+
+        Returns:
+            ``log I`` of shape ``(n,)`` and its gradient of shape ``(3, n)`` with respect to θ.
+        """
+        p, k = self.nu, self.k
+        u, v = log_n - self.m, log_e - (self.log_c0 - self.m)
+        x, y = np.log(p) - k * (1 - p) * u, np.log1p(-p) - k * p * v
+        total = np.logaddexp(x, y)
+        share_n = np.exp(x - total)
+        share_e = 1 - share_n
+        beta = self.beta
+        # d(total)/dν; the outer -1/β has dlog β/dν = (1 - 2ν)/(ν(1 - ν)), dν/dlogit ν = ν(1 - ν).
+        d_total_p = share_n * (1 / p + k * u) + share_e * (-1 / (1 - p) - k * v)
+        d_logit_p = (-d_total_p * p * (1 - p) + total * (1 - 2 * p)) / beta
+        d_log_k = (k * (share_n * (1 - p) * u + share_e * p * v) + total) / beta
+        d_m = -(share_n * k * (1 - p) - share_e * k * p) / beta
+        return self.log_c0 - total / beta, np.stack([d_logit_p, d_log_k, d_m])
+
+    def _log_terms(self, log_n: Floats, log_e: Floats) -> tuple[Floats, Floats]:
+        """Logarithms of the two terms of I^-β, both times C0^β."""
+        x = np.log(self.nu) - self.k * (1 - self.nu) * (log_n - self.m)
+        y = np.log1p(-self.nu) - self.k * self.nu * (log_e - (self.log_c0 - self.m))
+        return x, y
 
     def intrinsic(self, num_params: ArrayLike, interactions: ArrayLike) -> Floats:
-        """I(N, E), eq. 1; never above N·E, and equal to it on the frontier (lemma)."""
-        return np.exp(self.log_intrinsic(num_params, interactions))
+        """I(N, E), eq. 1, inputs broadcast; never above N·E, and equal to it on the frontier (lemma)."""
+        return np.exp(self.log_intrinsic(_log(num_params), _log(interactions)))
 
     def intrinsic_infinite_width(self, interactions: ArrayLike) -> Floats:
         """Limit of I for N → ∞: (E/E_c)^(1 + α_E/α_N)."""
-        return np.exp((np.log(np.asarray(interactions, float)) - self.log_E_c) / (1 - self.p))
+        return np.exp((_log(interactions) - self.log_E_c) / (1 - self.nu))
 
     def intrinsic_infinite_experience(self, num_params: ArrayLike) -> Floats:
         """Limit of I for E → ∞: (N/N_c)^(1 + α_N/α_E)."""
-        return np.exp((np.log(np.asarray(num_params, float)) - self.log_N_c) / self.p)
+        return np.exp((_log(num_params) - self.log_N_c) / self.nu)
 
     def E_inf(self, intrinsic: ArrayLike) -> Floats:
         """Environment steps an infinitely wide agent needs for I: E_c · I^(β/α_E)."""
-        return np.exp(self.log_E_c + (1 - self.p) * np.log(np.asarray(intrinsic, float)))
+        return np.exp(self.log_E_c + (1 - self.nu) * _log(intrinsic))
 
     def N_inf(self, intrinsic: ArrayLike) -> Floats:
         """Parameters an agent with endless experience needs for I: N_c · I^(β/α_N)."""
-        return np.exp(self.log_N_c + self.p * np.log(np.asarray(intrinsic, float)))
+        return np.exp(self.log_N_c + self.nu * _log(intrinsic))
 
     @property
     def width_gain(self) -> float:
         """E_opt/E_inf = (1 + α_E/α_N)^(1/α_E), the same for every I: what infinite width saves."""
-        return float(np.exp(-np.log1p(-self.p) / self.alpha_E))
+        return float(np.exp(-np.log1p(-self.nu) / self.alpha_E))
+
+    def log_interactions_for(self, log_n: ArrayLike, log_i: ArrayLike) -> Floats:
+        """Log of the environment steps with which N reaches I; infinite where that size never does."""
+        log_s = -self.beta * np.asarray(log_i, float)
+        log_x = self.alpha_N * (self.log_N_c - np.asarray(log_n, float))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_y = log_s + np.log(-np.expm1(np.minimum(log_x - log_s, 0.0)))
+        return np.asarray(self.log_E_c - log_y / self.alpha_E)
 
     def interactions_for(self, num_params: ArrayLike, intrinsic: ArrayLike) -> Floats:
         """Environment steps with which N parameters reach I; infinite where that size never does."""
-        log_s = -self.beta * np.log(np.asarray(intrinsic, float))
-        log_x = self.alpha_N * (self.log_N_c - np.log(np.asarray(num_params, float)))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            log_y = log_s + np.log(-np.expm1(np.minimum(log_x - log_s, 0.0)))
-        return np.exp(self.log_E_c - log_y / self.alpha_E)
+        return np.exp(self.log_interactions_for(_log(num_params), _log(intrinsic)))
 
     # -- optima (lemma) -----------------------------------------------------------
 
+    def log_N_opt(self, log_c: ArrayLike) -> Floats:
+        """Log of the compute-optimal parameters at log compute: m + ν (log C - log C0)."""
+        return np.asarray(self.m + self.nu * (np.asarray(log_c, float) - self.log_c0))
+
+    def log_E_opt_of(self, log_n: ArrayLike) -> Floats:
+        """Log of the environment steps for which N is the compute-optimal size."""
+        log_n = np.asarray(log_n, float)
+        return np.asarray(self.log_c0 + (log_n - self.m) / self.nu - log_n)
+
     def N_opt(self, compute: ArrayLike) -> Floats:
         """Compute-optimal parameters: N_c (1 + α_N/α_E)^(1/α_N) C^ν."""
-        return np.exp(self.m + self.p * (np.log(np.asarray(compute, float)) - self.log_c0))
+        return np.exp(self.log_N_opt(_log(compute)))
 
     def E_opt(self, compute: ArrayLike) -> Floats:
         """Compute-optimal environment steps, C / N_opt(C)."""
@@ -222,20 +266,23 @@ class PowerLaw:
             env_cost: N_e, cost of one environment step in parameters, at least 0.
 
         Raises:
-            InputError: if ``env_cost`` is negative or not finite, or ``intrinsic`` not positive.
+            InputError: if ``env_cost`` is negative or not finite, or ``intrinsic`` not positive
+                (code ``invalid_number``).
         """
-        if not (np.isfinite(env_cost) and env_cost >= 0):
-            raise InputError(f"The environment's cost must be 0 or more parameters: got {env_cost}.")
+        check_env_cost(env_cost)
         if not (np.isfinite(intrinsic) and intrinsic > 0):
-            raise InputError(f"Intrinsic performance must be positive and finite: got {intrinsic}.")
-        log_s = -self.beta * np.log(intrinsic)
+            raise InputError(
+                f"Intrinsic performance must be positive and finite: got {intrinsic}.", code="invalid_number"
+            )
+        log_i = float(np.log(intrinsic))
+        log_s = -self.beta * log_i
         ratio = self.alpha_N / self.alpha_E
 
         def excess(log_n: float) -> float:
             bracket = np.log1p(ratio * (1 + env_cost * np.exp(-log_n)))
             return float(self.alpha_N * (self.log_N_c - log_n) + bracket - log_s)
 
-        low = float(np.log(self.N_opt(intrinsic)))  # an expensive environment only makes N larger
+        low = float(self.log_N_opt(log_i))  # an expensive environment only makes N larger
         if env_cost == 0 or excess(low) <= 0:
             best = low
         else:
@@ -243,7 +290,7 @@ class PowerLaw:
             while excess(high) > 0:
                 high = low + 2 * (high - low)
             best = float(brentq(excess, low, high, xtol=1e-13, rtol=1e-14))
-        return float(np.exp(best)), float(self.interactions_for(np.exp(best), intrinsic))
+        return float(np.exp(best)), float(np.exp(self.log_interactions_for(best, log_i)))
 
     def env_cost_overspend(self, intrinsic: float, env_cost: float) -> tuple[float, float]:
         """What ignoring the environment's cost N_e costs at I.
@@ -257,6 +304,18 @@ class PowerLaw:
         best_n, best_e = self.optimum_with_env_cost(intrinsic, env_cost)
         n, e = float(self.N_opt(intrinsic)), float(self.E_opt(intrinsic))
         return best_n / n, e * (n + env_cost) / (best_e * (best_n + env_cost))
+
+
+def check_env_cost(env_cost: float) -> None:
+    """Refuse a cost of the environment that is negative or not finite (code ``invalid_number``)."""
+    if not (np.isfinite(env_cost) and env_cost >= 0):
+        raise InputError(
+            f"The environment's cost must be 0 or more parameters: got {env_cost}.", code="invalid_number"
+        )
+
+
+def _log(values: ArrayLike) -> Floats:
+    return np.log(np.asarray(values, float))
 
 
 def _exp(value: float) -> float:

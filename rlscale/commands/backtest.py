@@ -37,15 +37,15 @@ def backtest(
     ] = None,
     cutoff_share: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", help="Hold out this share of the decades of the measured frontier."),
+        typer.Option(metavar="SHARE", help="Hold out the top share of the decades of the compute frontier."),
     ] = None,
     laws: Annotated[
-        bool, typer.Option("--laws/--no-laws", help="Score competing laws on the same points.")
+        bool, typer.Option("--laws/--no-laws", help="Also score competing laws on the held-out points.")
     ] = False,
     law_draws: Annotated[
         int,
         typer.Option(
-            metavar="DRAWS", help="Resampled runs for the differences of --laws; 0 for none.", min=0
+            metavar="DRAWS", help="Bootstrap draws for the differences between laws; 0 for none.", min=0
         ),
     ] = 60,
     sweep: SweepOption = None,
@@ -68,10 +68,10 @@ def backtest(
     workers: WorkersOption = 0,
     json_path: JsonOption = None,
 ) -> None:
-    """Fit without the largest sizes, or below a compute, and compare predictions with what was left out.
+    """Fit without the largest sizes or the largest computes, and compare predictions with what was held out.
 
-    Without a choice of what to hold out: the largest size, and the top third of
-    the frontier's decades.
+    By default two parts are held out in turn: the largest size, and the top third
+    of the decades of the compute frontier.
     """
     from rlscale.analysis.curves.load import load_curves
     from rlscale.analysis.studies.backtest import splits

@@ -1,4 +1,4 @@
-"""The commands by which sweeps live on a cluster: submit, resume, stop, and read what the runs logged."""
+"""``rlscale sweep submit|resume|stop|logs``."""
 
 from __future__ import annotations
 
@@ -38,28 +38,31 @@ def sweep_submit(
     spec_name: SpecArgument,
     store: StoreOption,
     address: Annotated[
-        str, typer.Option(metavar="URL", help="The cluster's dashboard, such as http://head:8265.")
+        str, typer.Option(metavar="URL", help="URL of the cluster's dashboard, such as http://head:8265.")
     ],
     device: SweepDeviceOption = "auto",
     mnist_dir: MnistOption = None,
     python: Annotated[
-        str, typer.Option(metavar="PATH", help="The interpreter on the cluster; default: this one's path.")
+        str,
+        typer.Option(
+            metavar="PATH", help="Python interpreter on the cluster; default: the path of this one."
+        ),
     ] = sys.executable,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Show the job's log until it has ended; implies --wait.")
+        bool, typer.Option("--follow", help="Show the job's log until the job ends; implies --wait.")
     ] = False,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for the job's end: exit status 0 if all runs are done.")
+        bool, typer.Option("--wait", help="Wait until the job ends; exit with 0 if all runs are done.")
     ] = False,
     json_path: JsonOption = None,
 ) -> None:
-    """Run a sweep as a job on a Ray cluster, which goes on when this machine is off.
+    """Run a sweep as a job on a Ray cluster; the job continues when this machine is off.
 
-    The store must be a place that this machine and all of the cluster's see: a
-    URI such as s3://bucket/runs, or a folder on a shared disk. rlscale is taken
-    to be installed on the cluster. No environment variable is passed on, for
-    everyone who sees the dashboard could read it: the cluster's machines need
-    credentials for the store, and MNIST, of their own.
+    The store must be visible to this machine and to every machine of the cluster:
+    a URI such as s3://bucket/runs, or a folder on a shared disk. rlscale must be
+    installed on the cluster. Environment variables are not passed on, because
+    everyone who can open the dashboard could read them: the cluster's machines
+    need their own credentials for the store, and their own copy of MNIST.
     """
     from rlscale.sweeps.specs.presets import find_spec
     from rlscale.sweeps.specs.spec import expand
@@ -96,7 +99,7 @@ def sweep_resume(
     device: SweepDeviceOption = "auto",
     mnist_dir: MnistOption = None,
 ) -> None:
-    """Go on with the sweeps of a store: what their stored specs want and is missing."""
+    """Continue the sweeps of a store: run what their stored specs contain and the store does not."""
     from rlscale.sweeps.specs.spec import expand, parse_spec
     from rlscale.sweeps.store.run_store import RunStore
     from rlscale.terminal.live import watch
@@ -132,14 +135,13 @@ def sweep_stop(
     store: StoreArgument,
     sweep: SweepOption = None,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="How long to wait for the end of the drivers.")
+        float, typer.Option(metavar="SECONDS", min=0, help="How long to wait for the drivers to stop.")
     ] = 120.0,
     json_path: JsonOption = None,
 ) -> None:
-    """Stop whatever works on a store's sweeps, here or on a cluster; each run stores what it has.
+    """Stop the drivers of a store's sweeps, on any machine; each run stores its progress first.
 
-    The runs go on from there with: rlscale sweep resume, or the command that
-    began the sweep.
+    To continue, use rlscale sweep resume, or the command that started the sweep.
     """
     from rlscale.sweeps.running.drivers import stop_drivers
     from rlscale.sweeps.store.run_store import RunStore
@@ -161,11 +163,13 @@ def sweep_stop(
 
 def sweep_logs(
     store: StoreArgument,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or a unique start of it.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="Id of the run, or a prefix that only this run has.")
+    ],
     sweep: SweepOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Show what each attempt at a run logged: checkpoints, warnings, and how it ended."""
+    """Show the log of each attempt at a run: checkpoints, warnings, and how it ended."""
     from rlscale.sweeps.store.run_store import RunStore
 
     opened = RunStore(store)

@@ -13,15 +13,15 @@ from rlscale.terminal.console import console, write_json, write_yaml
 
 def config_rescale(
     config_path: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The run's config.")],
-    by: Annotated[int, typer.Option(metavar="C", help="Divide the batch, agent.num_envs, by this.")],
+    by: Annotated[int, typer.Option(metavar="C", help="Divide the batch, agent.num_envs, by this number.")],
     betas: Annotated[bool, typer.Option("--betas", help="Also raise Adam's betas to 1/C.")] = False,
     out: OutOption = None,
 ) -> None:
     """Rewrite a config for a smaller batch by the rules of batch-size invariance.
 
-    Moves the Adam step, the EWMA, the advantages' moments and PPG's phases, so
-    that the run learns as much from an interaction as before (arXiv 2110.00641,
-    section 3).
+    Changes the Adam step, the EWMA, the moments of the advantages and the phases
+    of PPG, so that a run learns as much from each interaction as before (arXiv
+    2110.00641, section 3).
     """
     from rlscale.scaling.config.rescaling import rescaled
     from rlscale.scaling.config.run import load_run_config, run_config
@@ -35,19 +35,22 @@ def config_rescale(
 
 def batch_search(
     config_path: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The run's config.")],
-    fork_interactions: Annotated[int, typer.Option(metavar="N", help="Length of a fork.")],
+    fork_interactions: Annotated[int, typer.Option(metavar="N", help="Interactions of each fork.")],
     interactions: Annotated[
-        int | None, typer.Option(metavar="TOTAL", help="Where the search ends; default: the config's length.")
+        int | None,
+        typer.Option(
+            metavar="TOTAL", help="Interactions at which the search ends; default: those of the config."
+        ),
     ] = None,
-    seeds: Annotated[int, typer.Option(metavar="K", help="Runs of each fork.")] = 3,
+    seeds: Annotated[int, typer.Option(metavar="K", help="Seeds of each fork.")] = 3,
     standard_errors: Annotated[
-        float, typer.Option(metavar="Z", help="By how many the doubled batch must be better.")
+        float, typer.Option(metavar="Z", help="Standard errors by which the doubled batch must be better.")
     ] = 2.0,
     device: DeviceOption = "auto",
     mnist_dir: MnistOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Find how the batch should grow: fork B against 2B, keep the better, fit a power law."""
+    """Find how the batch should grow: train B and 2B from one state, keep the better, fit a power law."""
     from rlscale.scaling.config.run import load_run_config
     from rlscale.scaling.training.batch_search import Fork, search_batch_size
     from rlscale.scaling.training.device import resolve_device

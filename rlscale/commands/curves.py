@@ -13,7 +13,10 @@ from rlscale.terminal.console import console, write_json
 
 def curves_import(
     source: Annotated[
-        str, typer.Argument(metavar="SRC", help="A CSV, Parquet or event file, or a folder with one a run.")
+        str,
+        typer.Argument(
+            metavar="SRC", help="A CSV, Parquet or event file, or a folder with one file for each run."
+        ),
     ],
     store: StoreOption,
     format_: Annotated[
@@ -21,13 +24,15 @@ def curves_import(
         typer.Option(
             "--format",
             metavar="csv|parquet|tensorboard|wandb|sb3|rllib",
-            help="What SRC is; default: found out, and said.",
+            help="Format of SRC; default: detected and printed.",
         ),
     ] = None,
     columns: ColumnsOption = None,
     tag: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The logged metric that is the return; default: the usual one."),
+        typer.Option(
+            metavar="NAME", help="Logged metric to use as the return; default: the usual one of the format."
+        ),
     ] = None,
     sizes: Annotated[
         Path | None,
@@ -37,26 +42,31 @@ def curves_import(
     ] = None,
     size_pattern: Annotated[
         str | None,
-        typer.Option(metavar="REGEX", help="Finds the size in a run's name, e.g. 'n(?P<num_params>\\d+)'."),
+        typer.Option(metavar="REGEX", help="Reads the size from a run's name, e.g. 'n(?P<num_params>\\d+)'."),
     ] = None,
     steps_scale: Annotated[
         float | None,
         typer.Option(
-            metavar="FACTOR", help="Environment steps for one step of SRC, e.g. 0.25 for frames / 4."
+            metavar="FACTOR",
+            help="Environment steps per step of SRC, e.g. 0.25 if SRC counts frames with a skip of 4.",
         ),
     ] = None,
     sweep: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Sweep that gets the runs; default: SRC's own, or imported."),
+        typer.Option(
+            metavar="NAME", help="Sweep to import into; default: the one that SRC names, or 'imported'."
+        ),
     ] = None,
     task: Annotated[str | None, typer.Option(metavar="NAME", help="Task to record for all runs.")] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace runs that are there already.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace runs that the store already has.")
+    ] = False,
     json_path: JsonOption = None,
 ) -> None:
-    """Bring curves from elsewhere into a store, as finished runs.
+    """Import learning curves from other tools into a store, as finished runs.
 
-    Reads tidy CSV and Parquet files, and logs of TensorBoard, Weights & Biases,
-    stable-baselines3 and Ray.
+    Reads tidy CSV and Parquet files, and the logs of TensorBoard, Weights &
+    Biases, stable-baselines3 and RLlib.
     """
     from rlscale.sweeps.importers.importing import ImportOptions, import_curves
     from rlscale.sweeps.importers.readers.runs import ReadOptions
@@ -98,7 +108,7 @@ def curves_export(
     out: Annotated[Path, typer.Option(metavar="F.parquet", help="The file to write.")],
     sweep: SweepOption = None,
 ) -> None:
-    """Write all curves into one tidy Parquet file, run columns beside each row."""
+    """Write all curves to one tidy Parquet file, with the columns of the run in each row."""
     from rlscale.sweeps.store.run_store import RunStore
 
     rows = RunStore(store).export(out, sweep)

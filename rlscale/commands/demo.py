@@ -16,9 +16,9 @@ def demo(
         Path, typer.Option(metavar="DIR", help="Folder for the store, the fit and the report.")
     ] = Path("demo"),
 ) -> None:
-    """The whole loop on digits that need no download: sweep, store, fit, forecast, report.
+    """Run the whole loop on digits that need no download: sweep, store, fit, forecast, report.
 
-    Takes a few minutes on two cores. Run again, it goes on from what is stored.
+    Takes a few minutes on two cores. If run again, it continues from the store.
     """
     from importlib.resources import as_file, files
 

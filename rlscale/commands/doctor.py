@@ -1,4 +1,4 @@
-"""``rlscale doctor`` as it is typed."""
+"""``rlscale doctor``."""
 
 from __future__ import annotations
 
@@ -26,21 +26,19 @@ _STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
 def doctor(
     address: Annotated[
         str | None,
-        typer.Option(
-            metavar="ADDRESS", help="Also look at every node of this Ray cluster, HOST:PORT or auto."
-        ),
+        typer.Option(metavar="ADDRESS", help="Also check every node of this Ray cluster, HOST:PORT or auto."),
     ] = None,
     store: Annotated[
         str | None,
-        typer.Option(metavar="STORE", help="Also look at this run store, from every machine."),
+        typer.Option(metavar="STORE", help="Also check this run store, from every machine."),
     ] = None,
     mnist_dir: MnistOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Say whether this machine, or a cluster, is fit for sweeps: each line passes or says what to do.
+    """Check whether this machine, or a cluster, can run sweeps; each failed check says what to do.
 
-    Exits with 1 if a line fails. Nothing is downloaded, no Ray is started, and
-    the store is left as it was.
+    Exits with 1 if a check fails. Downloads nothing, does not start Ray, and
+    leaves the store unchanged.
     """
     from rlscale.sweeps.doctor.checks import check_authentication, check_machine, find_authentication, summary
     from rlscale.sweeps.doctor.machine_facts import gather

@@ -45,7 +45,7 @@ def fit(
     workers: WorkersOption = 0,
     periods: PeriodsOption = False,
     compare_sizes: Annotated[
-        bool, typer.Option("--compare-sizes", help="Also fit with every other measure of size.")
+        bool, typer.Option("--compare-sizes", help="Also fit with each of the other measures of size.")
     ] = False,
     metric: MetricOption = None,
     json_path: JsonOption = None,

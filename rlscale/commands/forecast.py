@@ -13,35 +13,37 @@ from rlscale.terminal.console import console, write_json
 
 
 def forecast(
-    fit_path: Annotated[Path, typer.Argument(metavar="FIT.json", help="Result of: rlscale fit --json.")],
+    fit_path: Annotated[Path, typer.Argument(metavar="FIT.json", help="The result of rlscale fit --json.")],
     compute: Annotated[
         list[float] | None,
-        typer.Option(metavar="C", help="Size x environment steps to spend; repeatable."),
+        typer.Option(metavar="C", help="Compute to spend, size x environment steps; repeatable."),
     ] = None,
     flops: Annotated[
-        list[float] | None, typer.Option(metavar="F", help="FLOPs of training to spend; repeatable.")
+        list[float] | None, typer.Option(metavar="F", help="Training FLOPs to spend; repeatable.")
     ] = None,
     gpu_hours: Annotated[
         list[float] | None, typer.Option(metavar="H", help="GPU hours to spend; repeatable.")
     ] = None,
     gpu_flops: Annotated[
-        float | None, typer.Option(metavar="RATE", help="Peak rate of the GPU, FLOP/s, for --gpu-hours.")
+        float | None, typer.Option(metavar="RATE", help="Peak speed of the GPU in FLOP/s, for --gpu-hours.")
     ] = None,
     utilization: Annotated[
-        float | None, typer.Option(metavar="U", help="Share of the peak rate that training attains, 0 to 1.")
+        float | None, typer.Option(metavar="U", help="Share of the peak speed that training reaches, 0 to 1.")
     ] = None,
     flops_per_param_interaction: Annotated[
         float | None,
-        typer.Option(metavar="K", help="FLOPs per unit of size and interaction, in place of the sweep's."),
+        typer.Option(
+            metavar="K", help="FLOPs per unit of size and interaction; default: those of the sweep."
+        ),
     ] = None,
     returns: Annotated[
         list[float] | None, typer.Option("--return", metavar="R", help="A return to reach; repeatable.")
     ] = None,
     reference_return: Annotated[
-        float | None, typer.Option(metavar="R", help="Return of another learner, a human say.")
+        float | None, typer.Option(metavar="R", help="Return of another learner, such as a human.")
     ] = None,
     reference_interactions: Annotated[
-        float | None, typer.Option(metavar="E", help="Interactions with which it reached that.")
+        float | None, typer.Option(metavar="E", help="Interactions that the other learner needed for it.")
     ] = None,
     env_cost: Annotated[
         float | None,
@@ -49,7 +51,7 @@ def forecast(
     ] = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Forecast compute-optimal sizes from a fit, for a compute, a budget or a return."""
+    """Forecast compute-optimal sizes from a fit, for given computes, budgets or returns."""
     from rlscale.analysis.fit.result import read_fit
     from rlscale.analysis.forecast.budgets import flops_budget, gpu_hours_budget
     from rlscale.analysis.forecast.sizes import forecast as make_forecast
@@ -87,18 +89,20 @@ def forecast(
 
 
 def suggest(
-    fit_path: Annotated[Path, typer.Argument(metavar="FIT.json", help="Result of: rlscale fit --json.")],
-    budget: Annotated[float, typer.Option(metavar="C", help="Compute to spend: N x E, summed over runs.")],
+    fit_path: Annotated[Path, typer.Argument(metavar="FIT.json", help="The result of rlscale fit --json.")],
+    budget: Annotated[
+        float, typer.Option(metavar="C", help="Compute to spend, the sum of N x E over the new runs.")
+    ],
     target_compute: Annotated[
         float | None,
         typer.Option(
             metavar="C",
-            help="Compute at which N_opt is wanted; default: ten times the largest measured.",
+            help="Compute at which to estimate N_opt; default: ten times the largest measured.",
         ),
     ] = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Say which runs to do next, to learn the most about N_opt for the compute."""
+    """Suggest the runs that narrow the interval of N_opt the most for a given compute."""
     from rlscale.analysis.fit.result import read_fit
     from rlscale.analysis.forecast.suggest import suggest as find_runs
     from rlscale.terminal.suggestion import print_suggestion

@@ -1,4 +1,4 @@
-"""The command that compares horizons, as it is typed."""
+"""``rlscale horizon``."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ def horizon(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="SRC", help="A store or file of curves at several horizons, or the JSON of such a study."
+            metavar="SRC",
+            help="A store or file of curves at several horizons, or the JSON of an earlier study.",
         ),
     ],
     level: Annotated[
         list[float] | None,
-        typer.Option(metavar="R", help="Return whose interactions are compared; repeatable."),
+        typer.Option(metavar="R", help="Compare the interactions that reach this return; repeatable."),
     ] = None,
     predict: Annotated[
         list[str] | None,
@@ -54,7 +55,7 @@ def horizon(
     workers: WorkersOption = 0,
     json_path: JsonOption = None,
 ) -> None:
-    """Measure how the horizon of the return changes what performance costs."""
+    """Measure how the horizon of the return changes the interactions and the optimal size."""
     from rlscale.analysis.curves.load import load_by_horizon
     from rlscale.analysis.studies.horizon.result import read_horizon
     from rlscale.analysis.studies.horizon.study import fit_horizons, study_horizons, with_predictions

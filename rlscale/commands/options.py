@@ -121,13 +121,13 @@ ObjectiveOption = Annotated[
     typer.Option(
         parser=parse_objective,
         metavar="return|paper",
-        help="Residuals in return, or in log I as in the paper.",
+        help="Fit residuals of the return, or of log I as the paper does.",
     ),
 ]
 SizeOption = Annotated[
     SizeColumn,
     typer.Option(
-        parser=parse_size, metavar="MEASURE", help="What counts as the size N: params, params_total or flops."
+        parser=parse_size, metavar="MEASURE", help="Measure of the size N: params, params_total or flops."
     ),
 ]
 ColumnsOption = Annotated[
@@ -135,7 +135,7 @@ ColumnsOption = Annotated[
     typer.Option(
         parser=parse_columns,
         metavar="OURS=THEIRS,...",
-        help="Columns of a file with other names, e.g. num_params=n.",
+        help="Rename the columns of a file, e.g. num_params=n.",
     ),
 ]
 EarlyExclusionOption = Annotated[
@@ -144,7 +144,7 @@ EarlyExclusionOption = Annotated[
         parser=parse_share,
         metavar="SHARE",
         show_default="1/64",
-        help="Share of the longest run of each size dropped at its start.",
+        help="Share of each size's longest run to leave out at its start.",
     ),
 ]
 TaskOption = Annotated[str | None, typer.Option(metavar="NAME", help="Only runs of this task.")]
@@ -160,19 +160,21 @@ BootstrapOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option(metavar="SEED", help="Seed of the bootstrap.", min=0)]
 PeriodsOption = Annotated[
-    bool, typer.Option("--periods", help="Also fit the early, middle and late third of training apart.")
+    bool, typer.Option("--periods", help="Also fit the early, middle and late third of training separately.")
 ]
 MetricOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME[:min=A,max=B]",
-        help="Also find which metric is a power of I: auto, fail-ratio, log-failure, elo, trueskill, return.",
+        help="Find a metric that is a power of I: auto, fail-ratio, log-failure, elo, trueskill, return.",
     ),
 ]
 WorkersOption = Annotated[
     int,
     typer.Option(
-        metavar="COUNT", help="Processes for the bootstrap; 0 for one a core. The result is the same.", min=0
+        metavar="COUNT",
+        help="Processes for the bootstrap; 0 for one per core. Does not change the result.",
+        min=0,
     ),
 ]
 
@@ -195,22 +197,29 @@ StoreOption = Annotated[
 
 
 DeviceOption = Annotated[
-    str, typer.Option(metavar="auto|cpu|cuda", help="auto is cuda where there is one, else cpu.")
+    str, typer.Option(metavar="auto|cpu|cuda", help="auto is cuda if a GPU is available, otherwise cpu.")
 ]
 MnistOption = Annotated[
     Path | None,
-    typer.Option(help="Folder of MNIST's four files; default: RLSCALE_MNIST_DIR, then data/mnist."),
+    typer.Option(help="Folder with the four files of MNIST; default: RLSCALE_MNIST_DIR, then data/mnist."),
 ]
 
 SpecArgument = Annotated[
     str,
     typer.Argument(
-        metavar="SPEC", help="The sweep's spec, a YAML file, or a preset (rlscale sweep presets)."
+        metavar="SPEC",
+        help="Spec of the sweep: a YAML file, or the name of a preset (rlscale sweep presets).",
     ),
 ]
 SweepDeviceOption = Annotated[
-    str, typer.Option(metavar="auto|cpu|cuda", help="auto is cuda if the spec gives runs GPUs, else cpu.")
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda", help="auto is cuda if the spec reserves GPUs for its runs, otherwise cpu."
+    ),
 ]
 AddressOption = Annotated[
-    str | None, typer.Option(metavar="ADDRESS", help="Ray cluster to run on; default: Ray on this machine.")
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="Address of the Ray cluster to run on; default: Ray on this machine."
+    ),
 ]

@@ -58,16 +58,17 @@ def report(
     workers: WorkersOption = 0,
     fit_path: Annotated[
         Path | None,
-        typer.Option("--fit", metavar="FIT.json", help="Report this fit of SRC instead of fitting again."),
+        typer.Option("--fit", metavar="FIT.json", help="Use this fit of SRC instead of a new one."),
     ] = None,
     backtest: Annotated[
-        bool, typer.Option("--backtest/--no-backtest", help="Also fit without a part and predict it.")
+        bool,
+        typer.Option("--backtest/--no-backtest", help="Also hold out a part of the curves and predict it."),
     ] = True,
     periods: PeriodsOption = False,
     metric: MetricOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Fit, and write one self-contained HTML file with the answer, the figures and where they come from."""
+    """Fit, and write one self-contained HTML file with the answer, the figures and their provenance."""
     from rlscale.analysis.curves.load import load_curves, read_store_record
     from rlscale.analysis.fit.joint_fit import usable_cores
     from rlscale.analysis.fit.result import read_fit
@@ -83,7 +84,10 @@ def report(
         for name in ("objective", "size", "early_exclusion", "bootstrap", "seed"):
             if context.get_parameter_source(name).name == "COMMANDLINE":  # type: ignore[union-attr]
                 option = name.replace("_", "-")
-                raise InputError(f"--{option} belongs to a new fit; leave it out, or leave out --fit.")
+                raise InputError(
+                    f"--{option} belongs to a new fit; leave it out, or leave out --fit.",
+                    code="conflicting_options",
+                )
         made, size = given.provenance, given.provenance.size
         sweep, task = sweep or made.sweep, task or made.task
         algorithm, horizon = algorithm or made.algorithm, made.horizon if horizon is None else horizon

@@ -1,4 +1,4 @@
-"""The commands about sweeps, as they are typed. Each imports what it needs when it runs."""
+"""``rlscale sweep presets|show|plan|run|retry|status``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def sweep_presets() -> None:
-    """List the paper's experiments, which plan, run and show take by name."""
+    """List the presets: the experiments of the paper, by the names that plan, run and show accept."""
     from rich.table import Table
 
     from rlscale.sweeps.specs.presets import SUMMARIES
@@ -35,10 +35,12 @@ def sweep_presets() -> None:
 
 
 def sweep_show(
-    name: Annotated[str, typer.Argument(metavar="PRESET", help="A name of: rlscale sweep presets.")],
+    name: Annotated[
+        str, typer.Argument(metavar="PRESET", help="Name of a preset, see rlscale sweep presets.")
+    ],
     out: OutOption = None,
 ) -> None:
-    """Write a preset's spec as YAML, to edit and run."""
+    """Write the spec of a preset as YAML, to edit and run."""
     from rlscale.sweeps.specs.presets import SUMMARIES, preset_values
 
     values = preset_values(name)
@@ -47,10 +49,12 @@ def sweep_show(
 
 def sweep_plan(
     spec_name: SpecArgument,
-    estimate: Annotated[bool, typer.Option(help="Time each size on this machine for a few seconds.")] = True,
+    estimate: Annotated[
+        bool, typer.Option(help="Estimate the time: train each size on this machine for a few seconds.")
+    ] = True,
     json_path: JsonOption = None,
 ) -> None:
-    """Say what a sweep would do: its runs, FLOPs, memory and hours; nothing starts."""
+    """Show what a sweep would cost: runs, FLOPs, memory and time. Starts nothing."""
     from dataclasses import asdict
 
     from rlscale.analysis.formatting.numbers import compact_count, duration
@@ -116,7 +120,7 @@ def sweep_run(
     device: SweepDeviceOption = "auto",
     mnist_dir: MnistOption = None,
 ) -> None:
-    """Run a sweep; run again, it does only what is missing."""
+    """Run a sweep. If run again, it runs only what the store lacks."""
     from rlscale.sweeps.specs.presets import find_spec
     from rlscale.sweeps.specs.spec import expand
     from rlscale.sweeps.store.run_store import RunStore
@@ -155,7 +159,7 @@ def sweep_retry(
     device: SweepDeviceOption = "auto",
     mnist_dir: MnistOption = None,
 ) -> None:
-    """Run the failed runs again, and only those."""
+    """Run only the failed runs again."""
     from rlscale.sweeps.running.launch import retry_failed
     from rlscale.sweeps.store.run_store import RunStore
     from rlscale.terminal.live import watch
@@ -181,14 +185,14 @@ def sweep_status(
     store: Annotated[str, typer.Argument(metavar="STORE", help="The run store.")],
     sweep: SweepOption = None,
     show_all: Annotated[
-        bool, typer.Option("--all", help="List every run, not only those that run, failed or stopped.")
+        bool, typer.Option("--all", help="List every run, not only the running, failed and stopped ones.")
     ] = False,
     watch_on: Annotated[
-        bool, typer.Option("--watch", help="Show it again and again until all has ended, or Ctrl-C.")
+        bool, typer.Option("--watch", help="Refresh until all runs have ended, or until Ctrl-C.")
     ] = False,
     json_path: JsonOption = None,
 ) -> None:
-    """Show what is wanted, done, running and failed, with the reasons."""
+    """Show the runs of each sweep by status, their progress, and why runs failed."""
     from rlscale.sweeps.running.status import SweepReader
     from rlscale.sweeps.store.run_store import RunStore
     from rlscale.terminal.sweep import print_status, status_json
@@ -208,6 +212,6 @@ def sweep_status(
 
 
 def warn_of_tuning(spec: SweepSpec, spec_name: str) -> None:
-    """Say that a sweep as such does not tune."""
+    """Warn that running a sweep does not tune its learning rates."""
     if spec.tuning and spec.tuning.learning_rate:
         warn(f"'tuning' is for: rlscale sweep tune {spec_name}; here every size takes the one base rate.")

@@ -12,13 +12,13 @@ from rlscale.terminal.console import console, warn
 
 
 def train(
-    config_path: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The run's config.")],
+    config_path: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="Config of the run.")],
     store: StoreOption,
-    sweep: Annotated[str, typer.Option(help="Name under which the store keeps the run.")] = "single",
+    sweep: Annotated[str, typer.Option(help="Sweep of the store that gets the run.")] = "single",
     device: DeviceOption = "auto",
     mnist_dir: MnistOption = None,
 ) -> None:
-    """Train one agent, or go on with it from its last checkpoint."""
+    """Train one agent, or continue from its last checkpoint."""
     import os
     import signal
     import socket

@@ -1,4 +1,4 @@
-"""The command that tunes learning rates, as it is typed."""
+"""``rlscale sweep tune``."""
 
 from __future__ import annotations
 
@@ -28,13 +28,18 @@ if TYPE_CHECKING:
 FinalSpecOption = Annotated[
     Path | None,
     typer.Option(
-        "--out", metavar="FINAL.yaml", help="Write the final sweep's spec to it.", callback=writable
+        "--out",
+        metavar="FINAL.yaml",
+        help="Write the spec of the final sweep to this file.",
+        callback=writable,
     ),
 ]
 FigureOption = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Also draw score against rate, as .png, .pdf or .svg.", callback=writable
+        metavar="FILE",
+        help="Also draw score against learning rate, as .png, .pdf or .svg.",
+        callback=writable,
     ),
 ]
 
@@ -51,14 +56,15 @@ def sweep_tune(
 ) -> None:
     """Find the best learning rate for each size and write the spec of the final sweep.
 
-    The rates of the spec's block 'tuning' are run at each size, as a sweep of
-    its own. Run again, it does only what is missing.
+    Runs each learning rate of the spec's block 'tuning' at each size, as a separate
+    sweep. If run again, it runs only what the store lacks.
 
-    Without such rates the paper's rule holds: one base rate, the step size
-    falling with width and depth.
+    Without that block it applies the paper's rule: one base rate, and a step size
+    that falls with width and depth.
     """
     from rlscale.analysis.figures.tuning import check_figure_name, write_figure
-    from rlscale.analysis.studies.tuning.final_spec import final_values, heading
+    from rlscale.analysis.formatting.tuning import heading
+    from rlscale.analysis.studies.tuning.final_spec import final_values
     from rlscale.analysis.studies.tuning.study import read_study, study_json
     from rlscale.sweeps.specs.presets import find_spec
     from rlscale.sweeps.specs.tuning_sweep import sizes_of, tuning_sweep
@@ -111,7 +117,7 @@ def _tell_study(study: TuningStudy) -> None:
 
 
 def _tell_rule(spec: SweepSpec, sizes: list[Size], source: str, out: Path | None) -> None:
-    """There is nothing to tune: say so, and what the rule gives."""
+    """Say that there is nothing to tune, and show what the paper's rule gives."""
     from rlscale.analysis.studies.tuning.final_spec import final_values
     from rlscale.terminal.tuning import rule_table
 

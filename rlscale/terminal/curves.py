@@ -11,7 +11,7 @@ from rlscale.analysis.formatting.numbers import compact_count
 from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.run_store import RunStore
 from rlscale.terminal.sweep import _ID_LENGTH
-from rlscale.terminal.tables import _table, _text
+from rlscale.terminal.tables import runs_table, stored_text
 
 _NAME_LENGTH = 28  # of an imported run's id, which is its name
 
@@ -19,16 +19,16 @@ _NAME_LENGTH = 28  # of an imported run's id, which is its name
 def curves_table(store: RunStore, sweep: str, records: Sequence[RunRecord]) -> Table:
     """One line a stored curve: its run, its length and its last return."""
     tasks = ", ".join(sorted({str(record.columns.get("task") or "unknown task") for record in records}))
-    table = _table("N", "seed", "status", "rows", "interactions", "return", apart=(), first="run")
-    table.title = _text(f"{sweep}: {len(records)} curves, {tasks}")
+    table = runs_table("N", "seed", "status", "rows", "interactions", "return", differing=(), first="run")
+    table.title = stored_text(f"{sweep}: {len(records)} curves, {tasks}")
     for record in records:
         curve = store.read_curve(sweep, record.run_id)
         returns = curve.column("return_mean").drop_null()
         columns = record.columns
         table.add_row(
-            _text(_short_id(record.run_id)),
+            stored_text(_short_id(record.run_id)),
             f"{columns.get('num_params') or 0:,}",
-            _text(str(columns.get("seed", ""))),
+            stored_text(str(columns.get("seed", ""))),
             record.status,
             str(curve.num_rows),
             compact_count(curve["interactions"][-1].as_py() if curve.num_rows else 0),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from rich.console import Console
 
 from rlscale.analysis.fit.result import FitResult
-from rlscale.analysis.formatting.numbers import brief_number, interval_text
+from rlscale.analysis.formatting.numbers import brief_number, counted, interval_text
 from rlscale.analysis.reports import text as report_text
 from rlscale.analysis.reports.report import ReportPaths
-from rlscale.terminal.tables import new_table, print_verdict
+from rlscale.terminal.tables import new_table, print_line, print_verdict
 
 _MEANINGS = {
     "nu": "N_opt ∝ C^nu",
@@ -53,7 +53,7 @@ def print_fit(fit: FitResult, console: Console) -> None:
         *(f"Note: {note}" for note in fit.provenance.notes),
     ]
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(line, console)
     print_verdict(fit.identified, fit.warnings, console)
 
 
@@ -81,8 +81,8 @@ def print_summary(fit: FitResult, paths: ReportPaths, console: Console) -> None:
     said = report_text.answer(fit)
     lines = [
         f"N_opt grows as C^{said.nu} [{said.nu_interval}]. Identified: {'yes' if fit.identified else 'no'}, "
-        f"{len(fit.warnings)} warning{'' if len(fit.warnings) == 1 else 's'}.",
+        f"{counted(len(fit.warnings), 'warning')}.",
         f"Wrote {paths.html} and {len(paths.png)} figures, as PNG and SVG, in {paths.figures}.",
     ]
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(line, console)

@@ -7,39 +7,34 @@ from rich.table import Table
 
 from rlscale.analysis.fit.findings import ReturnForecast, SampleEfficiency
 from rlscale.analysis.forecast.result import Forecast, ForecastResult
-from rlscale.analysis.formatting.numbers import UNITS, brief_number, interval_text
-from rlscale.terminal.tables import new_table, print_verdict, with_interval
+from rlscale.analysis.formatting.numbers import brief_number, interval_text
+from rlscale.analysis.formatting.sizes import SIZE_WORDS
+from rlscale.terminal.tables import new_table, print_line, print_verdict, with_interval
 
 _BUDGETS = {"flops": "FLOPs", "gpu-hours": "GPU hours"}
 
 
 def print_forecast(result: ForecastResult, console: Console) -> None:
     """A row for each compute and return, the optima with the environment's cost, then the warnings."""
-    unit = UNITS[result.options["size"]]
+    unit = SIZE_WORDS[result.options["size"]].unit
     if result.forecasts:
         console.print(_optima_table(result, unit))
     for item in result.forecasts:
         if item.intervals_total:
-            low, high = item.intervals_total["N_opt"]
             text = f"N_opt at {brief_number(item.compute)} with other shares of early training left out: "
-            console.print(
-                f"{text}{brief_number(low)} to {brief_number(high)}.",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
+            print_line(f"{text}{interval_text(item.intervals_total['N_opt'])}.", console)
     for item in result.forecasts:
         if item.budget is not None:
             bought = f"{brief_number(item.budget.value)} {_BUDGETS[item.budget.unit]}"
             text = f"{bought} buy C = {brief_number(item.compute)}: "
-            console.print(text + item.budget.conversion, highlight=False, markup=False, soft_wrap=True)
+            print_line(text + item.budget.conversion, console)
     env_cost = result.options["env_cost"]
     if env_cost is not None and result.forecasts:
         console.print(_env_cost_table(result.forecasts, env_cost))
     for taken in result.returns:
         console.print(_return_table(taken, unit))
     if result.sample_efficiency is not None:
-        console.print(_efficiency_text(result.sample_efficiency), highlight=False, soft_wrap=True)
+        print_line(_efficiency_text(result.sample_efficiency), console)
     print_verdict(result.identified, result.warnings, console)
 
 

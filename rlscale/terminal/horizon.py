@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from rlscale.analysis.formatting.horizon import (
@@ -12,9 +11,10 @@ from rlscale.analysis.formatting.horizon import (
     outside_text,
     sample_law_sentence,
 )
-from rlscale.analysis.formatting.numbers import UNITS, brief_number, interval_text
+from rlscale.analysis.formatting.numbers import brief_number, interval_text
+from rlscale.analysis.formatting.sizes import SIZE_WORDS
 from rlscale.analysis.studies.horizon.result import HorizonResult, LevelStudy
-from rlscale.terminal.tables import new_table, with_interval
+from rlscale.terminal.tables import new_table, print_line, print_warnings, with_interval
 
 
 def print_horizon(result: HorizonResult, console: Console) -> None:
@@ -22,28 +22,27 @@ def print_horizon(result: HorizonResult, console: Console) -> None:
     console.print(_laws_table(result))
     slope = result.nu_slope
     p_value = "" if slope.p_value is None else f", p = {slope.p_value:.2g}"
-    _say(
+    print_line(
         f"nu changes by {slope.per_decade:+.4f} for each tenfold h "
         f"(90% interval {interval_text(slope.interval, '.3f')}{p_value}).",
         console,
     )
-    _say(SLOWER_LEARNING, console)
+    print_line(SLOWER_LEARNING, console)
     if result.shifts:
         console.print(_shifts_table(result))
     for study in result.levels:
         console.print(_level_table(study))
         for sentence in level_sentences(study):
-            _say(sentence, console)
-    _say("p: of as much curvature (a quadratic term) by chance.", console)
-    _say(sample_law_sentence(result), console)
+            print_line(sentence, console)
+    print_line("p: probability of such curvature (a quadratic term) by chance.", console)
+    print_line(sample_law_sentence(result), console)
     if result.predictions:
         console.print(_predictions_table(result))
-    for warning in result.warnings:
-        console.print(f"[yellow]Warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)
+    print_warnings(result.warnings, console)
 
 
 def _laws_table(result: HorizonResult) -> Table:
-    title = f"Laws by horizon, sizes in {UNITS[result.size]}; below each: 90% interval"
+    title = f"Laws by horizon, sizes in {SIZE_WORDS[result.size].unit}; below each: 90% interval"
     table = new_table(title, "h", "nu", "N_opt", "runs", "identified")
     for fit in result.fits:
         nu = f"{fit.nu:.3f}\n{interval_text(fit.intervals.get('nu'), '.3f')}"
@@ -72,7 +71,7 @@ def _level_table(study: LevelStudy) -> Table:
         cells = []
         for name in ("a", "b", "kappa"):
             interval = line.intervals.get(name)
-            bounds = "unbounded" if interval is None else interval_text(interval, ".2g").replace(" to ", "–")
+            bounds = "unbounded" if interval is None else interval_text(interval, ".2g", between="–")
             cells.append(f"{brief_number(getattr(line, name))}\n{bounds}")
         curved = "" if line.quadratic_p is None else f"{line.quadratic_p:.2g}"
         label = "optimal" if line.N is None else brief_number(line.N)
@@ -81,13 +80,9 @@ def _level_table(study: LevelStudy) -> Table:
 
 
 def _predictions_table(result: HorizonResult) -> Table:
-    title = f"Interactions that a compute-optimal agent of N {UNITS[result.size]} needs"
+    title = f"Interactions that a compute-optimal agent of N {SIZE_WORDS[result.size].unit} needs"
     table = new_table(title, "N", "h", "interactions", "outside data")
     for item in result.predictions:
         value = with_interval(item.interactions, item.interval)
         table.add_row(brief_number(item.N), f"{item.horizon:g}", value, outside_text(item))
     return table
-
-
-def _say(sentence: str, console: Console) -> None:
-    console.print(sentence, highlight=False, markup=False, soft_wrap=True)

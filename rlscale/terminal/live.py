@@ -15,7 +15,7 @@ from rlscale.sweeps.running.status import RunStatus, SweepReader, progress
 from rlscale.sweeps.store.run_store import RunStore
 from rlscale.terminal.console import console, say_of
 from rlscale.terminal.sweep import _ID_LENGTH, _MOST_SHOWN, _counted, progress_line, status_table
-from rlscale.terminal.tables import _text
+from rlscale.terminal.tables import stored_text
 
 if TYPE_CHECKING:
     from rlscale.sweeps.running.drivers import DriverRecord
@@ -110,7 +110,7 @@ def run_line(status: RunStatus, last_return: float | None, note: str = "") -> Te
         seconds,
         note,
     ]
-    return _text("  ".join(part for part in parts if part))
+    return stored_text("  ".join(part for part in parts if part))
 
 
 class SweepView:
@@ -142,8 +142,8 @@ class SweepView:
         if began < self._next:
             return
         statuses = self._reader.read()
-        title = _text(f"{self._sweep}: {_counted(statuses)}")
-        line = _text(progress_line(progress(statuses)))
+        title = stored_text(f"{self._sweep}: {_counted(statuses)}")
+        line = stored_text(progress_line(progress(statuses)))
         if self._live:
             running = [status for status in statuses if status.status == "running"][:_MOST_SHOWN]
             self._live.update(Group(title, status_table(statuses, running), line), refresh=True)
@@ -156,7 +156,7 @@ class SweepView:
         """Print the line of a run that ended."""
         record = self._store.read_run(self._sweep, run_id)
         if record is None:
-            self._console.print(_text(f"failed    {run_id[:_ID_LENGTH]}  {message}"), soft_wrap=True)
+            self._console.print(stored_text(f"failed    {run_id[:_ID_LENGTH]}  {message}"), soft_wrap=True)
             return
         status = RunStatus.of(record, record.config)
         returns = self._store.read_curve(self._sweep, run_id).column("return_mean").drop_null()
@@ -166,4 +166,4 @@ class SweepView:
     def died(self, run_id: str, message: str) -> None:
         """Print that a run's worker died and the run goes on."""
         line = f"again     {run_id[:_ID_LENGTH]}  {message}; it goes on from its last checkpoint"
-        self._console.print(_text(line), soft_wrap=True)
+        self._console.print(stored_text(line), soft_wrap=True)

@@ -8,14 +8,16 @@ from rich.table import Table
 
 from rlscale.analysis.formatting.numbers import byte_size, compact_count, duration
 from rlscale.sweeps.specs.plan import PlannedSize
-from rlscale.terminal.tables import _apart, _table, _values
+from rlscale.terminal.tables import differing_fields, differing_values, runs_table
 
 
 def plan_table(sizes: Sequence[PlannedSize]) -> Table:
     """One line a size: what sets it apart, its runs, parameters, length, FLOPs, memory and estimated time."""
     configs = [size.config.model_dump(mode="json") for size in sizes]
-    table = _table("N", "runs", "interactions", "FLOP", "memory", "time", apart=_apart(configs))
-    for size, values in zip(sizes, _values(configs), strict=True):
+    table = runs_table(
+        "N", "runs", "interactions", "FLOP", "memory", "time", differing=differing_fields(configs)
+    )
+    for size, values in zip(sizes, differing_values(configs), strict=True):
         table.add_row(
             *values,
             f"{size.columns['num_params']:,}",

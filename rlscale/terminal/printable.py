@@ -1,10 +1,10 @@
-"""Text from elsewhere made fit to be shown: in a terminal, a report or a figure. Imports nothing."""
+"""Makes text from stores and files safe to print. Imports nothing."""
 
 from __future__ import annotations
 
 
 def printable(text: str, *, keep_lines: bool = False) -> str:
-    """``text`` without anything that a terminal or browser would obey instead of show.
+    """``text`` without characters that a terminal obeys instead of showing.
 
     Escape sequences, overrides of the writing direction, other characters without a shape and
     halves of characters become U+FFFD; white space becomes spaces, line ends with it unless

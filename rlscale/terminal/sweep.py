@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rlscale.analysis.formatting.numbers import compact_count, duration
+from rlscale.analysis.formatting.numbers import brief_duration, compact_count, duration, rate_per_second
 from rlscale.sweeps.running.drivers import SILENCE_SECONDS, DriverRecord
 from rlscale.sweeps.running.status import (
     RunStatus,
@@ -19,7 +19,7 @@ from rlscale.sweeps.running.status import (
     progress,
     seconds_since,
 )
-from rlscale.terminal.tables import _apart, _table, _text, _values
+from rlscale.terminal.tables import differing_fields, differing_values, runs_table, stored_text
 
 _SILENT_SECONDS = 60.0
 _MOST_SHOWN = 20  # runs, where not all are asked for
@@ -31,18 +31,18 @@ def status_table(statuses: Sequence[RunStatus], shown: Sequence[RunStatus] | Non
     shown = statuses if shown is None else shown
     kinds = {status.size: status.config for status in statuses}
     names = ("N", "seed", "status", "interactions", "rate", "left")
-    table = _table(*names, apart=_apart(list(kinds.values())), first="run", gap=0)
-    values_of = dict(zip(kinds, _values(list(kinds.values())), strict=True))
+    table = runs_table(*names, differing=differing_fields(list(kinds.values())), first="run", gap=0)
+    values_of = dict(zip(kinds, differing_values(list(kinds.values())), strict=True))
     for status in shown:
         table.add_row(
-            _text(status.run_id[:_ID_LENGTH]),
+            stored_text(status.run_id[:_ID_LENGTH]),
             *values_of[status.size],
             _num_params(status),
-            _text(str(status.config.get("seed", ""))),
+            stored_text(str(status.config.get("seed", ""))),
             status.status,
             _stored(status),
-            _rate(status.rate) if status.status == "running" else "",
-            _brief(status.seconds_left) if status.status == "running" else "",
+            rate_per_second(status.rate) if status.status == "running" else "",
+            brief_duration(status.seconds_left) if status.status == "running" else "",
         )
     return table
 
@@ -58,15 +58,15 @@ def status_parts(state: SweepState, *, show_all: bool = False) -> list[Renderabl
     shown = list(runs) if show_all else [run for kind in kinds for run in runs if run.status == kind]
     left_out = 0 if show_all else max(0, len(shown) - _MOST_SHOWN)
     shown = shown[: len(shown) - left_out]
-    parts: list[RenderableType] = [_text(f"{state.sweep}: {_counted(runs)}")]
+    parts: list[RenderableType] = [stored_text(f"{state.sweep}: {_counted(runs)}")]
     if shown:
         parts += [status_table(runs, shown), *status_notes(shown)]
     if left_out:
-        parts.append(_text(f"... and {left_out:,} more of these; --all shows every run"))
-    parts.append(_text(progress_line(progress(runs))))
-    parts += [_text(driver_line(driver, silence)) for driver, silence in state.drivers]
+        parts.append(stored_text(f"... and {left_out:,} more of these; --all shows every run"))
+    parts.append(stored_text(progress_line(progress(runs))))
+    parts += [stored_text(driver_line(driver, silence)) for driver, silence in state.drivers]
     if state.has_spec and not state.has_ended and not state.has_live_driver:
-        parts.append(_text("no driver is at work on it; go on with: rlscale sweep resume"))
+        parts.append(stored_text("no driver is at work on it; go on with: rlscale sweep resume"))
     return parts
 
 
@@ -79,7 +79,7 @@ def print_status(console: Console, state: SweepState, *, show_all: bool = False)
 def status_line(state: SweepState) -> tuple[str, Text]:
     """(the number of runs by status, those with the progress on one line)."""
     counted = _counted(state.statuses)
-    return counted, _text(f"{state.sweep}: {counted}; {progress_line(progress(state.statuses))}")
+    return counted, stored_text(f"{state.sweep}: {counted}; {progress_line(progress(state.statuses))}")
 
 
 def progress_line(done: SweepProgress) -> str:
@@ -89,7 +89,7 @@ def progress_line(done: SweepProgress) -> str:
     share = f" ({min(1.0, done.interactions / wanted):.0%})" if wanted else ""
     parts = [f"{compact_count(done.interactions)} of {compact_count(wanted)} interactions{share}"]
     if done.seconds_left != 0:
-        parts += [_rate(done.rate), f"{duration(done.seconds_left)} left"]
+        parts += [rate_per_second(done.rate), f"{duration(done.seconds_left)} left"]
     return ", ".join(parts)
 
 
@@ -122,20 +122,6 @@ def _stored(status: RunStatus) -> str:
     return f"{status.share:.0%} of {compact_count(wanted)}"
 
 
-def _rate(rate: float | None) -> str:
-    return "?/s" if rate is None else f"{compact_count(rate)}/s"
-
-
-def _brief(seconds: float | None) -> str:
-    """A length of time in one unit, for a column."""
-    if seconds is None:
-        return "?"
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.0f} s"
-
-
 def status_notes(statuses: Sequence[RunStatus]) -> list[Text]:
     """Why runs failed or stopped, which running ones have been silent for long, and which began again."""
     notes = []
@@ -151,7 +137,7 @@ def status_notes(statuses: Sequence[RunStatus]) -> list[Text]:
         else:
             continue
         again = f" (attempt {attempts})" if attempts > 1 else ""
-        notes.append(_text(f"{status.run_id[:_ID_LENGTH]} {note}{again}"))
+        notes.append(stored_text(f"{status.run_id[:_ID_LENGTH]} {note}{again}"))
     return notes
 
 

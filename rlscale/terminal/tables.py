@@ -17,11 +17,32 @@ from rlscale.scaling.config.run import ALIASES
 from rlscale.terminal.printable import printable
 
 
-def new_table(title: str, *headings: str) -> Table:
-    """A table in the style of all: text left, numbers right, nothing wrapped."""
+def new_table(title: str | None, *headings: str) -> Table:
+    """A table of results. The first column and those without a heading are text; nothing is wrapped."""
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for position, heading in enumerate(headings):
         table.add_column(heading, justify="right" if heading and position else "left", no_wrap=True)
+    return table
+
+
+def runs_table(*headings: str, differing: Sequence[str], first: str | None = None, gap: int = 1) -> Table:
+    """A table of runs or of their sizes, narrower than a table of results.
+
+    Args:
+        headings: of the last columns.
+        differing: the fields that distinguish the rows, a column each.
+        first: heading of a column before these.
+        gap: spaces between columns.
+    """
+    table = Table(
+        box=SIMPLE_HEAD, title_justify="left", collapse_padding=True, pad_edge=False, padding=(0, gap)
+    )
+    if first:
+        table.add_column(first, no_wrap=True)
+    for name in differing:
+        table.add_column(stored_text(name.replace("_", " ")), justify="right", overflow="fold", min_width=4)
+    for name in headings:
+        table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
     return table
 
 
@@ -30,47 +51,44 @@ def with_interval(value: float, interval: Interval | None) -> str:
     return f"{brief_number(value)}\n{interval_text(interval, '.3g')}"
 
 
-def print_verdict(identified: bool, warnings: list[str], console: Console) -> None:
-    """The warnings, then whether the exponents are identified."""
+def print_line(line: str, console: Console) -> None:
+    """A sentence on one line, which is neither wrapped nor read as markup."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_warnings(warnings: Sequence[str], console: Console) -> None:
+    """A line for each warning."""
     for warning in warnings:
         console.print(f"[yellow]Warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)
+
+
+def print_verdict(identified: bool, warnings: Sequence[str], console: Console) -> None:
+    """The warnings, then whether the exponents are identified."""
+    print_warnings(warnings, console)
     console.print(f"Identified: [bold]{'yes' if identified else 'no'}[/bold]", highlight=False)
 
 
 _SHORT_NAMES = {path: name for name, path in ALIASES.items()}
 
 
-def _text(text: str) -> Text:
-    """Text from a store on one line: neither markup nor control characters of it count."""
+def stored_text(text: str) -> Text:
+    """Text from a store on one line, without markup and control characters."""
     return Text(printable(text))
 
 
-def _table(*names: str, apart: Sequence[str], first: str | None = None, gap: int = 1) -> Table:
-    table = Table(
-        box=SIMPLE_HEAD, title_justify="left", collapse_padding=True, pad_edge=False, padding=(0, gap)
-    )
-    if first:
-        table.add_column(first, no_wrap=True)
-    for name in apart:
-        table.add_column(_text(name.replace("_", " ")), justify="right", overflow="fold")
-    for name in names:
-        table.add_column(name, justify="left" if name == "status" else "right", no_wrap=True)
-    return table
-
-
-def _apart(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Short names of the fields, seed and length aside, in which the configs differ."""
+def differing_fields(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Short names of the fields in which the configs differ, except seed and length."""
     return [_SHORT_NAMES.get(path, path.rsplit(".", 1)[-1]) for path in _differing(configs)]
 
 
-def _values(configs: Sequence[Mapping[str, Any]]) -> list[list[Text]]:
-    """For each config the values of those fields."""
+def differing_values(configs: Sequence[Mapping[str, Any]]) -> list[list[Text]]:
+    """The values of ``differing_fields`` in each config."""
     paths = _differing(configs)
     return [[_value(_flat(config).get(path)) for path in paths] for config in configs]
 
 
 def _value(value: Any) -> Text:
-    return _text("" if value is None else f"{value:g}" if isinstance(value, float) else str(value))
+    return stored_text("" if value is None else f"{value:g}" if isinstance(value, float) else str(value))
 
 
 def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:

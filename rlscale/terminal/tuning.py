@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from rlscale.analysis.formatting.numbers import compact_count, duration
-from rlscale.analysis.studies.tuning.final_spec import interval_text, rate_interval
+from rlscale.analysis.formatting.numbers import compact_count, duration, interval_text
+from rlscale.analysis.formatting.tuning import rate_interval
 from rlscale.analysis.studies.tuning.rates import Drift, OneRate, Trend
 from rlscale.analysis.studies.tuning.study import SizeResult, TuningStudy
 from rlscale.sweeps.specs.spec import Tuning
 from rlscale.sweeps.specs.tuning_sweep import Size, TuningCost
+from rlscale.terminal.tables import runs_table
 
 #: The power of the axis by which the step size in effect falls in the paper, where it falls.
 _RULE = {"width": "width^-0.5", "depth": "depth^-0.25"}
@@ -22,10 +22,10 @@ _RULE = {"width": "width^-0.5", "depth": "depth^-0.25"}
 
 def cost_line(cost: TuningCost) -> str:
     """The cost in one line."""
-    told = f", {duration(cost.seconds)} on this machine if one ran after the other" if cost.seconds else ""
+    time = f", {duration(cost.seconds)} on this machine if one ran after the other" if cost.seconds else ""
     return (
         f"Before it, rlscale sweep tune: {cost.rates} rates x {cost.seeds} seeds x {cost.sizes} sizes = "
-        f"{cost.runs} runs, {compact_count(cost.interactions)} interactions, {cost.flops:.1e} FLOP{told}."
+        f"{cost.runs} runs, {compact_count(cost.interactions)} interactions, {cost.flops:.1e} FLOP{time}."
     )
 
 
@@ -87,10 +87,10 @@ def _trend_line(axis: str, found: Trend) -> str:
     interval = f"90% interval {low:.2f} to {high:.2f}, {found.num_sizes} sizes"
     line = f"Best base rate ∝ {axis}^{found.exponent:.2f} ({interval})"
     if axis not in _RULE:
-        return f"{line}: {'no change that could be told' if low <= 0 <= high else 'it changes'}."
+        return f"{line}: {'no significant change' if low <= 0 <= high else 'it changes'}."
     if low <= 0 <= high:
-        return f"{line}: the paper's rule, step size ∝ {_RULE[axis]}, holds as far as can be told."
-    return f"{line}: the paper's rule, step size ∝ {_RULE[axis]}, does not hold here."
+        return f"{line}: the paper's rule, step size ∝ {_RULE[axis]}, is consistent with these runs."
+    return f"{line}: the paper's rule, step size ∝ {_RULE[axis]}, is not consistent with these runs."
 
 
 def _drift_line(found: Drift, tuning: Tuning) -> str:
@@ -113,13 +113,8 @@ def _one_rate_line(one: OneRate, study: TuningStudy) -> str:
     )
 
 
-def _table(sizes: Sequence[Size], *columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, title_justify="left", collapse_padding=True, pad_edge=False)
-    for name in sizes[0].apart:
-        table.add_column(Text(name.replace("_", " ")), justify="right", overflow="fold", min_width=4)
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
+def _table(sizes: Sequence[Size], *headings: str) -> Table:
+    return runs_table(*headings, differing=list(sizes[0].apart))
 
 
 def _axis_values(size: Size) -> list[Text]:

@@ -35,19 +35,22 @@ def horizon_frame(
     """
     rng = np.random.default_rng(0)
     rows = []
-    e = np.geomspace(last / 400, last, points)
-    low, high = LAW.log_intrinsic(SIZES[0], last / 400 / growth(64)), LAW.log_intrinsic(SIZES[-1], last)
+    steps = np.geomspace(last / 400, last, points)
+    low, high = (
+        float(np.log(LAW.intrinsic(n, e)))
+        for n, e in ((SIZES[0], last / 400 / growth(64)), (SIZES[-1], last))
+    )
     for horizon in horizons:
         m = growth(horizon, kappa) if multiplier is None else multiplier(horizon)
         for size in SIZES:
             for seed in range(seeds):
                 speed = np.exp(noise * rng.standard_normal())
-                z = (LAW.log_intrinsic(size, e / m * speed) - low) / (high - low)
+                z = (np.log(LAW.intrinsic(size, steps / m * speed)) - low) / (high - low)
                 returns = z + 0.05 * noise * rng.standard_normal(points)
                 run = {"run_id": f"h{horizon:g}-n{size:g}-s{seed}", "horizon": horizon, "seed": seed}
                 rows.append(
                     pd.DataFrame(
-                        {**run, "num_params": size, "interactions": np.round(e), "return_mean": returns}
+                        {**run, "num_params": size, "interactions": np.round(steps), "return_mean": returns}
                     )
                 )
     return pd.concat(rows, ignore_index=True)

@@ -51,8 +51,8 @@ _MIN_CURVE = 6  # points of a size that four constants can be fitted to
 class ReturnLaw(Protocol):
     """A fitted law."""
 
-    def predict(self, num_params: ArrayLike, interactions: ArrayLike) -> Floats:
-        """Return at (N, E), any one shape."""
+    def predict(self, log_n: ArrayLike, log_e: ArrayLike) -> Floats:
+        """Return at (N, E), given as natural logarithms that broadcast together."""
         ...
 
     @property
@@ -86,13 +86,12 @@ class LemmaLaw(LawWithMap):
     def constants(self) -> dict[str, float]:
         """Exponents and the optimum's place."""
         law = self.law
-        return {"alpha_N": law.alpha_N, "alpha_E": law.alpha_E, "beta": law.beta, "nu": law.p}
+        return {"alpha_N": law.alpha_N, "alpha_E": law.alpha_E, "beta": law.beta, "nu": law.nu}
 
 
 def fit_lemma(points: BinnedPoints, law: PowerLaw) -> LemmaLaw:
     """The law as it is, with the map that fits these points best."""
-    n, e = np.exp(points.log_n), np.exp(points.log_e)
-    return LemmaLaw(law, LawWithMap.through(law, n, e, points.returns, points.weight).map)
+    return LemmaLaw(law, LawWithMap.through(law, points).map)
 
 
 @dataclass(frozen=True)
@@ -106,9 +105,9 @@ class AnchoredLaw:
     beta: float
     map: ExtendedMap
 
-    def predict(self, num_params: ArrayLike, interactions: ArrayLike) -> Floats:
+    def predict(self, log_n: ArrayLike, log_e: ArrayLike) -> Floats:
         """Return at (N, E)."""
-        n, e = (np.log(np.asarray(x, float)) for x in (num_params, interactions))
+        n, e = np.asarray(log_n, float), np.asarray(log_e, float)
         total = np.logaddexp(self.a - self.alpha_N * n, self.b - self.alpha_E * e)
         return self.map.return_of(-total / self.beta)
 
@@ -140,7 +139,7 @@ def fit_anchored(points: BinnedPoints, law: PowerLaw) -> AnchoredLaw | None:
         return AnchoredLaw(x[0] + alpha_N * n0, x[1] + alpha_E * e0, alpha_N, alpha_E, beta, measured)
 
     def residual(x: Floats) -> Floats:
-        predicted = made(x).predict(np.exp(points.log_n), np.exp(points.log_e))
+        predicted = made(x).predict(points.log_n, points.log_e)
         return root_weight * (predicted - points.returns)
 
     start = np.array(
@@ -177,9 +176,9 @@ class ChinchillaLaw:
     high: float
     span: float
 
-    def predict(self, num_params: ArrayLike, interactions: ArrayLike) -> Floats:
+    def predict(self, log_n: ArrayLike, log_e: ArrayLike) -> Floats:
         """Return at (N, E)."""
-        n, e = (np.log(np.asarray(x, float)) for x in (num_params, interactions))
+        n, e = np.asarray(log_n, float), np.asarray(log_e, float)
         loss = np.exp(self.log_A - self.a * (n - self.n0)) + np.exp(self.log_B - self.b * (e - self.e0))
         return self.high - self.span * (self.E_0 + loss)
 
@@ -263,9 +262,9 @@ class SigmoidLaw:
     lines: Floats
     ceiling: float
 
-    def predict(self, num_params: ArrayLike, interactions: ArrayLike) -> Floats:
+    def predict(self, log_n: ArrayLike, log_e: ArrayLike) -> Floats:
         """Return at (N, E)."""
-        n, e = np.broadcast_arrays(np.log(np.asarray(num_params, float)), np.log(interactions))
+        n, e = np.broadcast_arrays(np.asarray(log_n, float), np.asarray(log_e, float))
         nearest = np.abs(n[..., None] - self.log_n).argmin(axis=-1)
         known = np.abs(n - self.log_n[nearest]) < 1e-6
         by_line = self.lines[:, 0] + self.lines[:, 1] * n[..., None]

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from rlscale.analysis.arrays import Floats
+from rlscale.analysis.arrays import Bools, Floats
 from rlscale.analysis.fit.monotone_map import MonotoneMap
+from rlscale.analysis.points.preprocess import BinnedPoints
 from rlscale.analysis.theory.power_law import PowerLaw
 
 ExtensionScale = Literal["linear", "failure"]
@@ -79,17 +80,17 @@ class ExtendedMap:
         bottom = float(_unscaled(below.level, scale))
         top = max(float(_unscaled(above.level, scale)), bottom)
         return cls(
-            MonotoneMap(np.clip(inside.returns, bottom, top), inside.log_intrinsic), scale, below, above
+            inside.model_copy(update={"return_": np.clip(inside.return_, bottom, top)}), scale, below, above
         )
 
     def return_of(self, log_i: ArrayLike) -> Floats:
         """Return at log I, natural logarithm, any shape."""
         x = np.asarray(log_i, float)
-        inside = np.interp(x, self.inside.log_intrinsic, self.inside.returns)
+        inside = np.interp(x, self.inside.log_intrinsic, self.inside.return_)
         below, above = (_unscaled(line.at(x), self.scale) for line in (self.below, self.above))
         return np.where(x < self.below.x, below, np.where(x > self.above.x, above, inside))
 
-    def beyond(self, log_i: ArrayLike) -> NDArray[np.bool_]:
+    def beyond(self, log_i: ArrayLike) -> Bools:
         """Whether log I lies outside the measured range, so that its return is an extrapolation."""
         x = np.asarray(log_i, float)
         return (x < self.below.x) | (x > self.above.x)
@@ -106,23 +107,20 @@ class LawWithMap:
     def through(
         cls,
         law: PowerLaw,
-        num_params: Floats,
-        interactions: Floats,
-        returns: Floats,
-        weight: Floats,
+        points: BinnedPoints,
         tail: float = TAIL,
     ) -> LawWithMap:
-        """The map that fits these points best given the law; arrays of shape ``(n,)``."""
-        log_i = law.log_intrinsic(num_params, interactions)
-        return cls(law, ExtendedMap.through(log_i, returns, weight, tail))
+        """The map that fits these points best given the law."""
+        log_i = law.log_intrinsic(points.log_n, points.log_e)
+        return cls(law, ExtendedMap.through(log_i, points.returns, points.weight, tail))
 
-    def predict(self, num_params: ArrayLike, interactions: ArrayLike) -> Floats:
-        """Return at (N, E)."""
-        return self.map.return_of(self.law.log_intrinsic(num_params, interactions))
+    def predict(self, log_n: ArrayLike, log_e: ArrayLike) -> Floats:
+        """Return at (N, E), given as natural logarithms that broadcast together."""
+        return self.map.return_of(self.law.log_intrinsic(log_n, log_e))
 
-    def beyond(self, num_params: ArrayLike, interactions: ArrayLike) -> NDArray[np.bool_]:
-        """Whether the return at (N, E) needs the map's continuation."""
-        return self.map.beyond(self.law.log_intrinsic(num_params, interactions))
+    def beyond(self, log_n: ArrayLike, log_e: ArrayLike) -> Bools:
+        """Whether the return at (N, E), given as logarithms, needs the map's continuation."""
+        return self.map.beyond(self.law.log_intrinsic(log_n, log_e))
 
 
 def are_shares(returns: Floats) -> bool:

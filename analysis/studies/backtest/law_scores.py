@@ -99,7 +99,7 @@ def score_laws(
 
 def mean_error(law: ReturnLaw, points: BinnedPoints) -> tuple[float, float]:
     """Weighted mean of |predicted - measured| and of predicted - measured."""
-    error = law.predict(np.exp(points.log_n), np.exp(points.log_e)) - points.returns
+    error = law.predict(points.log_n, points.log_e) - points.returns
     return float(points.weight @ np.abs(error)), float(points.weight @ error)
 
 
@@ -162,14 +162,12 @@ def _draw(contest: _Contest, rng: np.random.Generator) -> tuple[Ints, Ints]:
 
 def _frontier_error(law: ReturnLaw, frontier: FrontierPoints, everything: BinnedPoints) -> float | None:
     """Mean absolute error of the best return over the sizes that have data at each held-out compute."""
-    if not frontier.compute:
+    if not len(frontier.compute):
         return None
-    compute = np.array(frontier.compute)
-    log_c, spans = np.log(compute), everything.log_n + everything.log_e
-    best = np.full(len(compute), -np.inf)
+    log_c, spans = np.log(frontier.compute), everything.log_n + everything.log_e
+    best = np.full(len(log_c), -np.inf)
     for log_n in np.unique(everything.log_n):
         span = spans[everything.log_n == log_n]
         covered = (log_c >= span.min()) & (log_c <= span.max())
-        size = float(np.exp(log_n))
-        best[covered] = np.maximum(best[covered], law.predict(size, compute[covered] / size))
-    return float(np.mean(np.abs(best - np.array(frontier.best_return))))
+        best[covered] = np.maximum(best[covered], law.predict(log_n, log_c[covered] - log_n))
+    return float(np.mean(np.abs(best - frontier.best_return)))

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from rlscale.analysis.arrays import StoredBools, StoredFloats
 from rlscale.analysis.choices import Objective, SizeColumn
 from rlscale.analysis.records import INTERVAL_LEVEL, SCHEMA_VERSION, Interval, Record, return_field
 
@@ -74,29 +75,29 @@ class FrontierErrors(Errors):
 class HeldOutPoints(Record):
     """One entry for each held-out point: a size, averaged over seeds and a bin of log E."""
 
-    N: list[float]
-    E: list[float]
-    return_: list[float] = return_field()
-    weight: list[float]
-    predicted: list[float]
-    low: list[float]
-    high: list[float]
-    naive: list[float]
-    beyond_map: list[bool]
+    N: StoredFloats
+    E: StoredFloats
+    return_: StoredFloats = return_field()
+    weight: StoredFloats
+    predicted: StoredFloats
+    low: StoredFloats
+    high: StoredFloats
+    naive: StoredFloats
+    beyond_map: StoredBools
 
 
 class FrontierPoints(Record):
     """One entry for each held-out compute at which sizes can be compared."""
 
-    compute: list[float]
-    best_return: list[float]
-    best_size: list[float]
-    predicted: list[float]
-    predicted_size: list[float]
-    low: list[float]
-    high: list[float]
-    naive: list[float]
-    naive_size: list[float]
+    compute: StoredFloats
+    best_return: StoredFloats
+    best_size: StoredFloats
+    predicted: StoredFloats
+    predicted_size: StoredFloats
+    low: StoredFloats
+    high: StoredFloats
+    naive: StoredFloats
+    naive_size: StoredFloats
 
 
 class OptimumPoint(Record):

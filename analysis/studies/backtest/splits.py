@@ -6,17 +6,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rlscale.analysis.arrays import Floats
+from rlscale.analysis.arrays import Bools, Floats
 from rlscale.analysis.curves.curve_set import MIN_SIZES, Curves
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.points.frontier import Frontier, efficient_frontier
 from rlscale.analysis.points.preprocess import BinnedPoints, Preprocessor
 from rlscale.analysis.studies.backtest.result import Split
 from rlscale.scaling.errors import InputError
-
-Rows = NDArray[np.bool_]
 
 #: Width in log E of the bins in which predictions are compared: wider than the fit's, for less noise.
 SCORE_BIN = 0.1
@@ -74,7 +71,7 @@ def cutoff_for(curves: Curves, share: float, estimator: JointScalingFit) -> floa
         raise InputError(f"--cutoff-share must be above 0 and below 1: got {share}.")
     points = score_points(curves, estimator)
     frontier = efficient_frontier(points).compute
-    ends = np.log(frontier) if frontier else points.log_n + points.log_e
+    ends = np.log(frontier) if len(frontier) else points.log_n + points.log_e
     return float(np.exp(ends.max() - share * (ends.max() - ends.min())))
 
 
@@ -88,7 +85,7 @@ def default_splits(curves: Curves, estimator: JointScalingFit) -> list[Split]:
     return [hold_out_sizes(curves, 1), hold_out_compute(curves, cutoff)]
 
 
-def held_out_rows(curves: Curves, split: Split) -> Rows:
+def held_out_rows(curves: Curves, split: Split) -> Bools:
     """Which rows a split holds out, shape ``(rows,)``."""
     size = curves.run_sizes[curves.run_index]
     if split.kind == "sizes":
@@ -104,7 +101,7 @@ def score_points(curves: Curves, estimator: JointScalingFit) -> BinnedPoints:
     ).points()
 
 
-def late_rows(curves: Curves, early_exclusion: float) -> Rows:
+def late_rows(curves: Curves, early_exclusion: float) -> Bools:
     """Rows that a fit of all curves would use: those past the early share of their size's longest run."""
     size = curves.size_index[curves.run_index]
     longest = np.zeros(len(curves.sizes))
@@ -131,10 +128,10 @@ def naive_returns(train: BinnedPoints, log_n: Floats, log_e: Floats) -> Floats:
 
 def naive_frontier(train: BinnedPoints, frontier: Frontier, log_c: Floats) -> tuple[Floats, Floats]:
     """Best return and best size where the training's own frontier has them, its last beyond."""
-    if not frontier.compute:
+    if not len(frontier.compute):
         best = int(train.returns.argmax())
         size = float(np.exp(train.log_n[best]))
         return np.full(len(log_c), train.returns[best]), np.full(len(log_c), size)
     x = np.log(frontier.compute)
     place = np.clip(np.searchsorted(x, log_c, side="right") - 1, 0, len(x) - 1)
-    return np.interp(log_c, x, frontier.return_), np.array(frontier.N)[place]
+    return np.interp(log_c, x, frontier.return_), frontier.N[place]

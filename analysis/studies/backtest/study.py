@@ -19,9 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rlscale.analysis.arrays import Floats
+from rlscale.analysis.arrays import Bools, Floats
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import FitResult
@@ -50,8 +49,6 @@ from rlscale.analysis.studies.backtest.splits import (
     naive_returns,
     score_points,
 )
-
-Rows = NDArray[np.bool_]
 
 _NUM_OPTIMA = 7
 _TAILS = (0.1, 0.4)  # shares of the map's range from which draws continue it
@@ -101,15 +98,12 @@ class _Predictor:
 
     @classmethod
     def of(cls, fit: FitResult, points: BinnedPoints, seed: int) -> _Predictor:
-        n, e, rng = np.exp(points.log_n), np.exp(points.log_e), np.random.default_rng(seed)
-        centre = LawWithMap.through(fit.law, n, e, points.returns, points.weight)
-        draws = [
-            LawWithMap.through(law, n, e, points.returns, points.weight, rng.uniform(*_TAILS))
-            for law in fit.draw_laws()
-        ]
-        log_i = fit.law.log_intrinsic(n, e)
+        rng = np.random.default_rng(seed)
+        centre = LawWithMap.through(fit.law, points)
+        draws = [LawWithMap.through(law, points, rng.uniform(*_TAILS)) for law in fit.draw_laws()]
+        log_i = fit.law.log_intrinsic(points.log_n, points.log_e)
         order = np.argsort(log_i, kind="stable")
-        residuals = (points.returns - centre.predict(n, e))[order]
+        residuals = (points.returns - centre.map.return_of(log_i))[order]
         return cls(centre, draws, log_i[order], residuals, rng)
 
     def interval(self, log_i: Floats, drawn: Floats, predicted: Floats) -> Floats:
@@ -141,7 +135,7 @@ def _backtest(
     all_points = score_points(curves, estimator)
     frontier = _frontier_points(predictor, split, train_points, train_frontier, all_points)
     optimum = _optimum_points(fit, estimator, curves, test_points, train_points, train_frontier, all_points)
-    beyond_share = float(test_points.weight @ np.array(points.beyond_map))
+    beyond_share = float(test_points.weight @ points.beyond_map)
     has_draws = bool(predictor.draws)
     return SplitBacktest(
         split=split,
@@ -154,7 +148,7 @@ def _backtest(
             top_compute=fit.range.C[1],
             top_return=fit.range.return_[1],
         ),
-        returns=_errors(points.return_, points, np.array(points.weight), has_draws),
+        returns=_errors(points.return_, points, points.weight, has_draws),
         beyond_map_share=beyond_share,
         extension=predictor.centre.map.scale,
         frontier=_frontier_errors(frontier, has_draws),
@@ -182,31 +176,28 @@ def _backtest(
 
 
 def _held_out_points(predictor: _Predictor, train: BinnedPoints, test: BinnedPoints) -> HeldOutPoints:
-    n, e = np.exp(test.log_n), np.exp(test.log_e)
+    n, e = test.log_n, test.log_e
     predicted = predictor.centre.predict(n, e)
     drawn = np.array([draw.predict(n, e) for draw in predictor.draws])
     low, high = predictor.interval(predictor.centre.law.log_intrinsic(n, e), drawn, predicted)
     return HeldOutPoints(
-        N=n.tolist(),
-        E=e.tolist(),
-        return_=test.returns.tolist(),
-        weight=test.weight.tolist(),
-        predicted=predicted.tolist(),
-        low=low.tolist(),
-        high=high.tolist(),
-        naive=naive_returns(train, test.log_n, test.log_e).tolist(),
-        beyond_map=predictor.centre.beyond(n, e).tolist(),
+        N=np.exp(n),
+        E=np.exp(e),
+        return_=test.returns,
+        weight=test.weight,
+        predicted=predicted,
+        low=low,
+        high=high,
+        naive=naive_returns(train, n, e),
+        beyond_map=predictor.centre.beyond(n, e),
     )
 
 
-def _errors(
-    measured: list[float], points: HeldOutPoints | FrontierPoints, weight: Floats, drawn: bool
-) -> Errors:
-    actual = np.array(measured)
-    error, naive = np.array(points.predicted) - actual, np.array(points.naive) - actual
-    covered = (actual >= np.array(points.low)) & (actual <= np.array(points.high))
+def _errors(measured: Floats, points: HeldOutPoints | FrontierPoints, weight: Floats, drawn: bool) -> Errors:
+    error, naive = points.predicted - measured, points.naive - measured
+    covered = (measured >= points.low) & (measured <= points.high)
     return Errors(
-        num_points=len(actual),
+        num_points=len(measured),
         mean_absolute=float(weight @ np.abs(error)),
         bias=float(weight @ error),
         coverage=float(weight @ covered) if drawn else None,
@@ -218,7 +209,7 @@ def _errors(
 # -- the frontier at held-out computes --------------------------------------------------
 
 
-def sizes_at(points: BinnedPoints, log_c: Floats) -> tuple[Floats, Rows]:
+def sizes_at(points: BinnedPoints, log_c: Floats) -> tuple[Floats, Bools]:
     """log N of all sizes, and which of them have data at each compute, shape ``(sizes, computes)``."""
     sizes = np.unique(points.log_n)
     spans = [(points.log_n + points.log_e)[points.log_n == size] for size in sizes]
@@ -239,7 +230,7 @@ def _frontier_points(
     the law.
     """
     measured = efficient_frontier(everything)
-    compute, best, size = (np.array(x) for x in (measured.compute, measured.return_, measured.N))
+    compute, best, size = measured.compute, measured.return_, measured.N
     held = np.isin(np.round(np.log(size), 9), np.round(np.log(split.sizes), 9))
     kept = held if split.kind == "sizes" else compute > (split.cutoff or 0.0)
     compute, best, size = compute[kept], best[kept], size[kept]
@@ -248,26 +239,25 @@ def _frontier_points(
 
     def at_each(law: LawWithMap) -> Floats:
         """Return of every size at every compute, minus infinity where it has no data."""
-        n = np.exp(log_n)[:, None]
-        return np.where(covered, law.predict(n, np.exp(log_c)[None, :] / n), -np.inf)
+        return np.where(covered, law.predict(log_n[:, None], log_c - log_n[:, None]), -np.inf)
 
     centre = at_each(predictor.centre)
     predicted, chosen = centre.max(axis=0), log_n[centre.argmax(axis=0)]
     drawn = np.array([at_each(draw).max(axis=0) for draw in predictor.draws])
     low, high = predictor.interval(
-        predictor.centre.law.log_intrinsic(np.exp(chosen), np.exp(log_c - chosen)), drawn, predicted
+        predictor.centre.law.log_intrinsic(chosen, log_c - chosen), drawn, predicted
     )
     naive, naive_size = naive_frontier(train, train_frontier, log_c)
     return FrontierPoints(
-        compute=compute.tolist(),
-        best_return=best.tolist(),
-        best_size=size.tolist(),
-        predicted=predicted.tolist(),
-        predicted_size=np.exp(chosen).tolist(),
-        low=low.tolist(),
-        high=high.tolist(),
-        naive=naive.tolist(),
-        naive_size=naive_size.tolist(),
+        compute=compute,
+        best_return=best,
+        best_size=size,
+        predicted=predicted,
+        predicted_size=np.exp(chosen),
+        low=low,
+        high=high,
+        naive=naive,
+        naive_size=naive_size,
     )
 
 
@@ -321,7 +311,7 @@ def _optimum_points(
                 N_opt=float(fit.law.N_opt(compute)),
                 interval=None if ends is None else (float(ends[0]), float(ends[1])),
                 full_fit=float(full.N_opt(compute)),
-                best_size=measured.N[near] if seen else None,
+                best_size=float(measured.N[near]) if seen else None,
                 naive=float(naive_size),
             )
         )
@@ -350,12 +340,12 @@ def _warnings(split: Split, fit: FitResult, frontier: FrontierPoints, beyond_sha
             f"The training part does not determine the exponents ({fit.warnings[0].rstrip('.')}), so "
             f"this says little of a fit that does."
         )
-    if not frontier.compute and split.kind == "sizes":
+    if not len(frontier.compute) and split.kind == "sizes":
         found.append(
             "The held-out sizes are best at no compute, so their returns are predicted but no optimum "
             "beyond the training sizes is tested; hold out compute instead (--cutoff-share)."
         )
-    elif not frontier.compute:
+    elif not len(frontier.compute):
         found.append(
             "The measured frontier does not reach beyond the cutoff, so no best size is tested; "
             "choose a smaller cutoff."

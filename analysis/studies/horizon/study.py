@@ -37,7 +37,6 @@ from rlscale.analysis.studies.horizon.result import (
 )
 from rlscale.analysis.studies.refits import at_compute
 from rlscale.analysis.theory.horizon import horizon_term
-from rlscale.analysis.theory.power_law import PowerLaw
 from rlscale.scaling.errors import InputError
 
 
@@ -122,7 +121,7 @@ def study_horizons(
         fits=[
             HorizonFit(
                 horizon=float(h),
-                E_opt_ref=float(np.exp(_log_e_opt(fit.law, log_n_ref))),
+                E_opt_ref=float(np.exp(fit.law.log_E_opt_of(log_n_ref))),
                 num_runs=fit.num_runs,
                 **at_compute(fit, compute),
             )
@@ -210,11 +209,6 @@ def _not_trusted(fits: Mapping[float, FitResult], trusted: Mapping[float, FitRes
     return f"The law is not identified at h = {left}: the slope of nu and the law of samples leave it out."
 
 
-def _log_e_opt(law: PowerLaw, log_n: float) -> float:
-    """log of the interactions for which N is the compute-optimal size."""
-    return law.log_c0 + (log_n - law.m) / law.p - log_n
-
-
 def _sample_law(
     fits: Mapping[float, FitResult], compute: float, size_range: Interval, common: CommonFit
 ) -> SampleLaw:
@@ -224,14 +218,14 @@ def _sample_law(
     which the weighted mean over horizons is taken, as of ν.
     """
     laws = [fit.law for fit in fits.values()]
-    log_n = float(np.mean([np.log(law.N_opt(compute)) for law in laws]))
+    log_n = float(np.mean([law.log_N_opt(np.log(compute)) for law in laws]))
     log_n = float(np.clip(log_n, *np.log(size_range)))
     x = horizon_term(list(fits))
-    log_e, nu = np.array([_log_e_opt(law, log_n) for law in laws]), np.array([law.p for law in laws])
+    log_e, nu = np.array([law.log_E_opt_of(log_n) for law in laws]), np.array([law.nu for law in laws])
     count = min(fit.bootstrap.replicates for fit in fits.values())
     drawn_laws = [fit.draw_laws()[:count] for fit in fits.values()]
-    drawn_e = np.array([[_log_e_opt(law, log_n) for law in row] for row in drawn_laws]).T  # (draws, h)
-    drawn_nu = np.array([[law.p for law in row] for row in drawn_laws]).T
+    drawn_e = np.array([[law.log_E_opt_of(log_n) for law in row] for row in drawn_laws]).T  # (draws, h)
+    drawn_nu = np.array([[law.nu for law in row] for row in drawn_laws]).T
     of_e = _weights(drawn_e) if count else np.full(len(x), 1 / len(x))
     of_nu = _weights(drawn_nu) if count else np.full(len(x), 1 / len(x))
     draws, intervals = [], {}

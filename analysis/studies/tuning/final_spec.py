@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rlscale.analysis.studies.tuning.study import SizeResult, TuningStudy, listed_sizes
+from rlscale.analysis.studies.tuning.study import TuningStudy, listed_sizes
 from rlscale.scaling.errors import RlscaleError
 from rlscale.sweeps.specs.spec import SweepSpec, Tuning, expand, parse_spec, points_of
 from rlscale.sweeps.specs.tuning_sweep import Size, tuned_config, without_seed
@@ -52,36 +52,6 @@ def _check_same_runs(spec: SweepSpec, final: SweepSpec, source: str) -> None:
         raise RlscaleError(f"The final spec would not have the runs of {source}; nothing is written.")
 
 
-def heading(study: TuningStudy) -> str:
-    """Where the rates of the final spec come from, in a few lines."""
-    tuning, rates = study.tuning, study.rates
-    lines = [
-        f"Learning rates by rlscale sweep tune, sweep {study.sweep}: {len(rates)} base rates of {rates[0]:g}",
-        f"to {rates[-1]:g}, {len(tuning.seeds)} seeds, {tuning.interactions:g} of each run's length. "
-        f"Best rate and its 90% interval:",
-    ]
-    for result in study.sizes:
-        if result.best is not None:
-            lines.append(f"  {result.size.label}: {rounded(result.best.rate):g} ({rate_interval(result)})")
-    lines += [f"Warning: {warning}" for warning in study.warnings]
-    return "\n".join(" ".join(line.split("\n")) for line in lines)
-
-
 def rounded(rate: float) -> float:
     """A rate to three significant digits, as the final spec has it."""
     return float(f"{rate:.3g}")
-
-
-def rate_interval(result: SizeResult) -> str:
-    """The interval of the best rate, marked where only the grid ends it."""
-    best = result.best
-    if best is None or best.interval is None:
-        return "unknown"
-    at_low, at_high = result.ends_of_grid(best.interval)
-    low, high = best.interval
-    return f"{'≤ ' if at_low else ''}{low:.3g} to {'≥ ' if at_high else ''}{high:.3g}"
-
-
-def interval_text(interval: tuple[float, float] | None, form: str = ".3g") -> str:
-    """``0.001 to 0.002``, or ``unknown``."""
-    return "unknown" if interval is None else f"{interval[0]:{form}} to {interval[1]:{form}}"

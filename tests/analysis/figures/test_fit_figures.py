@@ -14,7 +14,7 @@ from rlscale.analysis.figures import fit as plots
 from rlscale.analysis.figures import nu as plots_nu
 from rlscale.analysis.figures.style import new_figure, return_axis, return_scale_for, size_colours
 from rlscale.analysis.fit.joint_fit import JointScalingFit
-from rlscale.analysis.formatting.numbers import count_text
+from rlscale.analysis.formatting.numbers import compact_count
 
 SIZES = tuple(4e4 * 2.0 ** np.arange(8))
 FIT_PLOTS = {
@@ -23,9 +23,9 @@ FIT_PLOTS = {
     plots.plot_optimal_size: ("Compute", "Optimal parameters"),
     plots.plot_monotone_map: ("Intrinsic performance", "Return"),
     plots.plot_residuals: ("interactions", "Residual"),
-    plots.residuals_by_size: ("parameters", "Residual"),
+    plots.plot_residuals_by_size: ("parameters", "Residual"),
     plots_nu.plot_nu: ("Exponent", "draws"),
-    plots_nu.nu_choices: ("Exponent", ""),
+    plots_nu.plot_nu_choices: ("Exponent", ""),
 }
 
 
@@ -70,7 +70,7 @@ def test_compute_is_named_with_its_unit(fit):
 
 
 def test_tick_labels_do_not_overlap(fit, curves):
-    for ax in (plots.learning_curves(curves), *(plot(fit) for plot in FIT_PLOTS)):
+    for ax in (plots.plot_learning_curves(curves), *(plot(fit) for plot in FIT_PLOTS)):
         ax.figure.canvas.draw()
         for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
             boxes = [label.get_window_extent() for label in labels if label.get_text()]
@@ -79,16 +79,16 @@ def test_tick_labels_do_not_overlap(fit, curves):
 
 
 def test_every_size_has_its_line_its_band_and_its_name(curves):
-    ax = plots.learning_curves(curves)
+    ax = plots.plot_learning_curves(curves)
     (key,) = [artist for artist in ax.get_children() if isinstance(artist, Legend)]
-    assert [text.get_text() for text in key.get_texts()] == [count_text(n) for n in SIZES[::-1]]
+    assert [text.get_text() for text in key.get_texts()] == [compact_count(n) for n in SIZES[::-1]]
     assert len(ax.collections) == len(SIZES)
 
 
 def test_many_sizes_get_a_colour_bar():
     sizes = tuple(1e4 * 1.5 ** np.arange(14))
     curves = SyntheticSweep(sizes=sizes, points=20).curves(np.random.default_rng(0))
-    ax = plots.learning_curves(curves)
+    ax = plots.plot_learning_curves(curves)
     assert len(ax.figure.axes) == 2
     assert "Parameters" in ax.figure.axes[1].get_ylabel()
 
@@ -170,12 +170,6 @@ def test_a_perfect_batch_does_not_stretch_the_failure_scale():
     ax = new_figure().add_subplot()
     return_axis(ax.yaxis, [*np.linspace(0.5, 0.97, 2000), 1.0], scale="failure")
     assert ax.get_ylim()[1] < 0.98
-
-
-def test_counts_are_short():
-    assert [count_text(n) for n in (12, 999, 2843, 40_000, 999_960, 1.234e6, 3e9)] == [
-        "12", "999", "2.84k", "40k", "1M", "1.23M", "3B",
-    ]  # fmt: skip
 
 
 def test_settings_of_the_caller_stay_as_they_are(fit):

@@ -6,7 +6,7 @@ import pytest
 from rlscale.analysis.curves.synthetic import SyntheticSweep
 from rlscale.analysis.fit.isoflop import isoflop_check, vertices
 from rlscale.analysis.fit.joint_fit import JointScalingFit
-from rlscale.analysis.fit.objectives import ReturnObjective, theta_of
+from rlscale.analysis.fit.objectives import ReturnObjective
 from rlscale.analysis.fit.search import profile
 from rlscale.analysis.points.preprocess import Preprocessor
 from rlscale.analysis.statistics.intervals import bias_corrected_interval, percentile_interval
@@ -70,7 +70,7 @@ def test_the_profile_touches_the_minimum_and_lies_above_it():
     estimate = JointScalingFit().estimate(curves)
     objective = ReturnObjective(estimate.points, estimate.law.log_c0)
     nus = np.array([0.3, estimate.law.nu, 0.7])
-    losses = profile(objective, theta_of(estimate.law), nus)
+    losses = profile(objective, estimate.law.theta, nus)
     assert losses[1] == pytest.approx(estimate.minimum.loss, rel=1e-3)
     assert losses[0] > 1.1 * losses[1]
     assert losses[2] > 1.1 * losses[1]

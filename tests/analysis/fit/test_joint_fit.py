@@ -9,7 +9,7 @@ from scipy.special import expit
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.curves.synthetic import SHAPES, SyntheticSweep
 from rlscale.analysis.fit.joint_fit import JointScalingFit
-from rlscale.analysis.fit.objectives import PaperObjective, ReturnObjective, mid_compute, theta_of
+from rlscale.analysis.fit.objectives import PaperObjective, ReturnObjective, mid_compute
 from rlscale.analysis.fit.result import FitResult, read_fit
 from rlscale.analysis.fit.search import SearchOptions
 from rlscale.analysis.points.preprocess import Preprocessor
@@ -121,9 +121,9 @@ def test_the_true_law_leaves_nothing_unexplained_without_noise():
     points = Preprocessor(truth.curves(np.random.default_rng(0))).points()
     law = truth.law
     log_c0 = mid_compute(points)
-    stated = replace(law, m=law.m + law.p * log_c0, log_c0=log_c0)
-    assert ReturnObjective(points, log_c0).loss(theta_of(stated)) < 1e-6
-    assert PaperObjective(points, log_c0).loss(theta_of(stated)) < 1e-6
+    theta = law.stated_at(log_c0).theta
+    assert ReturnObjective(points, log_c0).loss(theta) < 1e-6
+    assert PaperObjective(points, log_c0).loss(theta) < 1e-6
 
 
 def test_logging_more_often_does_not_change_the_fit():
@@ -237,14 +237,14 @@ def test_the_constants_of_a_result_belong_together(fitted):
     assert fitted.law.N_c == pytest.approx(fitted.N_c, rel=1e-6)
     assert fitted.law.E_c == pytest.approx(fitted.E_c, rel=1e-6)
     assert fitted.law.N_opt(fitted.compute_ref) == pytest.approx(fitted.N_opt_ref)
-    n, e = np.array(fitted.points.N), np.array(fitted.points.E)
+    n, e = fitted.points.N, fitted.points.E
     terms = (fitted.N_c / n) ** fitted.alpha_N + (fitted.E_c / e) ** fitted.alpha_E
     np.testing.assert_allclose(fitted.points.intrinsic, terms ** (-1 / fitted.beta), rtol=1e-6)
-    assert (np.array(fitted.points.intrinsic) <= n * e * (1 + 1e-9)).all()
+    assert (fitted.points.intrinsic <= n * e * (1 + 1e-9)).all()
 
 
 def test_the_fitted_return_follows_the_measured_one(fitted):
-    residual = np.array(fitted.points.return_) - fitted.points.fitted_return
+    residual = fitted.points.return_ - fitted.points.fitted_return
     assert np.sqrt(np.average(residual**2, weights=fitted.points.weight)) < 0.03
     assert np.all(np.diff(fitted.monotone_map.return_) > 0)
     assert np.all(np.diff(fitted.monotone_map.intrinsic) > 0)

@@ -19,12 +19,14 @@ def fit() -> FitResult:
     """A fit whose sweep spends 9 N^0.7 FLOPs an interaction."""
     made = JointScalingFit(replicates=0).fit(SyntheticSweep(sizes=SIZES).curves(np.random.default_rng(0)))
     flops = [9.0 * n**0.7 for n in SIZES]
-    return made.model_copy(update={"interaction_flops": InteractionFlops(N=list(SIZES), flops=flops)})
+    return made.model_copy(
+        update={"interaction_flops": InteractionFlops(N=np.array(SIZES), flops=np.array(flops))}
+    )
 
 
 def test_training_at_the_optimum_of_the_compute_costs_the_budget(fit):
     n = float(np.sqrt(SIZES[0] * SIZES[-1]))
-    compute = float(np.exp(fit.law.log_c0 + (np.log(n) - fit.law.m) / fit.law.p))
+    compute = float(n * np.exp(fit.law.log_E_opt_of(np.log(n))))
     cost = 9.0 * n**0.7 * compute / n
     found = flops_budget(fit, cost)
     assert found.compute == pytest.approx(compute, rel=1e-6)

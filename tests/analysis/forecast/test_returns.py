@@ -25,7 +25,7 @@ def fit() -> FitResult:
 def true_intrinsic(value: float) -> float:
     """I of a return of the synthetic sweep, whose returns are linear in log I."""
     e = TRUTH.max_interactions * np.arange(1, TRUTH.points + 1) / TRUTH.points
-    log_i = TRUTH.law.log_intrinsic(np.asarray(TRUTH.sizes)[:, None], e[None, :])
+    log_i = np.log(TRUTH.law.intrinsic(np.asarray(TRUTH.sizes)[:, None], e[None, :]))
     return float(np.exp(log_i.min() + value * (log_i.max() - log_i.min())))
 
 

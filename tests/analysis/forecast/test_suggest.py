@@ -10,11 +10,14 @@ from command_line import run
 from rich.console import Console
 
 from rlscale.analysis.curves.synthetic import SyntheticSweep
+from rlscale.analysis.fit.bootstrap import Draws
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.forecast.candidates import candidate_groups
 from rlscale.analysis.forecast.design import DesignModel, Group, measured_groups
+from rlscale.analysis.forecast.plan import best_plan
 from rlscale.analysis.forecast.sizes import forecast
-from rlscale.analysis.forecast.suggest import Suggestion, _candidates, best_plan, suggest
+from rlscale.analysis.forecast.suggest import Suggestion, suggest
 from rlscale.scaling.errors import InputError
 from rlscale.terminal.suggestion import print_suggestion
 
@@ -69,7 +72,8 @@ def test_more_budget_never_promises_less(fit):
 
 def test_every_larger_budget_promises_at_least_as_much_and_is_spent(fit, model):
     """Budgets close to each other, by one law: what is left over must not undo the promise."""
-    measured, (candidates, _) = measured_groups(fit), _candidates(fit, measured_groups(fit))
+    measured = measured_groups(fit)
+    candidates = candidate_groups(fit, measured)
     budgets = OWN_COMPUTE * np.geomspace(0.3, 1.0, 6)
     plans = [best_plan([model], measured, candidates, budget) for budget in budgets]
     shrinkage = [plan.shrinkage for plan in plans]
@@ -83,7 +87,8 @@ def test_every_larger_budget_promises_at_least_as_much_and_is_spent(fit, model):
 def test_more_seeds_of_everything_lower_the_variance_but_not_below_the_misfit(fit, model):
     def variance(factor: int) -> float:
         sums = [model.moments([Group(g.size, g.length, g.seeds * factor)]) for g in measured_groups(fit)]
-        return float(model.variances([(sum(a for a, _ in sums), sum(b for _, b in sums))])[0])
+        a, b = (sum(parts) for parts in zip(*sums, strict=True))
+        return float(model.variances(a[None], b[None])[0])
 
     one, four, many = variance(1), variance(4), variance(10**6)
     assert one > four > many > 0
@@ -99,7 +104,7 @@ def test_runs_no_other_size_reaches_teach_nothing_by_themselves(fit, model):
     far = model.moments([Group(reach.size * 2, reach.length * 3, 100)])
     wide = model.moments([Group(reach.size * 2, reach.length / 4, 100)])
     base, alone, overlapping = model.variances(
-        [total, *((total[0] + a, total[1] + b) for a, b in (far, wide))]
+        *(np.stack([total[i], total[i] + far[i], total[i] + wide[i]]) for i in (0, 1))
     )
     assert overlapping < base
     assert overlapping < alone
@@ -118,12 +123,18 @@ def test_the_measured_runs_are_read_from_the_fit(fit):
 )
 def test_without_identification_only_runs_that_would_show_the_optimum_are_suggested(fit, share, expected):
     doubtful = fit.model_copy(
-        update={"identified": False, "size_limited_share": share, "warnings": ["No optimum is seen."]}
+        update={
+            "identified": False,
+            "size_limited_share": share,
+            "warnings": ["No optimum is seen."],
+            "warning_codes": ["poor_fit"],
+        }
     )
     found = suggest(doubtful, OWN_COMPUTE)
     assert not found.identified
     assert expected in found.warnings[0]
     assert "No optimum is seen." in found.warnings
+    assert found.warning_codes == ["one_side_only", "poor_fit", "extrapolation"]
     middle = np.median(SWEEP.sizes)
     assert all((middle < run.N) == (share > 0.5) for run in found.runs)
     if share < 0.5:
@@ -145,9 +156,9 @@ def test_what_cannot_be_planned_is_refused(fit, budget, target, message):
 
 
 def test_a_fit_without_draws_is_refused(fit):
-    none = fit.bootstrap.model_copy(update={"nu": [], "curvature": [], "log_N_opt_ref": [], "replicates": 0})
-    with pytest.raises(InputError, match="fit again with --bootstrap 1000"):
-        suggest(fit.model_copy(update={"bootstrap": none}), OWN_COMPUTE)
+    with pytest.raises(InputError, match="fit again with --bootstrap 1000") as refused:
+        suggest(fit.model_copy(update={"bootstrap": Draws.of("none", [])}), OWN_COMPUTE)
+    assert refused.value.code == "no_bootstrap"
 
 
 def test_a_suggestion_survives_json_and_prints_within_80_columns(suggestion):

@@ -17,7 +17,7 @@ from rlscale.analysis.curves.load import curves_from_frame, load_curves, read_st
 from rlscale.analysis.curves.synthetic import SyntheticSweep, curves_frame
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.reports.report import render, write_report
-from rlscale.analysis.reports.text import round_computes, scientific, typeset
+from rlscale.analysis.reports.text import round_computes, typeset
 from rlscale.scaling.errors import InputError
 from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.run_store import RunStore
@@ -290,7 +290,3 @@ def test_round_computes_lie_within_the_data_and_up_to_three_decades_beyond(writt
     assert sum(c > high for c in computes) == 3
     assert 1 <= sum(low <= c <= high for c in computes) <= 4
     assert max(computes) <= 1e3 * high
-
-
-def test_numbers_in_scientific_notation():
-    assert [scientific(x) for x in (1e12, 6.4e12, 2e-3)] == ["10¹²", "6.4 × 10¹²", "2 × 10⁻³"]

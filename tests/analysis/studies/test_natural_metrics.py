@@ -16,7 +16,7 @@ SWEEP = SyntheticSweep(sizes=tuple(4e4 * 2.0 ** np.arange(6)), points=60)
 def planted(make, noise: float = 0.0) -> Curves:
     """Curves whose return is ``make(log I)`` by the true law."""
     curves = SWEEP.curves(np.random.default_rng(0))
-    log_i = SWEEP.law.log_intrinsic(curves.run_sizes[curves.run_index], curves.interactions)
+    log_i = np.log(SWEEP.law.intrinsic(curves.run_sizes[curves.run_index], curves.interactions))
     values = make(log_i - log_i.mean())
     shocks = np.random.default_rng(1).standard_normal(len(values))
     return curves.with_returns(values + noise * shocks)

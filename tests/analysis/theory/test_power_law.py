@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlscale.analysis.theory.power_law import PowerLaw, log_intrinsic, log_intrinsic_gradient, size_share
+from rlscale.analysis.theory.power_law import PowerLaw
 from rlscale.scaling.errors import InputError
 
 GOLDEN = PowerLaw.from_constants(0.3, 0.5, 1e-3)
 laws = st.builds(
     PowerLaw,
-    p=st.floats(0.05, 0.95),
+    nu=st.floats(0.05, 0.95),
     k=st.floats(0.1, 10),
     m=st.floats(0, 25),
     log_c0=st.floats(0, 40),
@@ -47,29 +47,29 @@ def test_constants_do_not_depend_on_the_compute_at_which_the_law_is_stated():
 def test_the_constants_satisfy_equation_1(law):
     n, e = 1e5, 1e7
     terms = np.logaddexp(law.alpha_N * (law.log_N_c - np.log(n)), law.alpha_E * (law.log_E_c - np.log(e)))
-    assert -terms / law.beta == pytest.approx(float(law.log_intrinsic(n, e)), rel=1e-9, abs=1e-7)
+    assert -terms / law.beta == pytest.approx(
+        float(law.log_intrinsic(np.log(n), np.log(e))), rel=1e-9, abs=1e-7
+    )
 
 
 @given(laws, st.floats(0, 30), st.floats(0, 30))
 def test_intrinsic_never_exceeds_compute(law, log_n, log_e):
-    found = log_intrinsic(law.p, law.k, law.m, law.log_c0, np.array(log_n), np.array(log_e))
+    found = law.log_intrinsic(log_n, log_e)
     assert found <= log_n + log_e + 1e-9 * (1 + abs(log_n + log_e))
 
 
 @given(laws, st.floats(0, 60))
 def test_intrinsic_equals_compute_on_the_frontier(law, log_c):
-    compute = np.exp(log_c)
-    n = law.N_opt(compute)
-    assert float(law.log_intrinsic(n, compute / n)) == pytest.approx(log_c, abs=1e-8)
+    log_n = law.log_N_opt(log_c)
+    assert float(law.log_intrinsic(log_n, log_c - log_n)) == pytest.approx(log_c, abs=1e-8)
+    assert float(law.log_E_opt_of(log_n)) == pytest.approx(float(log_c - log_n), abs=1e-8)
 
 
 @given(laws, st.floats(0, 40))
 def test_a_point_is_limited_by_size_exactly_past_its_optimum(law, log_c):
-    n = float(law.N_opt(np.exp(log_c)))
     for step, limited in ((-0.1, True), (0.1, False)):
-        log_n = np.array(np.log(n) + step)
-        share = size_share(law.p, law.k, law.m, law.log_c0, log_n, log_c - log_n)
-        assert (share > law.p) == limited
+        log_n = law.log_N_opt(log_c) + step
+        assert (law.size_share(log_n, log_c - log_n) > law.nu) == limited
 
 
 @pytest.mark.parametrize("law", [GOLDEN, PowerLaw(0.4, 1.2, 11.0, 30.0)])
@@ -123,11 +123,10 @@ def test_gradient_agrees_with_central_differences(law):
     log_n, log_e = np.array([9.0, 12.0, 15.0, 12.0]), np.array([18.0, 12.0, 15.0, 9.0])
 
     def at(theta):
-        p = 1 / (1 + np.exp(-theta[0]))
-        return log_intrinsic(p, np.exp(theta[1]), theta[2], law.log_c0, log_n, log_e)
+        return PowerLaw.from_theta(theta, law.log_c0).log_intrinsic(log_n, log_e)
 
-    theta = np.array([np.log(law.p / (1 - law.p)), np.log(law.k), law.m])
-    value, gradient = log_intrinsic_gradient(law.p, law.k, law.m, law.log_c0, log_n, log_e)
+    theta = law.theta
+    value, gradient = law.log_intrinsic_gradient(log_n, log_e)
     np.testing.assert_allclose(value, at(theta), rtol=1e-9, atol=1e-9)
     for axis in range(3):
         step = np.zeros(3)
@@ -136,13 +135,27 @@ def test_gradient_agrees_with_central_differences(law):
         np.testing.assert_allclose(gradient[axis], numeric, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("bad", [{"p": 0.0}, {"p": 1.0}, {"k": 0.0}, {"m": np.inf}])
+@pytest.mark.parametrize("bad", [{"nu": 0.0}, {"nu": 1.0}, {"k": 0.0}, {"m": np.inf}])
 def test_a_law_refuses_parameters_that_make_no_law(bad):
-    with pytest.raises(InputError):
-        PowerLaw(**{"p": 0.5, "k": 1.0, "m": 10.0, **bad})
+    with pytest.raises(InputError) as refused:
+        PowerLaw(**{"nu": 0.5, "k": 1.0, "m": 10.0, **bad})
+    assert refused.value.code == "invalid_law"
 
 
 @pytest.mark.parametrize("cost", [-1.0, np.nan, np.inf])
 def test_a_cost_of_the_environment_that_is_none_is_refused(cost):
     with pytest.raises(InputError, match="cost"):
         GOLDEN.optimum_with_env_cost(1e13, cost)
+
+
+@given(laws, st.floats(0, 60))
+def test_every_coordinate_gives_the_same_law(law, log_c):
+    other = PowerLaw.from_theta(law.theta, law.log_c0)
+    stored = PowerLaw.from_optimum(
+        law.nu, law.k, N_opt=law.estimates()["N_opt_ref"], compute=float(np.exp(law.log_c0))
+    )
+    moved = law.stated_at(log_c)
+    for same in (other, stored, moved):
+        assert same.nu == pytest.approx(law.nu, rel=1e-12)
+        assert same.k == pytest.approx(law.k, rel=1e-12)
+        assert float(same.log_N_opt(20.0)) == pytest.approx(float(law.log_N_opt(20.0)), abs=1e-9)

@@ -293,7 +293,8 @@ import resource, sys
 from pathlib import Path
 from rlscale.scaling.config.run import load_run_config
 from rlscale.scaling.errors import InputError
-from rlscale.scaling.training.train import run_columns, train
+from rlscale.scaling.training.facts import run_columns
+from rlscale.scaling.training.train import train
 from rlscale.sweeps.store.run_store import RunStore
 
 config = load_run_config(Path("config.yaml"))

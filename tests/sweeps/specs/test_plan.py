@@ -1,12 +1,10 @@
 """What a sweep would do and what it has done, from spec and store alone."""
 
-import math
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from rlscale.analysis.formatting.numbers import byte_size, compact_count, duration
 from rlscale.scaling.costs.memory import MemoryNeed
 from rlscale.sweeps.running.missing import to_do
 from rlscale.sweeps.running.status import SweepReader, counts, sweep_status
@@ -166,36 +164,6 @@ def test_a_plan_groups_runs_that_differ_in_seed_alone():
         (0.1, 1000, 3, 2e4, 2.0),
         (0.1, 3000, 3, 6e4, 2.0),
     ]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (3599.7, "1 h 00 min"),
-        (18600, "5 h 10 min"), (90061, "25 h 01 min"), (None, "?"), (math.inf, "?"), (math.nan, "?"),
-    ],
-)  # fmt: skip
-def test_durations_read_well(seconds, words):
-    assert duration(seconds) == words
-
-
-@pytest.mark.parametrize(
-    ("number", "words"),
-    [
-        (0, "0"), (7.25, "7.25"), (950, "950"), (999.6, "1k"), (8000, "8k"), (8192, "8.19k"),
-        (999_499, "999k"), (999_500, "1M"), (1_234_567, "1.23M"), (4_000_000_000, "4G"),
-    ],
-)  # fmt: skip
-def test_counts_read_well(number, words):
-    assert compact_count(number) == words
-
-
-@pytest.mark.parametrize(
-    ("number", "words"),
-    [(45_100_000, "45.1 MB"), (999_400_000, "999 MB"), (999_600_000, "1 GB"), (27_200_000_000, "27.2 GB")],
-)
-def test_memory_reads_well(number, words):
-    assert byte_size(number) == words
 
 
 def test_tables_fit_a_terminal_of_80_columns_and_cut_nothing(store, begin):

@@ -110,7 +110,7 @@ def test_the_optimum_moves_as_the_proposition_says_and_nu_stays(exact):
 def test_predictions_are_the_interactions_of_the_true_optimum(exact):
     wanted = [(1e4, 1.0), (1e5, 32.0)]
     for item in with_predictions(exact, wanted).predictions:
-        compute = np.exp(LAW.log_c0 + (np.log(item.N) - LAW.m) / LAW.p)
+        compute = item.N * np.exp(LAW.log_E_opt_of(np.log(item.N)))
         expected = compute / item.N * growth(item.horizon)
         assert item.interactions == pytest.approx(expected, rel=0.05)
         assert item.outside == []

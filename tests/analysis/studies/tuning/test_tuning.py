@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from statsmodels.stats.anova import AnovaRM
 
 from rlscale.analysis.figures.tuning import tuning_figure, write_figure
-from rlscale.analysis.studies.tuning.final_spec import final_values, heading
+from rlscale.analysis.formatting.tuning import heading
+from rlscale.analysis.studies.tuning.final_spec import final_values
 from rlscale.analysis.studies.tuning.rates import (
     best_for_all,
     best_rate,
