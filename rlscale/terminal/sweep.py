@@ -165,6 +165,7 @@ def _run_json(status: RunStatus) -> dict[str, Any]:
         "run_id": status.run_id,
         "status": status.status,
         "reason": stored.reason if stored else None,
+        "failure": stored.failure if stored else None,
         "interactions": stored.interactions if stored else 0,
         "interactions_wanted": status.config.get("interactions"),
         "share": status.share,
