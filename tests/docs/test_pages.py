@@ -44,7 +44,7 @@ def blocks(language: str) -> list[Block]:
     found = []
     for page in PAGES:
         parts = re.findall(r"^```(\S*)[^\n]*\n(.*?)^```$", page.read_text(), flags=re.M | re.S)
-        for (kind, text), (after, output) in zip(parts, [*parts[1:], ("", "")], strict=True):
+        for (kind, text), (after, output) in zip(parts, [*parts[1:], ("", "")], strict=False):
             if kind == language:
                 found.append(Block(page, kind, text, output if after == "text" else ""))
     return found
