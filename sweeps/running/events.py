@@ -77,7 +77,9 @@ class Stopping:
     """The driver was asked to stop; it waits until its runs have stored what they have."""
 
 
-Event = Started | OthersAtWork | RunEnded | WorkerDied | Polled | StoreTrouble | HeadLost | HeadBack | Stopping
+Event = (
+    Started | OthersAtWork | RunEnded | WorkerDied | Polled | StoreTrouble | HeadLost | HeadBack | Stopping
+)
 OnEvent = Callable[[Event], None]
 
 

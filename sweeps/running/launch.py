@@ -32,7 +32,7 @@ from rlscale.sweeps.store.run_store import RunStore
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """What a call of ``run_sweep`` did: runs that were done or had failed before, and how the others ended."""
+    """What ``run_sweep`` did: runs that were done or had failed before, and how the others ended."""
 
     done_before: int
     failed_before: list[RunRecord]

@@ -12,7 +12,7 @@ import ray
 from rlscale.scaling.errors import InputError, RlscaleError
 from rlscale.sweeps.running.events import HeadBack, HeadLost, OnEvent
 from rlscale.sweeps.running.ray_private import (
-    NODE_IP_ARGUMENT,
+    LOOPBACK_ARGUMENTS,
     hide_logs_of_dead_nodes,
     on_loopback,
     reconnect_seconds,
@@ -47,7 +47,7 @@ def connect(address: str | None) -> None:
                 address="local",
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE_BYTES,
-                **{NODE_IP_ARGUMENT: "127.0.0.1"},
+                **LOOPBACK_ARGUMENTS,
                 **quiet,
             )
     except Exception as error:  # Ray raises many kinds of errors, bare exceptions among them

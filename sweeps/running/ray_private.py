@@ -15,8 +15,8 @@ from typing import Any
 _RECONNECT_VARIABLE, _RECONNECT_SECONDS = "RAY_gcs_rpc_server_reconnect_timeout_s", "60"
 #: Ray sets it for the entrypoint of a job: JSON whose "metadata" names the job.
 _JOB_CONFIG_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-#: The node's address, an argument of ``ray.init``.
-NODE_IP_ARGUMENT = "_node_ip_address"
+#: Arguments of ``ray.init`` for a node whose address is a loopback one.
+LOOPBACK_ARGUMENTS: dict[str, Any] = {"_node_ip_address": "127.0.0.1"}
 
 
 def hide_logs_of_dead_nodes() -> None:

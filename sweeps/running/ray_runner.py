@@ -83,8 +83,11 @@ class AttemptEnd:
     code: str | None = None
 
     @classmethod
-    def of(cls, outcome: Literal["failed", "stopped", "superseded", "out of memory", "no store"],
-           error: RlscaleError) -> AttemptEnd:
+    def of(
+        cls,
+        outcome: Literal["failed", "stopped", "superseded", "out of memory", "no store"],
+        error: RlscaleError,
+    ) -> AttemptEnd:
         return cls(outcome, str(error), error.code)
 
 

@@ -36,7 +36,8 @@ def workers_device(device: str, resources: Resources) -> str:
         return "cuda" if resources.num_gpus else "cpu"
     if device == "cuda" and not resources.num_gpus:
         raise InputError(
-            "--device cuda needs a GPU for each run: set resources.num_gpus in the spec (a fraction is fine).",
+            "--device cuda needs a GPU for each run: set resources.num_gpus in the spec "
+            "(a fraction is fine).",
             code="no_gpu",
         )
     return device if device == "cuda" else resolve_device(device)
