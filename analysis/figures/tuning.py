@@ -26,6 +26,7 @@ from rlscale.analysis.figures.style import (
 from rlscale.analysis.studies.tuning.rates import Floats
 from rlscale.analysis.studies.tuning.study import SizeResult, TuningStudy
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.files import replacing
 
 _COLUMNS = 3
 _DOT: Any = {"markersize": 2.4, "markeredgewidth": 0, "alpha": 0.7}
@@ -39,8 +40,8 @@ def write_figure(study: TuningStudy, path: Path) -> None:
         InputError: if the name ends otherwise, or the file cannot be written.
     """
     try:
-        with house_style():
-            tuning_figure(study).savefig(path, dpi=150)
+        with house_style(), replacing(path) as temporary:
+            tuning_figure(study).savefig(temporary, dpi=150, format=path.suffix[1:].lower())
     except OSError as error:
         raise InputError(
             f"{path} cannot be written: {error.strerror}; name a file in a folder that exists.",

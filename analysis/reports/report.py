@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
 import tempfile
 from dataclasses import asdict, dataclass
@@ -29,6 +28,7 @@ from rlscale.analysis.reports.backtest import BacktestSection, backtest_figures,
 from rlscale.analysis.reports.figures import figures, png_of, svg_of
 from rlscale.analysis.reports.studies import HorizonSection, studies_context, study_figures
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.files import write_file
 
 #: Characters of an SVG above which the page shows a PNG instead.
 MAX_INLINE_SVG = 500_000
@@ -181,12 +181,10 @@ def _paths(out: Path) -> ReportPaths:
 
 def _write(path: Path, content: bytes, *, folder: bool = False) -> Path:
     """Write beside ``path`` and rename into place; with ``folder``, make its folder first."""
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
         if folder:
             path.parent.mkdir(exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        write_file(path, content)
     except OSError as error:
         raise _unwritable(path, error) from error
     return path

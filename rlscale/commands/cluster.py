@@ -25,7 +25,10 @@ from rlscale.terminal.console import console, say_of, write_json
 
 if TYPE_CHECKING:
     from rlscale.sweeps.running.drivers import DriverRecord, StopReport
-    from rlscale.sweeps.running.ray_jobs import JobEnd, RayJobs
+    from rlscale.sweeps.running.events import OnEvent
+    from rlscale.sweeps.running.launch import SweepOutcome
+    from rlscale.sweeps.running.ray_jobs import RayJobs
+    from rlscale.sweeps.specs.spec import SweepSpec
     from rlscale.sweeps.store.run_store import RunStore
 
 
@@ -72,8 +75,9 @@ def sweep_submit(
     expand(spec, source=spec_name)
     location = _shared_location(store)
     warn_of_tuning(spec, spec_name)
-    from rlscale.sweeps.running.launch import workers_device
     from rlscale.sweeps.running.ray_jobs import RayJobs
+    from rlscale.sweeps.running.where import workers_device
+    from rlscale.terminal.live import follow_job
 
     workers_device(device, spec.resources)
     jobs = RayJobs(address)
@@ -86,7 +90,7 @@ def sweep_submit(
     write_json(json_path, {**submitted, "entrypoint": entrypoint, "status": "submitted"})
     say_of(spec.name, f"submitted as job {job_id}; see: rlscale sweep status {location}")
     if follow or wait:
-        end = _watched(jobs, job_id, spec.name, location, follow=follow)
+        end = follow_job(jobs, job_id, spec.name, location, show_log=follow)
         write_json(json_path, {**submitted, "entrypoint": entrypoint, "status": end.status})
         if not end.succeeded:
             raise typer.Exit(1)
@@ -102,7 +106,7 @@ def sweep_resume(
     """Continue the sweeps of a store: run what their stored specs contain and the store does not."""
     from rlscale.sweeps.specs.spec import expand, parse_spec
     from rlscale.sweeps.store.run_store import RunStore
-    from rlscale.terminal.live import watch
+    from rlscale.terminal.live import run_with_view
 
     opened = RunStore(store)
     specs = {}
@@ -116,17 +120,16 @@ def sweep_resume(
     if not specs:
         raise InputError(f"{store} holds no sweep to go on with; begin one with: rlscale sweep run")
     from rlscale.sweeps.running.launch import run_sweep
+    from rlscale.sweeps.running.where import Where
 
+    where = Where(address, device, mnist_dir)
     complete = True
     for name, spec in specs.items():
 
-        def go(spec: Any = spec, **callbacks: Any) -> Any:
-            source = f"the stored spec of {spec.name}"
-            return run_sweep(
-                spec, opened, source=source, address=address, device=device, mnist_dir=mnist_dir, **callbacks
-            )
+        def go(on_event: OnEvent, spec: SweepSpec = spec) -> SweepOutcome:
+            return run_sweep(spec, opened, where, on_event, source=f"the stored spec of {spec.name}")
 
-        complete = watch(go, opened, name) and complete
+        complete = run_with_view(go, opened, name) and complete
     if not complete:
         raise typer.Exit(1)
 
@@ -214,24 +217,6 @@ def _entrypoint(python: str, store: str, sweep: str, device: str, mnist_dir: Pat
     if mnist_dir is not None:
         words += ["--mnist-dir", str(mnist_dir.resolve())]
     return shlex.join(words)
-
-
-def _watched(jobs: RayJobs, job_id: str, sweep: str, store: str, *, follow: bool) -> JobEnd:
-    """The job's end, its log shown meanwhile if wanted."""
-
-    def show(text: str) -> None:
-        console.print(text, end="", markup=False, highlight=False, soft_wrap=True)
-
-    try:
-        end = jobs.follow(job_id, show) if follow else jobs.wait(job_id)
-        assert end is not None  # there was no limit to the wait
-    except KeyboardInterrupt:
-        say_of(sweep, f"the job {job_id} goes on; end it with: rlscale sweep stop {store}")
-        raise typer.Exit(130) from None
-    say_of(sweep, f"the job {job_id} has {end.status}.")
-    if not end.succeeded and not follow and end.message:
-        show(f"{end.message.rstrip()}\n")
-    return end
 
 
 def _tell_stop(sweep: str, report: StopReport, store: str, timeout: float) -> None:

@@ -26,12 +26,13 @@ def demo(
     from rlscale.analysis.fit.joint_fit import JointScalingFit, usable_cores
     from rlscale.analysis.forecast.sizes import forecast as make_forecast
     from rlscale.analysis.reports.report import check_out, write_report
-    from rlscale.sweeps.running.launch import Listener, SweepOutcome, run_sweep
+    from rlscale.sweeps.running.events import OnEvent
+    from rlscale.sweeps.running.launch import SweepOutcome, run_sweep
     from rlscale.sweeps.specs.spec import load_spec
     from rlscale.sweeps.store.run_store import RunStore
     from rlscale.terminal.fit import print_fit, print_summary
     from rlscale.terminal.forecast import print_forecast
-    from rlscale.terminal.live import watch
+    from rlscale.terminal.live import run_with_view
 
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -43,10 +44,10 @@ def demo(
         spec = load_spec(spec_path)
     opened = RunStore(store, create=True)
 
-    def go(listener: Listener) -> SweepOutcome:
-        return run_sweep(spec, opened, source="demo.yaml", listener=listener)
+    def go(on_event: OnEvent) -> SweepOutcome:
+        return run_sweep(spec, opened, on_event=on_event, source="demo.yaml")
 
-    if not watch(go, opened, spec.name):
+    if not run_with_view(go, opened, spec.name):
         raise typer.Exit(1)
     curves = load_curves(store)
     result = JointScalingFit(workers=usable_cores()).fit(curves)

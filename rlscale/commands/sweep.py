@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,8 @@ from rlscale.commands.options import (
 from rlscale.terminal.console import console, warn, write_json, write_yaml
 
 if TYPE_CHECKING:
+    from rlscale.sweeps.running.events import OnEvent
+    from rlscale.sweeps.running.launch import SweepOutcome
     from rlscale.sweeps.specs.spec import SweepSpec
 
 
@@ -124,7 +126,7 @@ def sweep_run(
     from rlscale.sweeps.specs.presets import find_spec
     from rlscale.sweeps.specs.spec import expand
     from rlscale.sweeps.store.run_store import RunStore
-    from rlscale.terminal.live import watch
+    from rlscale.terminal.live import run_with_view
 
     spec = find_spec(spec_name)
     # What is wrong with it is said before torch and ray are loaded.
@@ -133,22 +135,17 @@ def sweep_run(
     opened = RunStore(store, create=True)
     from rlscale.scaling.training.device import warning_of_threads
     from rlscale.sweeps.running.launch import run_sweep
+    from rlscale.sweeps.running.where import Where
 
     if address is None:  # elsewhere there may be more cores
         warn(warning_of_threads([busiest]))
 
-    def go(**callbacks: Any) -> Any:
-        return run_sweep(
-            spec,
-            opened,
-            source=spec_name,
-            address=address,
-            device=device,
-            mnist_dir=mnist_dir,
-            **callbacks,
-        )
+    where = Where(address, device, mnist_dir)
 
-    if not watch(go, opened, spec.name):
+    def go(on_event: OnEvent) -> SweepOutcome:
+        return run_sweep(spec, opened, where, on_event, source=spec_name)
+
+    if not run_with_view(go, opened, spec.name):
         raise typer.Exit(1)
 
 
@@ -161,22 +158,21 @@ def sweep_retry(
 ) -> None:
     """Run only the failed runs again."""
     from rlscale.sweeps.running.launch import retry_failed
+    from rlscale.sweeps.running.where import Where
     from rlscale.sweeps.store.run_store import RunStore
-    from rlscale.terminal.live import watch
+    from rlscale.terminal.live import run_with_view
 
-    opened = RunStore(store)
+    opened, where = RunStore(store), Where(address, device, mnist_dir)
     complete = True
     for name in opened.select(sweep):
         if not any(record.status == "failed" for record in opened.runs(name)):
             console.print(f"{name}: no run has failed.", highlight=False)
             continue
 
-        def go(name: str = name, **callbacks: Any) -> Any:
-            return retry_failed(
-                opened, name, address=address, device=device, mnist_dir=mnist_dir, **callbacks
-            )
+        def go(on_event: OnEvent, name: str = name) -> SweepOutcome:
+            return retry_failed(opened, name, where, on_event)
 
-        complete = watch(go, opened, name) and complete
+        complete = run_with_view(go, opened, name) and complete
     if not complete:
         raise typer.Exit(1)
 
@@ -195,8 +191,8 @@ def sweep_status(
     """Show the runs of each sweep by status, their progress, and why runs failed."""
     from rlscale.sweeps.running.status import SweepReader
     from rlscale.sweeps.store.run_store import RunStore
+    from rlscale.terminal.live import watch_sweeps
     from rlscale.terminal.sweep import print_status, status_json
-    from rlscale.terminal.watching import watch_sweeps
 
     opened = RunStore(store)
     readers = [SweepReader(opened, name) for name in opened.select(sweep)]

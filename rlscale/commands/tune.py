@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,8 @@ from rlscale.terminal.console import console, warn, write_json, write_yaml
 
 if TYPE_CHECKING:
     from rlscale.analysis.studies.tuning.study import TuningStudy
+    from rlscale.sweeps.running.events import OnEvent
+    from rlscale.sweeps.running.launch import SweepOutcome
     from rlscale.sweeps.specs.spec import SweepSpec
     from rlscale.sweeps.specs.tuning_sweep import Size
 
@@ -69,7 +71,7 @@ def sweep_tune(
     from rlscale.sweeps.specs.presets import find_spec
     from rlscale.sweeps.specs.tuning_sweep import sizes_of, tuning_sweep
     from rlscale.sweeps.store.run_store import RunStore
-    from rlscale.terminal.live import watch
+    from rlscale.terminal.live import run_with_view
 
     if figure is not None:
         check_figure_name(figure)
@@ -84,13 +86,14 @@ def sweep_tune(
     sweep = tuning_sweep(spec, spec_name)
     opened = RunStore(store, create=True)
     from rlscale.sweeps.running.launch import run_sweep
+    from rlscale.sweeps.running.where import Where
 
-    def go(**callbacks: Any) -> Any:
-        return run_sweep(
-            sweep, opened, source=spec_name, address=address, device=device, mnist_dir=mnist_dir, **callbacks
-        )
+    where = Where(address, device, mnist_dir)
 
-    watch(go, opened, sweep.name)
+    def go(on_event: OnEvent) -> SweepOutcome:
+        return run_sweep(sweep, opened, where, on_event, source=spec_name)
+
+    run_with_view(go, opened, sweep.name)
     study = read_study(spec, opened, spec_name)
     _tell_study(study)
     write_json(json_path, study_json(study))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.files import write_file
 from rlscale.terminal.printable import printable
 
 
@@ -74,13 +74,10 @@ def write_yaml(path: Path | None, value: dict[str, Any], *, heading: str = "") -
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.write_text(text)
-        temporary.replace(path)
+        write_file(path, text.encode())
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise InputError(
-            f"{path} cannot be written: {error.strerror}; name a file in a folder that exists."
+            f"{path} cannot be written: {error.strerror}; name a file in a folder that exists.",
+            code="unwritable_file",
         ) from error

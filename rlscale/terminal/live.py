@@ -1,129 +1,79 @@
-"""The live view of a sweep that runs."""
+"""The live view of sweeps: of one that runs here, of several that are watched, of a job that is followed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import math
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from rlscale.analysis.formatting.numbers import compact_count, duration
-from rlscale.sweeps.running.status import RunStatus, SweepReader, progress
+from rlscale.sweeps.running.drivers import StoppedOnRequest
+from rlscale.sweeps.running.events import (
+    Event,
+    HeadBack,
+    HeadLost,
+    OnEvent,
+    OthersAtWork,
+    Polled,
+    RunEnded,
+    Started,
+    Stopping,
+    StoreTrouble,
+    WorkerDied,
+)
+from rlscale.sweeps.running.status import RunStatus, SweepReader, SweepState
 from rlscale.sweeps.store.run_store import RunStore
 from rlscale.terminal.console import console, say_of
-from rlscale.terminal.sweep import _ID_LENGTH, _MOST_SHOWN, _counted, progress_line, status_table
-from rlscale.terminal.tables import stored_text
+from rlscale.terminal.sweep import (
+    driver_line,
+    outcome_line,
+    run_line,
+    running_parts,
+    status_line,
+    status_parts,
+    unstored_run_line,
+    worker_death_line,
+)
 
 if TYPE_CHECKING:
-    from rlscale.sweeps.running.drivers import DriverRecord
+    from rlscale.sweeps.running.launch import SweepOutcome
+    from rlscale.sweeps.running.ray_jobs import JobEnd, RayJobs
 
-
-def watch(go: Any, store: Any, sweep: str) -> bool:
-    """Run a sweep, a call of ``launch``, with the live view. Returns whether every run is done."""
-    from rlscale.sweeps.running.drivers import StoppedOnRequest
-    from rlscale.sweeps.running.launch import Listener
-    from rlscale.terminal.sweep import driver_line
-
-    def say(text: str) -> None:
-        say_of(sweep, text)
-
-    try:
-        with SweepView(console, store, sweep) as view:
-
-            def on_start(missing: int, done: int, failed: int) -> None:
-                again = f", {failed} failed before (see: rlscale sweep retry)" if failed else ""
-                say(f"{missing} run{'' if missing == 1 else 's'} to do, {done} done before{again}.")
-
-            def on_others(others: Sequence[DriverRecord]) -> None:
-                for driver in others:
-                    say(f"{driver_line(driver, silence=0.0)}.")
-                say(
-                    "two drivers of one sweep take its runs from each other, so let one of them work alone: "
-                    f"rlscale sweep stop {store.location} ends all that are at it now."
-                )
-
-            def on_event(event: Any) -> None:
-                if event.kind == "died":
-                    view.died(event.run_id, event.message)
-                else:
-                    view.ended(event.run_id, event.message)
-
-            def on_trouble(problem: str | None) -> None:
-                say("the store can be written again." if problem is None else f"{problem}; runs wait for it.")
-
-            def on_head(answers: bool) -> None:
-                say(
-                    "the head of the Ray cluster answers again."
-                    if answers
-                    else "the head of the Ray cluster does not answer. What the runs stored is kept; should "
-                    "it be gone, go on with the same command on another cluster."
-                )
-
-            listener = Listener(
-                on_start=on_start,
-                on_others=on_others,
-                on_event=on_event,
-                on_poll=view.poll,
-                on_trouble=on_trouble,
-                on_head=on_head,
-                on_stop=lambda: say("stopping, the runs store what they have."),
-            )
-            outcome = go(listener=listener)
-    except KeyboardInterrupt:
-        say("stopped; run the same command again to go on.")
-        raise typer.Exit(130) from None
-    except StoppedOnRequest:
-        say("stopped on request; run the same command again to go on.")
-        raise typer.Exit(1) from None
-    failed = outcome.ended["failed"] + len(outcome.failed_before)
-    done = outcome.ended["done"] + outcome.done_before
-    stopped, superseded = outcome.ended["stopped"], outcome.ended["superseded"]
-    say(
-        f"{done} done, {failed} failed"
-        + (f", {stopped} stopped" if stopped else "")
-        + (f", {superseded} taken over by another driver" if superseded else "")
-        + (f" (see: rlscale sweep status {store.location})." if failed else ".")
-    )
-    return not (failed or stopped or superseded)
-
-
-_REFRESH_SECONDS = 2.0  # of the live table
-_LINE_SECONDS = 60.0  # between lines on the progress where there is none
-
-
-def run_line(status: RunStatus, last_return: float | None, note: str = "") -> Text:
-    """The one line that sums a run up when it ends."""
-    stored = status.stored
-    size = f"N {stored.num_params or 0:,}" if stored else ""
-    reached = "" if last_return is None else f"return {last_return:.4f}"
-    seconds = duration(stored.wall_seconds) if stored else ""
-    parts = [
-        f"{status.status:<8}",
-        status.run_id[:_ID_LENGTH],
-        size,
-        f"seed {status.config.get('seed')}",
-        f"{compact_count(stored.interactions if stored else 0)} interactions",
-        reached,
-        seconds,
-        note,
-    ]
-    return stored_text("  ".join(part for part in parts if part))
+_REFRESH_SECONDS = 2.0
+_LINE_SECONDS = 60.0  # between lines on the progress where there is no terminal
+_READS_PER_WAIT = 1 / 9  # at most a tenth of the time goes into reading the store
 
 
 class SweepView:
-    """What a driver shows of its sweep: a live table on a terminal, elsewhere lines, one each minute too."""
+    """Sweeps as one picture that changes on a terminal, elsewhere as a line each minute.
 
-    def __init__(self, console: Console, store: RunStore, sweep: str) -> None:
-        self._console, self._store, self._sweep = console, store, sweep
-        self._reader = SweepReader(store, sweep)
+    Args:
+        parts: what the picture shows of one sweep.
+        every_change: whether a line is also printed when a run begins or ends.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        readers: Sequence[SweepReader],
+        *,
+        parts: Callable[[SweepState], Sequence[RenderableType]] = running_parts,
+        every_change: bool = False,
+    ) -> None:
+        self._console, self._readers = console, readers
+        self._parts, self._every_change = parts, every_change
         self._live = (
             Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         )
-        self._interval = _REFRESH_SECONDS if self._live else _LINE_SECONDS
-        self._next: float | None = None
+        self._interval = _REFRESH_SECONDS if self._live or every_change else _LINE_SECONDS
+        self._due: float | None = None
+        self._printed: dict[str, tuple[str, float]] = {}  # counts on a sweep's last line, and its time
 
     def __enter__(self) -> SweepView:
         if self._live:
@@ -135,35 +85,162 @@ class SweepView:
             self._live.stop()
 
     def poll(self) -> None:
-        """Show the progress if it is time, more rarely where the store is slow to read."""
-        began = self._console.get_time()
-        if self._next is None:  # the first runs are not to wait while the store is read
-            self._next = began + self._interval
-        if began < self._next:
-            return
-        statuses = self._reader.read()
-        title = stored_text(f"{self._sweep}: {_counted(statuses)}")
-        line = stored_text(progress_line(progress(statuses)))
-        if self._live:
-            running = [status for status in statuses if status.status == "running"][:_MOST_SHOWN]
-            self._live.update(Group(title, status_table(statuses, running), line), refresh=True)
-        else:
-            self._console.print(title + Text("; ") + line, soft_wrap=True)
+        """Refresh if it is time; the first time is one interval after the first call."""
         now = self._console.get_time()
-        self._next = now + max(self._interval, 10 * (now - began))
+        if self._due is None:  # the first runs do not wait while the store is read
+            self._due = now + self._interval
+        if now >= self._due:
+            self.refresh()
 
-    def ended(self, run_id: str, message: str) -> None:
-        """Print the line of a run that ended."""
-        record = self._store.read_run(self._sweep, run_id)
-        if record is None:
-            self._console.print(stored_text(f"failed    {run_id[:_ID_LENGTH]}  {message}"), soft_wrap=True)
-            return
-        status = RunStatus.of(record, record.config)
-        returns = self._store.read_curve(self._sweep, run_id).column("return_mean").drop_null()
-        last = returns[-1].as_py() if len(returns) else None
-        self._console.print(run_line(status, last, record.reason or message), soft_wrap=True)
+    def refresh(self) -> list[SweepState]:
+        """Read the sweeps and show them. Returns their states."""
+        began = self._console.get_time()
+        states = [reader.read_state() for reader in self._readers]
+        if self._live:
+            self._live.update(Group(*(part for state in states for part in self._parts(state))), refresh=True)
+        else:
+            self._print_lines(states)
+        now = self._console.get_time()
+        self._due = now + max(self._interval, (now - began) / _READS_PER_WAIT)
+        return states
 
-    def died(self, run_id: str, message: str) -> None:
-        """Print that a run's worker died and the run goes on."""
-        line = f"again     {run_id[:_ID_LENGTH]}  {message}; it goes on from its last checkpoint"
-        self._console.print(stored_text(line), soft_wrap=True)
+    def wait(self) -> None:
+        """Sleep until the next refresh is due."""
+        if self._due is not None:
+            time.sleep(max(0.0, self._due - self._console.get_time()))
+
+    def print(self, line: Text) -> None:
+        """Print a line that stays, above the picture if there is one."""
+        self._console.print(line, soft_wrap=True)
+
+    def _print_lines(self, states: Sequence[SweepState]) -> None:
+        now = self._console.get_time()
+        for state in states:
+            counted, line = status_line(state)
+            before, printed = self._printed.get(state.sweep, ("", -math.inf))
+            if (self._every_change and counted != before) or now - printed >= _LINE_SECONDS:
+                self.print(line)
+                self._printed[state.sweep] = (counted, now)
+
+
+# -- sweep run, resume, retry and tune ----------------------------------------------
+
+
+def run_with_view(go: Callable[[OnEvent], SweepOutcome], store: RunStore, sweep: str) -> bool:
+    """Run a sweep by ``go`` and show its events. Returns whether every run is done.
+
+    Raises:
+        typer.Exit: if a signal (130) or a request in the store (1) stopped it.
+    """
+    try:
+        with SweepView(console, [SweepReader(store, sweep)]) as view:
+            outcome = go(lambda event: _show_event(event, view, store, sweep))
+    except KeyboardInterrupt:
+        say_of(sweep, "stopped; run the same command again to go on.")
+        raise typer.Exit(130) from None
+    except StoppedOnRequest:
+        say_of(sweep, "stopped on request; run the same command again to go on.")
+        raise typer.Exit(1) from None
+    failed = outcome.ended["failed"] + len(outcome.failed_before)
+    done = outcome.ended["done"] + outcome.done_before
+    stopped, superseded = outcome.ended["stopped"], outcome.ended["superseded"]
+    say_of(sweep, outcome_line(done, failed, stopped, superseded, store.location))
+    return not (failed or stopped or superseded)
+
+
+def _show_event(event: Event, view: SweepView, store: RunStore, sweep: str) -> None:
+    say = partial(say_of, sweep)
+    match event:
+        case Polled():
+            view.poll()
+        case RunEnded():
+            view.print(_ending(event, store, sweep))
+        case WorkerDied(run_id, reason):
+            view.print(worker_death_line(run_id, reason))
+        case Started(missing, done, failed):
+            before = f", {failed} failed before (see: rlscale sweep retry)" if failed else ""
+            say(f"{missing} run{'' if missing == 1 else 's'} to do, {done} done before{before}.")
+        case OthersAtWork(drivers):
+            for driver in drivers:
+                say(f"{driver_line(driver, silence=0.0)}.")
+            say(
+                "two drivers of one sweep take its runs from each other, so let one of them work alone: "
+                f"rlscale sweep stop {store.location} ends all that are at it now."
+            )
+        case StoreTrouble(None):
+            say("the store can be written again.")
+        case StoreTrouble(problem):
+            say(f"{problem}; runs wait for it.")
+        case HeadLost():
+            say(
+                "the head of the Ray cluster does not answer. What the runs stored is kept; should "
+                "it be gone, go on with the same command on another cluster."
+            )
+        case HeadBack():
+            say("the head of the Ray cluster answers again.")
+        case Stopping():
+            say("stopping, the runs store what they have.")
+
+
+def _ending(event: RunEnded, store: RunStore, sweep: str) -> Text:
+    """The line of a run that ended, from what the store holds of it."""
+    record = store.read_run(sweep, event.run_id)
+    if record is None:
+        return unstored_run_line(event.run_id, event.reason)
+    returns = store.read_curve(sweep, event.run_id, columns=("return_mean",)).column("return_mean")
+    known = returns.drop_null()
+    last = known[-1].as_py() if len(known) else None
+    return run_line(RunStatus.of(record, record.config), last, record.reason or event.reason)
+
+
+# -- sweep status --watch -------------------------------------------------------------
+
+
+def watch_sweeps(
+    console: Console, readers: Sequence[SweepReader], *, show_all: bool = False
+) -> list[SweepState]:
+    """Show sweeps until they or their drivers have ended, or Ctrl-C. Returns their last states."""
+    driven = set[str]()
+    states: list[SweepState] = []
+    try:
+        with SweepView(
+            console, readers, parts=partial(status_parts, show_all=show_all), every_change=True
+        ) as view:
+            while True:
+                states = view.refresh()
+                if all(_is_over(state, driven) for state in states):
+                    return states
+                driven |= {state.sweep for state in states if state.has_live_driver}
+                view.wait()
+    except KeyboardInterrupt:
+        return states
+
+
+def _is_over(state: SweepState, driven: set[str]) -> bool:
+    """Whether no driver works on a sweep, and either all runs have ended or an earlier driver has gone."""
+    return not state.has_live_driver and (state.has_ended or state.sweep in driven)
+
+
+# -- sweep submit --follow and --wait ---------------------------------------------------
+
+
+def follow_job(jobs: RayJobs, job_id: str, sweep: str, store: str, *, show_log: bool) -> JobEnd:
+    """Wait until a job has ended; with ``show_log``, print what its driver prints meanwhile.
+
+    Raises:
+        typer.Exit: at Ctrl-C (130); the job continues.
+    """
+
+    def show(text: str) -> None:
+        console.print(text, end="", markup=False, highlight=False, soft_wrap=True)
+
+    try:
+        end = jobs.follow(job_id, show) if show_log else jobs.wait(job_id)
+        assert end is not None  # without a timeout
+    except KeyboardInterrupt:
+        say_of(sweep, f"the job {job_id} goes on; end it with: rlscale sweep stop {store}")
+        raise typer.Exit(130) from None
+    say_of(sweep, f"the job {job_id} has {end.status}.")
+    if not end.succeeded and not show_log and end.message:
+        show(f"{end.message.rstrip()}\n")
+    return end

@@ -70,6 +70,17 @@ def status_parts(state: SweepState, *, show_all: bool = False) -> list[Renderabl
     return parts
 
 
+def running_parts(state: SweepState) -> list[RenderableType]:
+    """What a driver shows of its sweep: the counts, the runs under way and the progress."""
+    runs = state.statuses
+    running = [run for run in runs if run.status == "running"][:_MOST_SHOWN]
+    return [
+        stored_text(f"{state.sweep}: {_counted(runs)}"),
+        status_table(runs, running),
+        stored_text(progress_line(progress(runs))),
+    ]
+
+
 def print_status(console: Console, state: SweepState, *, show_all: bool = False) -> None:
     """Print ``status_parts``, lines of text however long they are."""
     for part in status_parts(state, show_all=show_all):
@@ -91,6 +102,42 @@ def progress_line(done: SweepProgress) -> str:
     if done.seconds_left != 0:
         parts += [rate_per_second(done.rate), f"{duration(done.seconds_left)} left"]
     return ", ".join(parts)
+
+
+def run_line(status: RunStatus, last_return: float | None, note: str = "") -> Text:
+    """The one line that sums a run up when it ends."""
+    stored = status.stored
+    parts = [
+        f"{status.status:<8}",
+        status.run_id[:_ID_LENGTH],
+        f"N {stored.num_params or 0:,}" if stored else "",
+        f"seed {status.config.get('seed')}",
+        f"{compact_count(stored.interactions if stored else 0)} interactions",
+        "" if last_return is None else f"return {last_return:.4f}",
+        duration(stored.wall_seconds) if stored else "",
+        note,
+    ]
+    return stored_text("  ".join(part for part in parts if part))
+
+
+def unstored_run_line(run_id: str, reason: str) -> Text:
+    """The line of a run that failed and of which nothing is stored."""
+    return stored_text(f"failed    {run_id[:_ID_LENGTH]}  {reason}")
+
+
+def worker_death_line(run_id: str, reason: str) -> Text:
+    """The line of a run whose attempt ended too early."""
+    return stored_text(f"again     {run_id[:_ID_LENGTH]}  {reason}; it goes on from its last checkpoint")
+
+
+def outcome_line(done: int, failed: int, stopped: int, superseded: int, location: str) -> str:
+    """How many runs of a sweep ended in which way."""
+    return (
+        f"{done} done, {failed} failed"
+        + (f", {stopped} stopped" if stopped else "")
+        + (f", {superseded} taken over by another driver" if superseded else "")
+        + (f" (see: rlscale sweep status {location})." if failed else ".")
+    )
 
 
 def driver_line(driver: DriverRecord, silence: float) -> str:
@@ -165,6 +212,7 @@ def _run_json(status: RunStatus) -> dict[str, Any]:
         "run_id": status.run_id,
         "status": status.status,
         "reason": stored.reason if stored else None,
+        "failure": stored.failure if stored else None,
         "interactions": stored.interactions if stored else 0,
         "interactions_wanted": status.config.get("interactions"),
         "share": status.share,

@@ -72,10 +72,10 @@ def train(
     except NonFiniteLoss as error:
         if not run.recorder.is_empty:
             rows.append(run.close_row())
-        writer.fail(str(error), rows=rows, index=index)
+        writer.fail(str(error), code=error.code, rows=rows, index=index)
         raise
     except InputError as error:
-        writer.fail(str(error), rows=rows, index=index)
+        writer.fail(str(error), code=error.code, rows=rows, index=index)
         raise
 
 

@@ -10,7 +10,6 @@ watches is a dead driver's: clocks of two machines are never compared.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
@@ -25,13 +24,13 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rlscale.scaling.errors import RlscaleError
+from rlscale.sweeps.running.ray_private import own_job_id
 from rlscale.sweeps.store.run_store import RunStore
 
 BEAT_SECONDS = 3.0
 SILENCE_SECONDS = 10 * BEAT_SECONDS  # a driver that wrote nothing for so long is dead
 _POLL_SECONDS = 0.5
 _FOLDER = "drivers"
-_RAY_JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for a job's entrypoint
 
 
 class StoppedOnRequest(RlscaleError):
@@ -76,7 +75,7 @@ class Presence:
             host=socket.gethostname(),
             pid=os.getpid(),
             machine=_this_machine(),
-            job=_ray_job(),
+            job=own_job_id(),
             started=now,
             updated=now,
         )
@@ -240,15 +239,6 @@ def _remove(store: RunStore, sweep: str, driver_id: str) -> None:
 
 def _path(driver_id: str, ending: str) -> str:
     return f"{_FOLDER}/{driver_id}.{ending}"
-
-
-def _ray_job() -> str | None:
-    """The submission id of the Ray job that this process is the entrypoint of; None if it is not one."""
-    try:
-        metadata = json.loads(os.environ.get(_RAY_JOB_CONFIG, "{}")).get("metadata", {})
-        return str(metadata["job_submission_id"])
-    except (ValueError, KeyError, AttributeError, TypeError):
-        return None
 
 
 def _this_machine() -> str | None:

@@ -73,8 +73,8 @@ class PatientWriter:
     def finish(self) -> None:
         self._patiently(self._writer.finish)
 
-    def fail(self, reason: str, *, rows: Sequence[Mapping[str, Any]], index: int) -> None:
-        self._patiently(lambda: self._writer.fail(reason, rows=list(map(dict, rows)), index=index))
+    def fail(self, reason: str, *, code: str, rows: Sequence[Mapping[str, Any]], index: int) -> None:
+        self._patiently(lambda: self._writer.fail(reason, code=code, rows=list(map(dict, rows)), index=index))
 
     def stop(self, reason: str) -> None:
         self._patiently(lambda: self._writer.stop(reason))

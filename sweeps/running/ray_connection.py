@@ -1,59 +1,64 @@
-"""Connections to Ray: to a cluster, or to one that is started here and listens on loopback alone."""
+"""Connections to Ray: to a cluster, or to a Ray that starts here and listens on loopback alone."""
 
 from __future__ import annotations
 
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray._private import ray_constants
-from ray._private import worker as ray_worker
 
 from rlscale.scaling.errors import InputError, RlscaleError
+from rlscale.sweeps.running.events import HeadBack, HeadLost, OnEvent
+from rlscale.sweeps.running.ray_private import (
+    LOOPBACK_ARGUMENTS,
+    hide_logs_of_dead_nodes,
+    on_loopback,
+    reconnect_seconds,
+)
 
-# For the workers of a Ray that is started here: versions that hide GPUs from tasks without one warn of it.
+# For the workers of a Ray that starts here: versions that hide GPUs from tasks without one warn about it.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
-_OBJECT_STORE_BYTES = 128 * 1024**2  # results are a few words; Ray's default takes 30% of memory
+_OBJECT_STORE_BYTES = 128 * 1024**2  # results are a few words; Ray's default is 30% of memory
 _PROBLEM_LENGTH = 300
-_HEAD_SECONDS = 1.0  # between two looks at the head
-_RAYS_PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"  # after which Ray ends a driver without a head
-_PARTING_SECONDS = 6.0  # that ray.shutdown takes without a head
-_REACHED_SECONDS = 10.0
+_HEAD_SECONDS = 1.0  # between two attempts to reach the head
+_SHUTDOWN_SECONDS = 6.0  # that ray.shutdown takes without a head
+_CONNECT_SECONDS = 10.0
 
 
 def connect(address: str | None) -> None:
-    """Connect this process to the cluster at ``address``, or to a Ray that is started for it.
+    """Connect this process to the cluster at ``address``; None starts a Ray on this machine.
 
     Raises:
         InputError: if the cluster cannot be reached.
         RlscaleError: if Ray does not start here.
     """
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    ray_worker._worker_logs_enabled = False  # else the last lines of a dead node's log are printed
+    hide_logs_of_dead_nodes()
     try:
         if address is not None:
             _reach(address)
             ray.init(address=address, **quiet)
             return
-        with _on_loopback():
+        with on_loopback():
             ray.init(
                 address="local",
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE_BYTES,
-                _node_ip_address="127.0.0.1",
+                **LOOPBACK_ARGUMENTS,
                 **quiet,
             )
-    except Exception as error:  # Ray raises whatever it meets, bare exceptions among them
+    except Exception as error:  # Ray raises many kinds of errors, bare exceptions among them
         problem = " ".join(str(error).split())[:_PROBLEM_LENGTH]
         if address is not None:
-            raise InputError(f"The Ray cluster at {address} cannot be reached: {problem}") from error
+            raise InputError(
+                f"The Ray cluster at {address} cannot be reached: {problem}", code="cluster_unreachable"
+            ) from error
         raise RlscaleError(
-            f"Ray did not start on this machine; try again when it is less busy: {problem}"
+            f"Ray did not start on this machine; try again when it is less busy: {problem}",
+            code="ray_did_not_start",
         ) from error
 
 
@@ -61,29 +66,29 @@ def _reach(address: str) -> None:
     """Find out in seconds whether anything listens at HOST:PORT; Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACHED_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
 
 
 class Head:
     """The head of the cluster to which this process is connected.
 
     Ray itself ends a driver that has not reached the head for a minute, without saying what to do.
-    ``on_change`` is told when the head does not answer any more, and when it does again.
+    ``on_event`` gets a ``HeadLost`` when the head stops answering, and a ``HeadBack`` when it answers again.
     """
 
-    def __init__(self, on_change: Callable[[bool], None]) -> None:
-        self._on_change, self._answers = on_change, True
+    def __init__(self, on_event: OnEvent) -> None:
+        self._on_event, self._answers = on_event, True
         self._address = ray.get_runtime_context().gcs_address
-        self._patience = max(0.0, float(os.environ.get(_RAYS_PATIENCE, "60")) - _PARTING_SECONDS) / 2
+        self._patience = max(0.0, reconnect_seconds() - _SHUTDOWN_SECONDS) / 2
         self._asked = self._reached = time.monotonic()
 
     def is_there(self) -> bool:
-        """Whether the head was there when it was last looked for, at most ``_HEAD_SECONDS`` ago.
+        """Whether the head answered the last attempt to reach it, at most ``_HEAD_SECONDS`` ago.
 
-        While it is not, what asks Ray about the cluster does not return.
+        While it does not answer, calls that ask Ray about the cluster do not return.
 
         Raises:
-            RlscaleError: if it has been away for so long that Ray will end this process soon.
+            RlscaleError: if it has not answered for so long that Ray will end this process soon.
         """
         now = time.monotonic()
         if now - self._asked >= _HEAD_SECONDS:
@@ -91,37 +96,18 @@ class Head:
             try:
                 _reach(self._address)
                 self._reached = now
-                self._tell(True)
+                self._report(True)
             except OSError as error:
-                self._tell(False)
+                self._report(False)
                 if now - self._reached >= self._patience:
                     raise RlscaleError(
                         f"The head of the Ray cluster at {self._address} is gone: "
-                        f"go on with the same command on another cluster."
+                        f"go on with the same command on another cluster.",
+                        code="cluster_lost",
                     ) from error
         return self._reached == self._asked
 
-    def _tell(self, answers: bool) -> None:
+    def _report(self, answers: bool) -> None:
         if answers != self._answers:
             self._answers = answers
-            self._on_change(answers)
-
-
-@contextmanager
-def _on_loopback() -> Iterator[None]:
-    """Have the Ray that starts meanwhile take 127.0.0.1 for its address, and listen nowhere else.
-
-    Ray replaces a loopback address that it is given by one that other machines can reach, unless
-    it may not form clusters, as by default on Windows and macOS.
-    """
-    name, before = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, ray_constants.ENABLE_RAY_CLUSTER
-    variable = os.environ.get(name)
-    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
-        if variable is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = variable
+            self._on_event(HeadBack() if answers else HeadLost())

@@ -17,6 +17,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from rlscale.scaling.errors import InputError, RlscaleError
+from rlscale.sweeps.running.ray_private import server_version
 
 logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it tells of each connection
 
@@ -149,10 +150,10 @@ class RayJobs:
             time.sleep(_POLL_SECONDS)
 
     def _check_version(self) -> None:
-        told = getattr(self._client, "_server_ray_version", None)  # there is no public name for it
-        if told is not None and Version(told) < _OLDEST_RAY:
+        version = server_version(self._client)
+        if version is not None and Version(version) < _OLDEST_RAY:
             raise InputError(
-                f"The cluster at {self.address} runs Ray {told}: {_OLDEST_RAY} or newer is needed."
+                f"The cluster at {self.address} runs Ray {version}: {_OLDEST_RAY} or newer is needed."
             )
 
 

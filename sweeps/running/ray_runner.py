@@ -1,10 +1,10 @@
-"""Many runs on Ray: core tasks and one driver. The only module that imports Ray.
+"""Many runs on Ray: core tasks and one driver.
 
 The store alone decides what is done. The driver submits what is missing, largest first,
 and submits again what died: the worker's claim on the run makes any earlier attempt, dead
 or alive, unable to write. A worker killed at any moment costs at most the work since its
 last checkpoint, and so does the driver, which keeps nothing that the store does not hold.
-A run fails for dying only if it dies again and again without a checkpoint in between.
+A run fails after ``Resources.max_deaths`` consecutive worker deaths without a new checkpoint.
 """
 
 from __future__ import annotations
@@ -20,18 +20,26 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import ray
 from ray import exceptions as ray_exceptions
 
 from rlscale.scaling.config.run import RunConfig
-from rlscale.scaling.errors import InputError, LeaseLost, NonFiniteLoss, OutOfMemory, StoreUnavailable
+from rlscale.scaling.errors import (
+    InputError,
+    LeaseLost,
+    NonFiniteLoss,
+    OutOfMemory,
+    RlscaleError,
+    StoreUnavailable,
+)
 from rlscale.sweeps.running.demand import Demand, Node, demand_of, slots, with_half_the_concurrency
 from rlscale.sweeps.running.drivers import StoppedOnRequest
+from rlscale.sweeps.running.events import OnEvent, Outcome, Polled, RunEnded, Stopping, WorkerDied
 from rlscale.sweeps.running.patience import Patience, PatientWriter, patient
 from rlscale.sweeps.running.ray_connection import Head, connect
+from rlscale.sweeps.running.where import Where
 from rlscale.sweeps.specs.spec import Resources
 from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.run_log import logged
@@ -40,30 +48,17 @@ from rlscale.sweeps.store.run_store import RunStore
 _POLL_SECONDS = 0.5
 _REASON_LENGTH = 300
 _STOP_SECONDS = 30.0  # a run stores what it has after its current iteration
-_NODES_SECONDS = 1.0  # for which the list of the cluster's nodes is taken as it was
-
-Outcome = Literal["done", "failed", "stopped", "superseded"]
-#: How an attempt came to its end on a worker; the last two are no end of the run.
-AttemptOutcome = Literal["done", "failed", "stopped", "superseded", "out of memory", "no store"]
+_NODES_SECONDS = 1.0  # between two requests for the list of the cluster's nodes
 
 
 @dataclass(frozen=True)
-class RunEvent:
-    """Something that happened to a run: it ended, or its worker died and it goes on."""
+class Work:
+    """What all runs of a driver share: the store as every node can open it, the sweep, and where they run."""
 
-    run_id: str
-    kind: Literal["ended", "died"]
-    outcome: Outcome | None
-    message: str
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How many runs of a driver are submitted to Ray, wait to be, and have ended."""
-
-    in_flight: int
-    waiting: int
-    ended: int
+    store: str
+    sweep: str
+    resources: Resources
+    where: Where
 
 
 @dataclass(frozen=True)
@@ -79,44 +74,67 @@ class Job:
         return float(self.columns["flops_per_interaction"]) * self.config.interactions
 
 
+@dataclass(frozen=True)
+class AttemptEnd:
+    """How an attempt ended on a worker, with the reason and the code of its error, if there was one."""
+
+    outcome: Literal["done", "failed", "stopped", "superseded", "out of memory", "no store"]
+    reason: str = ""
+    code: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        outcome: Literal["failed", "stopped", "superseded", "out of memory", "no store"],
+        error: RlscaleError,
+    ) -> AttemptEnd:
+        return cls(outcome, str(error), error.code)
+
+
+@dataclass(frozen=True)
+class Again:
+    """A run did not end with its attempt and is submitted again."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class End:
+    """How a run ended, with the reason and the code of a failure."""
+
+    outcome: Outcome
+    reason: str = ""
+    failure: str | None = None
+
+
+def no_outcomes() -> dict[Outcome, int]:
+    """The number of runs by outcome before any has ended."""
+    return {"done": 0, "failed": 0, "stopped": 0, "superseded": 0}
+
+
 def run_jobs(
-    jobs: Sequence[Job],
-    *,
-    store: str,
-    sweep: str,
-    resources: Resources,
-    address: str | None = None,
-    device: str = "cpu",
-    mnist_dir: Path | None = None,
-    on_event: Callable[[RunEvent], None] = lambda event: None,
-    on_poll: Callable[[Progress], None] = lambda progress: None,
-    on_head: Callable[[bool], None] = lambda answers: None,
-    on_stop: Callable[[], None] = lambda: None,
-    should_stop: Callable[[], bool] = lambda: False,
+    jobs: Sequence[Job], work: Work, on_event: OnEvent, *, should_stop: Callable[[], bool] = lambda: False
 ) -> dict[Outcome, int]:
     """Do all jobs and return how many ended in which way.
 
-    ``store`` must mean the same place on every node. Without ``address`` a Ray on this
-    machine is started and stopped again. At SIGINT or SIGTERM, and once ``should_stop`` is true,
-    ``on_stop`` is called, and the runs store what they have; at a second signal they are given up.
-    ``on_head`` is told when the cluster's head does not answer any more, and when it does again.
+    Without ``work.where.address`` a Ray on this machine is started, and stopped at the end. At
+    SIGINT or SIGTERM, or once ``should_stop`` is true, the runs store what they have; a second
+    signal interrupts the driver at once.
 
     Raises:
         InputError: if the cluster cannot be reached or can never hold one run.
-        RlscaleError: if the cluster's head went away.
+        RlscaleError: if the cluster's head is gone.
         KeyboardInterrupt: if a signal ended it early.
-        StoppedOnRequest: if ``should_stop`` did.
+        StoppedOnRequest: if ``should_stop`` ended it early.
     """
-    driver = _Driver(
-        jobs, store, sweep, resources, device, mnist_dir, on_event, on_poll, on_head, should_stop
-    )
-    with _signals(driver):  # while Ray starts, too: an interrupted start leaves processes behind
-        connect(address)
+    driver = _Driver(jobs, work, on_event, should_stop)
+    with _signals(driver):  # also while Ray starts: an interrupted start leaves processes behind
+        connect(work.where.address)
         try:
-            with _signals(driver):  # Ray has put its own in their place
+            with _signals(driver):  # Ray has replaced them by its own
                 driver.work()
                 if driver.stopping:
-                    on_stop()
+                    on_event(Stopping())
                     driver.stop()
                     raise StoppedOnRequest("Stopped on request.") if should_stop() else KeyboardInterrupt
         finally:
@@ -146,31 +164,18 @@ def _signals(driver: _Driver) -> Iterator[None]:
 
 class _Driver:
     def __init__(
-        self,
-        jobs: Sequence[Job],
-        store: str,
-        sweep: str,
-        resources: Resources,
-        device: str,
-        mnist_dir: Path | None,
-        on_event: Callable[[RunEvent], None],
-        on_poll: Callable[[Progress], None],
-        on_head: Callable[[bool], None],
-        should_stop: Callable[[], bool],
+        self, jobs: Sequence[Job], work: Work, on_event: OnEvent, should_stop: Callable[[], bool]
     ) -> None:
-        self._store, self._sweep, self._resources = store, sweep, resources
-        self._device, self._mnist_dir = device, mnist_dir
-        self._on_event, self._on_poll = on_event, on_poll
-        self._on_head, self._should_stop = on_head, should_stop
-        # Largest first: a long run begun last would leave the other slots idle.
+        self._work, self._on_event, self._should_stop = work, on_event, should_stop
+        # Largest first: a long run that starts last would leave the other slots idle.
         self._waiting = deque(sorted(jobs, key=lambda job: job.flops, reverse=True))
         self._flying: dict[ray.ObjectRef, Job] = {}
         self._demands: dict[str, Demand] = {}  # of runs that ran out of memory
-        self._deaths: dict[str, tuple[int, int]] = {}  # in a row, and the interactions stored then
+        self._deaths: dict[str, tuple[int, int]] = {}  # consecutive deaths, and the interactions stored then
         self._nodes: tuple[float, list[Node]] = (-math.inf, [])
         self._stop = threading.Event()
-        self._patiently = patient(resources.store_patience, stop=self._stop)
-        self.ended: dict[Outcome, int] = {"done": 0, "failed": 0, "stopped": 0, "superseded": 0}
+        self._patiently = patient(work.resources.store_patience, stop=self._stop)
+        self.ended = no_outcomes()
 
     @property
     def stopping(self) -> bool:
@@ -181,18 +186,18 @@ class _Driver:
 
     def work(self) -> None:
         """Do the jobs until all have ended or the driver was asked to stop."""
-        head = Head(self._on_head)
+        head = Head(self._on_event)
         while (self._waiting or self._flying) and not self.stopping:
             while head.is_there() and self._waiting and self._has_room():
                 self._submit(self._waiting.popleft())
             self._wait()
 
     def stop(self) -> None:
-        """Have the runs under way store what they have, and wait for them; forget the others."""
+        """Ask the running runs to store what they have, and wait for them; forget the others."""
         deadline = time.monotonic() + _STOP_SECONDS
         while self._flying and time.monotonic() < deadline:
             for reference in self._flying:
-                # Reaches a running task as SIGINT; one that is just being started may miss it.
+                # Reaches a running task as SIGINT; one that is just starting may miss it.
                 ray.cancel(reference)
             self._wait()
 
@@ -203,14 +208,13 @@ class _Driver:
                 self._collect(self._flying.pop(reference), reference)
         else:
             self._stop.wait(_POLL_SECONDS)
-        progress = Progress(len(self._flying), len(self._waiting), sum(self.ended.values()))
         with suppress(StoreUnavailable):  # what is shown may be old for a while
-            self._on_poll(progress)
+            self._on_event(Polled(len(self._flying), len(self._waiting), sum(self.ended.values())))
         if self._should_stop():
             self.ask_to_stop()
 
     def _has_room(self) -> bool:
-        """Whether to submit the next run: twice as many as run keep every slot busy."""
+        """Whether to submit the next run: twice as many as run at once keep every slot busy."""
         try:
             demand = self._demand(self._waiting[0])
         except InputError:
@@ -221,7 +225,7 @@ class _Driver:
 
     def _demand(self, job: Job) -> Demand:
         known = self._demands.get(job.config.run_id)
-        return known or demand_of(job.config, job.memory, self._resources, self._alive_nodes())
+        return known or demand_of(job.config, job.memory, self._work.resources, self._alive_nodes())
 
     def _alive_nodes(self) -> list[Node]:
         asked, nodes = self._nodes
@@ -234,169 +238,163 @@ class _Driver:
     def _submit(self, job: Job) -> None:
         demand = self._demand(job)
         task = _train_remotely.options(num_cpus=demand.cpus, num_gpus=demand.gpus, memory=demand.memory)
-        reference = task.remote(
-            self._store,
-            self._sweep,
-            job.config.model_dump(mode="json"),
-            job.columns,
-            self._device,
-            str(self._mnist_dir) if self._mnist_dir else None,
-            self._resources.store_patience,
-        )
-        self._flying[reference] = job
+        self._flying[task.remote(self._work, job.config.model_dump(mode="json"), job.columns)] = job
 
     def _collect(self, job: Job, reference: ray.ObjectRef) -> None:
-        """See how an attempt ended, and have the run done again if that is not how the run ends."""
+        """See how an attempt ended, and submit the run again unless the run ended with it."""
         run_id = job.config.run_id
         try:
-            outcome, message = self._ending(job, *ray.get(reference))
+            end = self._after_attempt(job, ray.get(reference))
         except ray_exceptions.TaskCancelledError:
-            return  # it had not begun
+            return  # it had not started
         except ray_exceptions.RayError as error:
-            outcome, message = self._after_death(job, error)
-        if outcome is None:
+            end = self._after_death(job, error)
+        if isinstance(end, Again):
             if not self.stopping:
-                self._tell(RunEvent(run_id, "died", None, message))
+                event = WorkerDied(run_id, end.reason)
+                self._patiently(lambda: self._on_event(event))
             self._waiting.appendleft(job)
             return
-        self.ended[outcome] += 1
-        self._tell(RunEvent(run_id, "ended", outcome, message))
+        self.ended[end.outcome] += 1
+        ended = RunEnded(run_id, end.outcome, end.reason, end.failure)
+        self._patiently(lambda: self._on_event(ended))
 
-    def _tell(self, event: RunEvent) -> None:
-        self._patiently(lambda: self._on_event(event))
+    def _after_attempt(self, job: Job, attempt: AttemptEnd) -> End | Again:
+        """What the end of an attempt means for its run."""
+        reason, code = attempt.reason, attempt.code or RlscaleError.code
+        match attempt.outcome:
+            case "failed":
+                return self._give_up(job, reason, code)
+            case "out of memory":
+                less = self._with_less_concurrency(job, "its memory did not suffice")
+                return less or self._give_up(job, reason, code)
+            case "no store":
+                return self._again_or_never(job, f"its worker gave up waiting for the store ({reason})", code)
+            case "superseded" if self._is_done(job):
+                return End("done")
+            case "stopped" if not self.stopping:
+                may_go_on = self._count_death(job) <= self._work.resources.max_deaths
+                return Again("its worker was asked to stop") if may_go_on else End("stopped")
+            case "done":
+                return End("done")
+            case "stopped":
+                return End("stopped", reason)
+            case _:
+                return End("superseded", reason)
 
-    def _ending(self, job: Job, ended: AttemptOutcome, message: str) -> tuple[Outcome | None, str]:
-        """What an attempt's end means for the run: how it ended, or None if it goes on."""
-        if ended == "failed":
-            return self._give_up(job, message)
-        if ended == "out of memory":
-            return self._with_less_concurrency(job, "its memory did not suffice") or self._give_up(
-                job, message
-            )
-        if ended == "no store":
-            return self._again_or_never(job, f"its worker gave up waiting for the store ({message})")
-        if ended == "superseded" and self._is_done(job):
-            return "done", ""
-        if ended == "stopped" and not self.stopping:
-            again, told = self._again_or_never(job, "its worker was asked to stop", fails=False)
-            return (None, told) if again is None else ("stopped", "")
-        return ended, message
-
-    def _after_death(self, job: Job, error: Exception) -> tuple[Outcome | None, str]:
-        """The same for a worker that ended without a word."""
+    def _after_death(self, job: Job, error: Exception) -> End | Again:
+        """What it means for a run that its attempt raised, or ended without a result."""
         if isinstance(error, ray_exceptions.RayTaskError):  # our code raised: doing it again would too
             problem = " ".join(f"{type(error.cause).__name__}: {error.cause}".split())
-            return self._give_up(job, problem[:_REASON_LENGTH])
+            return self._give_up(job, problem[:_REASON_LENGTH], "unexpected_error")
         if isinstance(error, ray_exceptions.NodeDiedError):  # never the run's fault
-            return None, "its node died"
+            return Again("its node died")
         if isinstance(error, ray_exceptions.OutOfMemoryError):
-            told = "its worker ran out of memory"
-            return self._with_less_concurrency(job, told) or self._again_or_never(job, told)
-        return self._again_or_never(job, "its worker was killed")
+            reason = "its worker ran out of memory"
+            less = self._with_less_concurrency(job, reason)
+            return less or self._again_or_never(job, reason, OutOfMemory.code)
+        return self._again_or_never(job, "its worker was killed", "worker_died")
 
-    def _with_less_concurrency(self, job: Job, told: str) -> tuple[None, str] | None:
-        """Let half as many such runs share a node from now on; None if it had one to itself."""
+    def _with_less_concurrency(self, job: Job, reason: str) -> Again | None:
+        """Reserve memory so that half as many such runs share a node; None if it had one to itself."""
         demand = with_half_the_concurrency(self._demand(job), self._alive_nodes())
         if demand is None:
             return None
         self._demands[job.config.run_id] = demand
-        return None, f"{told}; fewer runs will share its node"
+        return Again(f"{reason}; fewer runs will share its node")
 
-    def _again_or_never(self, job: Job, told: str, *, fails: bool = True) -> tuple[Outcome | None, str]:
-        """Do a run again, unless it died too often without having stored anything in between."""
-        run_id = job.config.run_id
+    def _again_or_never(self, job: Job, reason: str, code: str) -> End | Again:
+        """Submit a run again, unless too many consecutive attempts died without a new checkpoint."""
+        deaths = self._count_death(job)
+        if deaths <= self._work.resources.max_deaths:
+            return Again(reason)
+        return self._give_up(job, reason + (f", {deaths} times in a row" if deaths > 1 else ""), code)
+
+    def _count_death(self, job: Job) -> int:
+        """Count one more attempt that died: the number since the run last stored something."""
         record = self._record(job)
         reached = record.interactions if record else 0
-        deaths, before = self._deaths.get(run_id, (0, 0))
+        deaths, before = self._deaths.get(job.config.run_id, (0, 0))
         deaths = deaths + 1 if reached <= before else 1
-        self._deaths[run_id] = (deaths, reached)
-        if deaths <= self._resources.max_deaths:
-            return None, told
-        told += f", {deaths} times in a row" if deaths > 1 else ""
-        return self._give_up(job, told) if fails else ("stopped", told)
+        self._deaths[job.config.run_id] = (deaths, reached)
+        return deaths
 
-    def _give_up(self, job: Job, reason: str) -> tuple[Outcome, str]:
-        """Mark a run failed, unless it is done, says so itself or is another driver's by now."""
+    def _give_up(self, job: Job, reason: str, code: str) -> End:
+        """Mark a run failed, unless it is done, is marked already or belongs to another driver by now."""
         record = self._record(job)
-        if record is not None and record.status == "done":  # it died in the moment after
-            return "done", ""
+        if record is not None and record.status == "done":  # its worker died in the moment after
+            return End("done")
         if record is None:
-            config = job.config.model_dump(mode="json")
             record = RunRecord(
-                sweep=self._sweep,
+                sweep=self._work.sweep,
                 run_id=job.config.run_id,
                 status="wanted",
-                config=config,
+                config=job.config.model_dump(mode="json"),
                 columns=job.columns,
             )
         if record.status != "failed":
+            marked = record
             try:
-                self._patiently(lambda: RunStore(self._store).mark(record, "failed", reason))
+                self._patiently(lambda: RunStore(self._work.store).mark(marked, "failed", reason, code))
             except LeaseLost as error:
-                return "superseded", str(error)
-        return "failed", reason
+                return End("superseded", str(error))
+        return End("failed", reason, code)
 
     def _is_done(self, job: Job) -> bool:
         record = self._record(job)
         return record is not None and record.status == "done"
 
     def _record(self, job: Job) -> RunRecord | None:
-        return self._patiently(lambda: RunStore(self._store).read_run(self._sweep, job.config.run_id))
+        work = self._work
+        return self._patiently(lambda: RunStore(work.store).read_run(work.sweep, job.config.run_id))
 
 
 @ray.remote(max_retries=0, scheduling_strategy="SPREAD")
-def _train_remotely(
-    store: str,
-    sweep: str,
-    config: dict[str, Any],
-    columns: dict[str, Any],
-    device: str,
-    mnist_dir: str | None,
-    store_patience: float,
-) -> tuple[AttemptOutcome, str]:
+def _train_remotely(work: Work, config: dict[str, Any], columns: dict[str, Any]) -> AttemptEnd:
     """One attempt at one run, on a worker. Returns how it ended; what it measured is in the store."""
     stop = threading.Event()
     if threading.current_thread() is threading.main_thread():
         # `ray job stop` and preemption send SIGTERM, `ray.cancel` SIGINT: store everything, then end.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-    patiently = patient(store_patience, stop=stop, on_wait=logging.getLogger("rlscale").warning)
+    patiently = patient(
+        work.resources.store_patience, stop=stop, on_wait=logging.getLogger("rlscale").warning
+    )
     try:
-        opened = patiently(lambda: RunStore(store))
-        return _attempt(opened, sweep, config, columns, device, mnist_dir, patiently, stop)
+        opened = patiently(lambda: RunStore(work.store))
+        return _attempt(opened, work, config, columns, patiently, stop)
     except LeaseLost as error:
-        return "superseded", str(error)
+        return AttemptEnd.of("superseded", error)
     except StoreUnavailable as error:
-        return ("stopped" if stop.is_set() else "no store"), str(error)
+        return AttemptEnd.of("stopped" if stop.is_set() else "no store", error)
     except OutOfMemory as error:
-        return "out of memory", str(error)
+        return AttemptEnd.of("out of memory", error)
     except (NonFiniteLoss, InputError) as error:
-        return "failed", str(error)
+        return AttemptEnd.of("failed", error)
 
 
 def _attempt(
     store: RunStore,
-    sweep: str,
+    work: Work,
     config: dict[str, Any],
     columns: dict[str, Any],
-    device: str,
-    mnist_dir: str | None,
     patiently: Patience,
     stop: threading.Event,
-) -> tuple[AttemptOutcome, str]:
+) -> AttemptEnd:
     from rlscale.scaling.training.device import resolve_device
     from rlscale.scaling.training.facts import provenance
     from rlscale.scaling.training.train import train
 
     run = RunConfig.model_validate(config)
-    record = patiently(lambda: store.read_run(sweep, run.run_id))
+    record = patiently(lambda: store.read_run(work.sweep, run.run_id))
     if record is not None and record.status == "done":
-        patiently(lambda: store.clean_finished(sweep, run.run_id))  # a worker killed right at the end did not
-        return "done", ""
-    device = resolve_device(device)
+        # A worker that was killed right at the end did not clean up.
+        patiently(lambda: store.clean_finished(work.sweep, run.run_id))
+        return AttemptEnd("done")
+    device = resolve_device(work.where.device)
     writer = patiently(
         lambda: store.claim(
-            sweep,
+            work.sweep,
             run.run_id,
             config=config,
             columns=columns,
@@ -405,8 +403,12 @@ def _attempt(
             pid=os.getpid(),
         )
     )
-    folder = Path(mnist_dir) if mnist_dir else None
-    with logged(writer) as told:
-        patient_writer = PatientWriter(told, patiently)
-        status = train(run, patient_writer, device=device, mnist_dir=folder, should_stop=stop.is_set)
-    return ("done" if status == "done" else "stopped"), ""
+    with logged(writer) as logged_writer:
+        status = train(
+            run,
+            PatientWriter(logged_writer, patiently),
+            device=device,
+            mnist_dir=work.where.mnist_dir,
+            should_stop=stop.is_set,
+        )
+    return AttemptEnd("done" if status == "done" else "stopped")

@@ -25,6 +25,7 @@ class Stored:
     num_params: int | None
     attempts: int
     reason: str | None
+    failure: str | None
     updated: str
 
 
@@ -46,6 +47,7 @@ class RunStatus:
             num_params=record.columns.get("num_params"),
             attempts=len(record.attempts),
             reason=record.reason,
+            failure=record.failure,
             updated=record.updated,
         )
         return cls(record.run_id, record.status, config, stored)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,8 +18,8 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from rlscale.scaling.errors import InputError, StoreUnavailable
+from rlscale.scaling.files import is_temporary, write_file
 
-_TEMPORARY = ".tmp-"
 _READS = 10  # of an object that is replaced while it is read
 _SECRET = re.compile(
     "secret|password|token|credential|_key|sas", re.IGNORECASE
@@ -128,9 +127,9 @@ class Files:
         self._check_inside(os.path.dirname(path))
         with _telling(path, "written"):
             try:
-                _replace(path, data)
-            except FileNotFoundError:  # swept away by another writer, unless the folder itself is gone
-                _replace(path, data)
+                write_file(path, memoryview(data))
+            except FileNotFoundError:  # another writer removed it, unless the folder itself is gone
+                write_file(path, memoryview(data))
 
     def delete(self, path: str) -> None:
         """Remove a file, if it is there."""
@@ -178,24 +177,6 @@ def check_location(location: str) -> str:
         return location
     remedy = _CREDENTIALS if is_s3 else "give credentials by the environment, or give the machine a role"
     raise InputError(f"The store's address holds a secret {where}, which others would see: {remedy}.")
-
-
-def is_temporary(name: str) -> bool:
-    """Whether a file of this name is one that ``Files.write`` has not yet renamed."""
-    return name.startswith(".") and _TEMPORARY in name
-
-
-def _replace(path: str, data: bytes | pa.Buffer) -> None:
-    folder, name = os.path.split(path)
-    temporary = f"{folder}/.{name}{_TEMPORARY}{uuid.uuid4().hex[:8]}"
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 @contextmanager

@@ -42,6 +42,9 @@ class RunRecord(_Record):
     ``columns`` are the run columns of the schema; ``provenance`` the versions, host and
     device of the last attempt; ``interactions`` and ``wall_seconds`` the progress stored;
     ``segments`` the names of the stored parts of the curve, in order, until the run is done.
+    ``reason`` says to people why the run failed or stopped. ``failure`` is the code of a failure
+    for programs; it is null in records of runs that did not fail, and in records that earlier
+    versions wrote.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -49,6 +52,7 @@ class RunRecord(_Record):
     run_id: str
     status: Status
     reason: str | None = None
+    failure: str | None = None
     config: dict[str, Any]
     columns: dict[str, Any]
     provenance: dict[str, Any] = {}
@@ -78,13 +82,13 @@ class RunRecord(_Record):
             return self.attempts[-1].token
         return None
 
-    def ended(self, status: Status, reason: str | None) -> RunRecord:
-        """The record with a new status, the attempt under way, if any, ended with it."""
+    def ended(self, status: Status, reason: str | None, failure: str | None = None) -> RunRecord:
+        """The record with a new status; the attempt under way, if any, ends with it."""
         attempts = self.attempts
         if self.lease is not None:
             last = attempts[-1].model_copy(update={"ended": now(), "outcome": status})
             attempts = (*attempts[:-1], last)
-        return self.changed(status=status, reason=reason, attempts=attempts)
+        return self.changed(status=status, reason=reason, failure=failure, attempts=attempts)
 
     def changed(self, **changes: Any) -> RunRecord:
         """The record with some fields changed, and the time of it."""

@@ -120,8 +120,15 @@ class LoggedWriter:
         self._log.add("done")
         self.store_log()
 
-    def fail(self, reason: str, *, rows: Sequence[Mapping[str, Any]] = (), index: int | None = None) -> None:
-        self._writer.fail(reason, rows=rows, index=index)
+    def fail(
+        self,
+        reason: str,
+        *,
+        code: str = "failed",
+        rows: Sequence[Mapping[str, Any]] = (),
+        index: int | None = None,
+    ) -> None:
+        self._writer.fail(reason, code=code, rows=rows, index=index)
         self._log.add(f"failed: {reason}")
         self.store_log()
 

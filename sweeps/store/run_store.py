@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +29,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.files import replacing
 from rlscale.sweeps.store.files import Files
 from rlscale.sweeps.store.names import CURVE, RUN, is_leftover
 from rlscale.sweeps.store.records import RunRecord, Status
@@ -186,25 +186,28 @@ class RunStore:
             raise InputError(
                 f"{target} cannot be written: there is no folder {target.parent}; create it first."
             )
-        temporary = target.with_name(f".{target.name}.tmp-{uuid.uuid4().hex[:8]}")
-        rows, waiting = 0, list[pa.Table]()
+        rows = 0
         try:
-            with pq.ParquetWriter(temporary, EXPORT_SCHEMA, compression="zstd") as writer:
-                for table in self._wide_tables(sweep):
-                    waiting.append(table)
-                    rows += table.num_rows
-                    if sum(each.num_rows for each in waiting) >= _EXPORTED_AT_ONCE:
-                        writer.write_table(pa.concat_tables(waiting))
-                        waiting = []
-                if waiting:
-                    writer.write_table(pa.concat_tables(waiting))
-            if rows == 0:
-                raise InputError(f"{self.location} holds no rows to export yet.")
-            os.replace(temporary, target)
+            with replacing(target) as temporary:
+                rows = self._write_rows(temporary, sweep)
+                if rows == 0:
+                    raise InputError(f"{self.location} holds no rows to export yet.", code="no_curves")
         except OSError as error:
-            raise InputError(f"{target} cannot be written: {error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
+            raise InputError(f"{target} cannot be written: {error}", code="unwritable_file") from error
+        return rows
+
+    def _write_rows(self, path: Path, sweep: str | None) -> int:
+        """Write all rows to a new Parquet file, in row groups of bounded size. Returns their number."""
+        rows, waiting = 0, list[pa.Table]()
+        with pq.ParquetWriter(path, EXPORT_SCHEMA, compression="zstd") as writer:
+            for table in self._wide_tables(sweep):
+                waiting.append(table)
+                rows += table.num_rows
+                if sum(each.num_rows for each in waiting) >= _EXPORTED_AT_ONCE:
+                    writer.write_table(pa.concat_tables(waiting))
+                    waiting = []
+            if waiting:
+                writer.write_table(pa.concat_tables(waiting))
         return rows
 
     def _wide_tables(self, sweep: str | None) -> Iterator[pa.Table]:
@@ -254,13 +257,17 @@ class RunStore:
             pid=pid,
         )
 
-    def mark(self, record: RunRecord, status: Status, reason: str | None) -> RunRecord:
+    def mark(
+        self, record: RunRecord, status: Status, reason: str | None, failure: str | None = None
+    ) -> RunRecord:
         """Set a run's status from outside; its attempt under way, if any, ends and cannot write any more.
+
+        ``failure`` is the code of the failure, if the status is "failed".
 
         Raises:
             LeaseLost: if an attempt finished the run meanwhile, or another began.
         """
-        return mark_run(self._folder(record.sweep, record.run_id), record, status, reason)
+        return mark_run(self._folder(record.sweep, record.run_id), record, status, reason, failure)
 
     def clean_finished(self, sweep: str, run_id: str) -> None:
         """Remove what a finished run no longer needs: its leases, parts and checkpoints."""

@@ -94,13 +94,25 @@ class RunWriter:
         self.record = record
         self._folder.clean_finished()
 
-    def fail(self, reason: str, *, rows: Sequence[Mapping[str, Any]] = (), index: int | None = None) -> None:
-        """Mark the run failed, keeping the rows measured since the last checkpoint as part ``index``."""
+    def fail(
+        self,
+        reason: str,
+        *,
+        code: str = "failed",
+        rows: Sequence[Mapping[str, Any]] = (),
+        index: int | None = None,
+    ) -> None:
+        """Mark the run failed, keeping the rows measured since the last checkpoint as part ``index``.
+
+        Args:
+            reason: a sentence for people.
+            code: the kind of failure, for programs: ``RlscaleError.code`` where an error is the cause.
+        """
         record = self.record
         if rows and index is not None:
             segment = self._write_part(index, rows)
             record = record.changed(segments=(*record.segments[:index], segment))
-        self._end(record.ended("failed", reason))
+        self._end(record.ended("failed", reason, code))
 
     def stop(self, reason: str) -> None:
         """Mark the run stopped: it can go on later from its last checkpoint."""
@@ -165,6 +177,7 @@ def begin_attempt(
     claimed = base.changed(
         status="running",
         reason=None,
+        failure=None,
         config=dict(config),
         columns=dict(columns),
         provenance=dict(provenance),
@@ -184,11 +197,13 @@ def _new_attempt(record: RunRecord, host: str, pid: int) -> AttemptRecord:
     )
 
 
-def mark_run(folder: RunFolder, record: RunRecord, status: Status, reason: str | None) -> RunRecord:
+def mark_run(
+    folder: RunFolder, record: RunRecord, status: Status, reason: str | None, failure: str | None = None
+) -> RunRecord:
     """See ``RunStore.mark``."""
     current = folder.record() or record
     if current.status == "done":
         return current
-    marked = current.ended(status, reason)
+    marked = current.ended(status, reason, failure)
     folder.take(marked)
     return marked

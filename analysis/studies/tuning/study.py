@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -30,13 +29,13 @@ from rlscale.analysis.studies.tuning.rates import (
     trend,
 )
 from rlscale.scaling.config.run import RunConfig
+from rlscale.scaling.errors import NonFiniteLoss
 from rlscale.sweeps.specs.spec import SweepSpec, Tuning
 from rlscale.sweeps.specs.tuning_sweep import Size, shortened, sizes_of, tuned_config, tuning_of
 from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.run_store import RunStore
 
 _SEED = 0  # of the draws behind the intervals
-_DIVERGED = re.compile(r" is (nan|-?inf) after ")  # as ``NonFiniteLoss`` has it
 _EARLY_SHARE = 0.5  # of a run, for how the best rate changes with length
 _NEAR = 1.001  # factor within which two rates are one
 _NAMED_SIZES = 4  # in a warning
@@ -148,7 +147,7 @@ def _scores(store: RunStore, record: RunRecord) -> tuple[float, float]:
 
     NaN if it is not done, or failed for a reason that is not its learning rate.
     """
-    if record.status == "failed" and _DIVERGED.search(record.reason or ""):
+    if record.failure == NonFiniteLoss.code:
         return -np.inf, -np.inf
     if record.status != "done":
         return np.nan, np.nan

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.files import write_file
 
 DEFAULT_MNIST_DIR = Path("data/mnist")
 
@@ -129,9 +130,7 @@ def _download(folder: Path, *, looked_in: list[Path]) -> None:
             if _present(folder, name):
                 continue
             data = _fetch(name, checksum)
-            temporary = folder / f".{name}.tmp-{os.getpid()}"
-            temporary.write_bytes(data)
-            temporary.replace(folder / name)
+            write_file(folder / name, data)
         return
     except (OSError, InputError) as error:
         problem = str(error)

@@ -77,8 +77,10 @@ def test_runs_that_ran_out_of_memory_or_of_lives_fail_alone_and_say_why(
     reasons = {record.config["agent"]["num_envs"]: record.reason for record in records(place)}
     assert reasons[1] == "its worker was killed"
     assert "The memory does not suffice for this run; try agent.num_envs 2000000000" in reasons[4 * 10**9]
+    failures = {record.config["agent"]["num_envs"]: record.failure for record in records(place)}
+    assert failures == {1: "worker_died", 4 * 10**9: "out_of_memory"}
     again = start("sweep", "retry", place)
     assert again.wait() == 1, again.output
     ((small, large),) = [sorted(records(place), key=lambda record: record.config["agent"]["num_envs"])]
-    assert (small.status, large.status) == ("done", "failed")
+    assert (small.status, small.failure, large.status) == ("done", None, "failed")
     assert_curve_is_undisturbed(RunStore(place), undisturbed, small.run_id)

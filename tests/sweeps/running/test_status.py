@@ -9,9 +9,8 @@ from rlscale.sweeps.running.drivers import Presence
 from rlscale.sweeps.running.status import SweepReader, progress, sweep_status
 from rlscale.sweeps.specs.spec import expand, parse_spec
 from rlscale.sweeps.store.run_store import RunStore
-from rlscale.terminal.live import SweepView
+from rlscale.terminal.live import SweepView, watch_sweeps
 from rlscale.terminal.sweep import progress_line, status_json, status_parts
-from rlscale.terminal.watching import watch_sweeps
 
 BASE = {"task": "digits-bandit", "interactions": 1000}
 
@@ -274,7 +273,7 @@ def test_without_a_terminal_a_driver_tells_its_progress_each_minute(store, save,
     begin(config, 500, 5.0)
     now = 0.0
     console = Console(file=open(tmp_path / "out", "w"), get_time=lambda: now)  # noqa: SIM115
-    with SweepView(console, store, "s") as view:
+    with SweepView(console, [SweepReader(store, "s")]) as view:
         view.poll()
         now = 59.0
         view.poll()

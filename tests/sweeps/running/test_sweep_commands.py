@@ -183,6 +183,9 @@ def test_runs_that_fail_are_told_with_their_reason_and_the_others_are_done(exten
     (sweep,) = json.loads((tmp_path / "status.json").read_text())["sweeps"]
     assert (sweep["counts"]["done"], sweep["counts"]["failed"]) == (4, 4)
     assert {run["reason"] for run in sweep["runs"] if run["status"] == "failed"} == {r.reason for r in failed}
+    assert {(run["status"], run["failure"]) for run in sweep["runs"]} == {
+        ("done", None), ("failed", "non_finite_loss"),
+    }  # fmt: skip
 
 
 @pytest.mark.ray

@@ -458,14 +458,16 @@ def test_attempts_are_recorded_with_where_they_began_and_how_they_ended(store, c
 def test_a_failed_run_keeps_its_rows_and_its_reason_and_can_be_claimed_again(store, claim, rows_of):
     writer = claim(store)
     segment(writer, 0, rows_of(0, 3))
-    writer.fail("policy_loss is nan", rows=rows_of(3, 5), index=1)
+    writer.fail("policy_loss is nan", code="non_finite_loss", rows=rows_of(3, 5), index=1)
     record = store.read_run("s", "r1")
     assert (record.status, record.reason, record.lease) == ("failed", "policy_loss is nan", None)
+    assert record.failure == "non_finite_loss"
     assert numbers(store.read_curve("s", "r1")) == [100, 200, 300, 400, 500]
     again = claim(store)
     again.drop_after(0)
     assert numbers(store.read_curve("s", "r1")) == [100, 200, 300]
-    assert store.read_run("s", "r1").reason is None
+    again = store.read_run("s", "r1")
+    assert (again.reason, again.failure) == (None, None)
 
 
 # -- every row once --------------------------------------------------------------

@@ -491,7 +491,7 @@ def test_the_cost_is_that_of_the_tuning_sweep():
 def fill(store, claim):
     """Store a run for each rate, seed and size: ``score_of_run(size, rate, seed)`` is its constant return.
 
-    None leaves the run out, a text makes it fail for that reason.
+    None leaves the run out, a text makes it fail with this code.
     """
 
     def write(spec, score_of_run):
@@ -509,7 +509,7 @@ def fill(store, claim):
             store, config.run_id, sweep="s-tuning", config=config.model_dump(mode="json"), columns={}
         )
         if isinstance(score, str):
-            writer.fail(score)
+            writer.fail("why", code=score)
             return
         length = config.interactions
         rows = [row(round(length * part / 4), score if part == 4 else 0.0) for part in (1, 2, 3, 4)]
@@ -572,9 +572,9 @@ def test_several_axes_get_a_rate_for_each_combination(fill):
 
 def test_a_diverged_run_counts_as_worst_and_one_that_failed_otherwise_as_missing(fill):
     spec = spec_of({"width": [0.1]}, {"learning_rate": RATES, "seeds": [0, 1]})
-    reasons = {8e-3: "policy_loss is nan after 512 interactions; try", 5e-4: "its worker was killed 4 times"}
+    codes = {8e-3: "non_finite_loss", 5e-4: "worker_died"}
     score = clean(lambda config: 2e-3)
-    study = fill(spec, lambda size, rate, seed: reasons.get(rate) or score(size, rate, seed))
+    study = fill(spec, lambda size, rate, seed: codes.get(rate) or score(size, rate, seed))
     (result,) = study.sizes
     assert np.isneginf(result.scores[4]).all()
     assert np.isnan(result.scores[0]).all()
@@ -627,11 +627,7 @@ def test_where_every_rate_diverged_smaller_ones_are_asked_for(fill):
     score = clean(lambda config: 2e-3)
 
     def diverging(size, rate, seed):
-        return (
-            "entropy is nan after 9 interactions"
-            if size.config.model.width == 0.1
-            else score(size, rate, seed)
-        )
+        return "non_finite_loss" if size.config.model.width == 0.1 else score(size, rate, seed)
 
     study = fill(spec, diverging)
     assert any(
@@ -647,7 +643,7 @@ def test_the_study_is_told_in_tables_json_and_a_figure(fill, tmp_path):
     score = clean(lambda config: 2e-3 * config.model.width)
 
     def some_diverge(size, rate, seed):
-        return "entropy is inf after 9 interactions" if rate == 8e-3 else score(size, rate, seed)
+        return "non_finite_loss" if rate == 8e-3 else score(size, rate, seed)
 
     study = fill(spec, some_diverge)
     told = json.loads(json.dumps(study_json(study), allow_nan=False))
