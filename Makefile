@@ -1,8 +1,8 @@
-# Everything a fresh machine needs is Python 3.11 or 3.12, pip and make.
+# A fresh machine needs Python 3.11, 3.12 or 3.13, pip and make. (Procgen: 3.11 or 3.12.)
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test lint clean
+.PHONY: install demo test lint docs clean
 
 install: .venv/installed
 
@@ -20,9 +20,13 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The site in build/docs; a warning is an error.
+docs: install
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --builder html docs build/docs
+
 # Two processes on two cores, so one thread each.
-test: lint
+test: lint docs
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 clean:
-	rm -rf .venv demo .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv demo build docs/generated .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

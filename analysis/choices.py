@@ -1,10 +1,10 @@
-"""What users choose between in a fit. Imports nothing heavy, so that the command line starts quickly."""
+"""The choices that users have in a fit. Imports nothing heavy, so that the command line starts quickly."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-#: Residuals in return, or in log I as in the paper.
+#: Residuals of the return, or of log I as in the paper.
 Objective = Literal["return", "paper"]
-#: What counts as the size N: policy parameters, all parameters, or FLOPs of a forward pass.
+#: The measure of the size N: policy parameters, all parameters, or FLOPs of a forward pass.
 SizeColumn = Literal["params", "params_total", "flops"]

@@ -1,9 +1,9 @@
-"""What every stored result shares: a frozen model, the level of its intervals, the names of sizes."""
+"""What every stored result shares: a frozen model, the level of its intervals, codes beside warnings."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +15,8 @@ from rlscale.scaling.errors import InputError
 INTERVAL_LEVEL = 0.90
 
 Interval = tuple[float, float]
+
+_MOST_SHOWN = 120  # characters of a field's value in a representation
 
 
 class Record(BaseModel):
@@ -30,6 +32,12 @@ class Record(BaseModel):
             return NotImplemented
         return self.model_dump() == other.model_dump()
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Numbers and short values; what would fill the screen is left out."""
+        for name, value in super().__repr_args__():
+            if len(repr(value)) <= _MOST_SHOWN:
+                yield name, value
+
 
 #: A code for programs and a sentence for people.
 CodedWarning = tuple[str, str]
@@ -38,8 +46,11 @@ CodedWarning = tuple[str, str]
 class Warned(Protocol):
     """A result with warnings."""
 
-    warnings: list[str]
-    warning_codes: list[str]
+    @property
+    def warnings(self) -> list[str]: ...
+
+    @property
+    def warning_codes(self) -> list[str]: ...
 
 
 def warning_fields(*parts: Sequence[CodedWarning] | Warned) -> dict[str, list[str]]:
@@ -75,7 +86,7 @@ def read_stored(path: str | Path, model: type[M], command: str) -> M:
     """The result that ``command`` stored in a JSON file.
 
     Args:
-        model: what it is, with defaults for ``kind`` and ``schema_version``.
+        model: the type of the result, with defaults for ``kind`` and ``schema_version``.
 
     Raises:
         InputError: if the file is missing (code ``unreadable_file``), not JSON (``not_json``), another

@@ -12,12 +12,17 @@ from .analysis.figures.nu import plot_nu as plot_nu
 from .analysis.fit.joint_fit import JointScalingFit as JointScalingFit
 from .analysis.fit.result import FitResult as FitResult
 from .analysis.fit.result import read_fit as read_fit
+from .analysis.forecast.budgets import flops_budget as flops_budget
+from .analysis.forecast.budgets import gpu_hours_budget as gpu_hours_budget
+from .analysis.forecast.result import Forecast as Forecast
 from .analysis.forecast.result import ForecastResult as ForecastResult
 from .analysis.forecast.result import read_forecast as read_forecast
 from .analysis.forecast.sizes import forecast as forecast
 from .analysis.forecast.sizes import optimal_size as optimal_size
+from .analysis.forecast.suggest import Suggestion as Suggestion
 from .analysis.forecast.suggest import suggest as suggest
 from .analysis.reports.report import write_report as write_report
+from .analysis.studies.backtest.result import BacktestResult as BacktestResult
 from .analysis.studies.backtest.splits import default_splits as default_splits
 from .analysis.studies.backtest.splits import hold_out_compute as hold_out_compute
 from .analysis.studies.backtest.splits import hold_out_sizes as hold_out_sizes

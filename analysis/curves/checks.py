@@ -10,7 +10,7 @@ import pandas as pd
 
 from rlscale.analysis.arrays import Bools, Floats, Ints
 from rlscale.scaling.errors import InputError
-from rlscale.sweeps.store.tables import bad_value
+from rlscale.sweeps.store.values import bad_value
 
 #: N and E lie between these, |R| below the third: powers and products of them stay within a double.
 MIN_NUMBER, MAX_NUMBER, MAX_RETURN = 1e-30, 1e30, 1e100

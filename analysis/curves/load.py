@@ -26,7 +26,9 @@ from rlscale.scaling.errors import InputError
 from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.run_store import RunStore
 from rlscale.sweeps.store.schema import RUN_COLUMNS
-from rlscale.sweeps.store.tables import Table, open_table, parse_numbers, table_of_frame
+from rlscale.sweeps.store.table_files import open_table
+from rlscale.sweeps.store.tables import Table, table_of_frame
+from rlscale.sweeps.store.values import parse_numbers
 
 #: Reading mostly waits for files, above all on an object store.
 _READERS = 8

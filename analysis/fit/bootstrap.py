@@ -1,12 +1,11 @@
-"""Intervals by resampling whole runs: the points of one run move together, so they are one draw.
+"""Intervals by resampling whole runs, because the points of one run are correlated.
 
-Seeds are drawn within each size. Where too many sizes have one seed, sizes are drawn instead, all
-seeds of a size together. Each replicate goes through the whole of preprocessing: cut, bins
-and averages. Its search starts from the full fit and from a point displaced from it, in steps
-large enough to leave the valley of the full fit.
+Seeds are drawn within each size. If too many sizes have one seed, sizes are drawn instead, with all
+their seeds. Each replicate repeats the whole preprocessing: cut, bins and averages. Its search starts from
+the full fit and from a point displaced from it, in steps large enough to leave the valley of the full fit.
 
 A bootstrap of n seeds underestimates the variance of their mean by (n - 1)/n, 1/3 for three seeds, and a
-variance that rests on few degrees of freedom calls for Student's quantiles. So draws are moved away from
+variance from few degrees of freedom needs Student's quantiles. So draws are moved away from
 their median by sqrt(n/(n - 1)) · t/z, n the harmonic mean of the seeds per size, t and z the 95% quantiles of
 Student's distribution with Σ (seeds - 1) degrees of freedom and of the normal one (n the number of sizes and
 n - 1 degrees, if sizes are drawn).
@@ -32,7 +31,7 @@ from rlscale.analysis.theory.power_law import PowerLaw
 
 
 class Draws(Record):
-    """What the bootstrap drew, enough to put an interval on anything the law gives.
+    """The laws that the bootstrap drew, enough for an interval of anything the law gives.
 
     Attributes:
         scheme: ``seeds`` (runs within size), ``sizes``, or ``none``.
@@ -76,10 +75,10 @@ def bootstrap(
 ) -> Draws:
     """Draw the sampling distribution of θ.
 
-    Which runs each replicate has is drawn here, in order, so the result does not depend on ``workers``.
+    The runs of each replicate are drawn here, in order, so the result does not depend on ``workers``.
 
     Args:
-        curves: what ``preprocessor`` was made of.
+        curves: those of ``preprocessor``.
         theta: the full fit's, shape ``(3,)``, at log compute ``log_c0``.
         replicates: 0 for none.
         workers: processes to share the replicates.
@@ -104,7 +103,7 @@ def bootstrap(
 
 
 def intervals(laws: list[PowerLaw], centre: PowerLaw | None = None) -> dict[str, Interval]:
-    """90% intervals of what the laws of the draws give; empty if there are none.
+    """90% intervals of the estimates by the drawn laws; empty without draws.
 
     Percentile intervals, or, about ``centre``, the law of all the data, bias-corrected ones.
     """

@@ -1,4 +1,4 @@
-"""What the further analyses of a sweep return, each an optional part of a fit's JSON file."""
+"""The results of further analyses of a sweep, each an optional part of a fit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Refit(Record):
         nu, alpha_N, alpha_E, beta: the exponents.
         N_opt_ref: optimal size at the ``compute_ref`` of the fit it belongs to, in that fit's unit of size.
         intervals: 90% intervals of these.
-        num_sizes: sizes it rests on.
+        num_sizes: sizes in the fit.
         compute: smallest and largest compute among its points, in that unit.
         identified: whether its data determine its exponents.
         warning_codes: of its warnings.
@@ -48,7 +48,7 @@ class SizeMeasureFit(Refit):
 
     Attributes:
         size: what N is.
-        per_unit: median over runs of this measure per unit of the main fit's, by which it is divided.
+        per_unit: median over runs of this measure per unit of the main fit's; the measure is divided by it.
     """
 
     size: SizeColumn
@@ -78,14 +78,14 @@ class IsoflopCheck(Record):
 
 
 class NuProfile(Record):
-    """The least loss that any law with a given nu reaches, lists of one length; nu ascending."""
+    """The least loss over all laws with a given nu, arrays of one shape; nu ascending."""
 
     nu: StoredFloats
     loss: StoredFloats
 
 
 class InteractionFlops(Record):
-    """FLOPs of training per interaction, all of it amortised, for each size of the sweep, ascending.
+    """FLOPs of training per interaction, including all updates, for each size of the sweep, ascending.
 
     Attributes:
         N: size in the unit of the fit.
@@ -102,7 +102,7 @@ class StraightLine(Record):
     Attributes:
         name: which transform; ``formula`` writes it out.
         constants: of the transform: ``min``, ``max``, ``k``.
-        chosen: how these constants came about, as a sentence.
+        chosen: how these constants were chosen, a sentence.
         q: slope against the natural logarithm of I, positive if returns grow with I.
         r_squared: share of the weighted variance of y that the line explains, 0..1.
         r_squared_curved: the same for a parabola.
@@ -128,7 +128,7 @@ class StraightLine(Record):
 
 
 class MetricPoints(Record):
-    """The averaged points of the metric, one list entry each, ordered by N then E."""
+    """The averaged points of the metric, shape ``(n,)``, ordered by N then E."""
 
     N: StoredFloats
     intrinsic: StoredFloats
@@ -140,72 +140,13 @@ class MetricStudy(Record):
     """Which natural metric of performance is a power of intrinsic performance.
 
     Attributes:
-        asked: the metric as typed.
+        asked: the metric as the user gave it.
         best: name of the candidate whose line explains most.
         candidates: best first.
-        points: what they were fitted to.
+        points: the points that they were fitted to.
     """
 
     asked: str
     best: str
     candidates: list[StraightLine]
     points: MetricPoints
-
-
-class Budget(Record):
-    """A budget in FLOPs or GPU hours, and the compute N·E that it buys.
-
-    Attributes:
-        unit: ``flops`` or ``gpu-hours``.
-        value: as given.
-        flops: it amounts to, for all of training.
-        compute: C whose optimum costs that much.
-        conversion: how one became the other, a sentence.
-    """
-
-    unit: Literal["flops", "gpu-hours"]
-    value: float
-    flops: float
-    compute: float
-    conversion: str
-
-
-class ReturnForecast(Record):
-    """What reaching a return takes, by the fitted law and map.
-
-    Attributes:
-        return_: the return asked for (``return`` in the JSON).
-        intrinsic: I = f(return), the least compute that reaches it.
-        N_opt, E_opt: size and interactions that do with that compute.
-        E_inf: interactions that an infinitely wide agent would need: an extrapolation by the law.
-        N_inf: size that would do with endless experience: an extrapolation by the law.
-        width_gain: E_opt/E_inf.
-        intervals: 90% intervals of all of these; each draw has a law and a map of its own.
-    """
-
-    return_: float = return_field()
-    intrinsic: float
-    N_opt: float
-    E_opt: float
-    E_inf: float
-    N_inf: float
-    width_gain: float
-    intervals: dict[str, Interval]
-
-
-class SampleEfficiency(Record):
-    """A learner outside the sweep, a human say, against infinite width.
-
-    Attributes:
-        reference_return: its return.
-        reference_interactions: the interactions it had.
-        E_inf: interactions with which an infinitely wide agent reaches that return.
-        ratio: E_inf over its own: how many times more sample efficient the reference is.
-        intervals: 90% intervals of ``E_inf`` and ``ratio``.
-    """
-
-    reference_return: float
-    reference_interactions: float
-    E_inf: float
-    ratio: float
-    intervals: dict[str, Interval]

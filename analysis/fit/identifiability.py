@@ -1,7 +1,7 @@
-"""Whether curves determine the exponents: warnings in plain sentences, each with a stable code.
+"""Whether curves determine the exponents: warnings, each a sentence with a stable code.
 
 ``identified`` is false if a warning's code is among ``NOT_IDENTIFIED``: then the exponents, or their
-intervals, may be badly wrong. The other warnings limit how far a result can be trusted.
+intervals, may be badly wrong. The other warnings say how far to trust a result.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rlscale.analysis.fit.findings import IsoflopCheck
 from rlscale.analysis.fit.result import OtherObjective
 from rlscale.analysis.points.frontier import Frontier
 from rlscale.analysis.points.preprocess import BinnedPoints
-from rlscale.analysis.records import Interval
+from rlscale.analysis.records import CodedWarning, Interval
 from rlscale.analysis.theory.power_law import PowerLaw
 
 SHARE_BOUNDS = (0.1, 0.9)
@@ -29,7 +29,7 @@ NOT_IDENTIFIED = frozenset(
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the warnings are judged by."""
+    """What the warnings depend on."""
 
     curves: Curves
     points: BinnedPoints
@@ -49,7 +49,7 @@ def limited_by_size(law: PowerLaw, points: BinnedPoints) -> NDArray[np.bool_]:
     return law.size_share(points.log_n, points.log_e) > law.nu
 
 
-def warnings_for(evidence: Evidence) -> list[tuple[str, str]]:
+def warnings_for(evidence: Evidence) -> list[CodedWarning]:
     """(code, sentence) of every warning, those about identification first."""
     found = [
         *_about_position(evidence),
@@ -62,7 +62,7 @@ def warnings_for(evidence: Evidence) -> list[tuple[str, str]]:
     return sorted(found, key=lambda warning: warning[0] not in NOT_IDENTIFIED)
 
 
-def _about_position(e: Evidence) -> list[tuple[str, str]]:
+def _about_position(e: Evidence) -> list[CodedWarning]:
     share = float(e.points.weight @ limited_by_size(e.law, e.points))
     if SHARE_BOUNDS[0] <= share <= SHARE_BOUNDS[1]:
         return []
@@ -81,7 +81,7 @@ def _about_position(e: Evidence) -> list[tuple[str, str]]:
     ]
 
 
-def _about_bounds(e: Evidence) -> list[tuple[str, str]]:
+def _about_bounds(e: Evidence) -> list[CodedWarning]:
     found = []
     if e.bounds_hit:
         names = " and ".join(e.bounds_hit)
@@ -104,7 +104,7 @@ def _about_bounds(e: Evidence) -> list[tuple[str, str]]:
     return found
 
 
-def _about_intervals(e: Evidence) -> list[tuple[str, str]]:
+def _about_intervals(e: Evidence) -> list[CodedWarning]:
     if "nu" not in e.intervals:
         return [("no_intervals", "There are no intervals: run again with --bootstrap 1000.")]
     low, high = e.intervals["nu"]
@@ -119,12 +119,12 @@ def _about_intervals(e: Evidence) -> list[tuple[str, str]]:
     ]
 
 
-def _about_sizes(e: Evidence) -> list[tuple[str, str]]:
+def _about_sizes(e: Evidence) -> list[CodedWarning]:
     sizes = e.curves.sizes
     seeds = np.bincount(e.curves.size_index)
     found = []
     if len(sizes) < 4:
-        found.append(("few_sizes", f"Only {len(sizes)} sizes: the law cannot be told from others; add some."))
+        found.append(("few_sizes", f"Only {len(sizes)} sizes do not distinguish this law; add sizes."))
     decades = float(np.log10(sizes[-1] / sizes[0]))
     if decades < 1:
         found.append(("narrow_sizes", f"The sizes span {decades:.1f} decades; a decade or more is wanted."))
@@ -140,7 +140,7 @@ def _about_sizes(e: Evidence) -> list[tuple[str, str]]:
     return found
 
 
-def _about_frontier(e: Evidence) -> list[tuple[str, str]]:
+def _about_frontier(e: Evidence) -> list[CodedWarning]:
     found = []
     if e.frontier.num_sizes <= 1:
         found.append(
@@ -170,7 +170,7 @@ def _about_frontier(e: Evidence) -> list[tuple[str, str]]:
     return found
 
 
-def _about_choices(e: Evidence) -> list[tuple[str, str]]:
+def _about_choices(e: Evidence) -> list[CodedWarning]:
     found = []
     mine, theirs = e.intervals.get("nu"), e.other.intervals.get("nu")
     if mine and theirs and max(theirs[0] - mine[1], mine[0] - theirs[1]) > NEGLIGIBLE:
@@ -193,7 +193,7 @@ def _about_choices(e: Evidence) -> list[tuple[str, str]]:
             )
         )
     spread = e.systematic["nu"]
-    # A refit on less data also differs by chance, the more so the more is dropped; hence the full width.
+    # A refit on less data also differs by chance, so the full width is allowed.
     width = mine[1] - mine[0] if mine else 0.0
     if spread > max(width, 0.05):
         found.append(

@@ -2,9 +2,8 @@
 
 At each of several computes, every size is read at E = C/N; a parabola in log N through the sizes near the
 best has its vertex at the optimal size; a line through log N_vertex against log C has slope ν (approach 2 of
-Hoffmann et al. 2022). No law of N and E enters, so the result is a check on the joint fit. It is a rough
-one: it uses only the sizes around each optimum, and true curves are not parabolas, which alone shifts
-vertices a little.
+Hoffmann et al. 2022). No law of N and E enters, so the result checks the joint fit. The check is rough:
+it uses only the sizes around each optimum, and true curves are not parabolas, which shifts vertices a little.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class Vertices:
     log_n: Floats
 
     def line(self) -> tuple[float, float] | None:
-        """(slope, log N at the middle compute) of log N_vertex against log C; None if they are too few."""
+        """(slope, log N at the middle compute) of log N_vertex against log C; None if there are too few."""
         found = np.isfinite(self.log_n)
         x, y = self.log_c[found], self.log_n[found]
         if len(x) < _MIN_VERTICES or np.ptp(x) < _MIN_DECADES * np.log(10):
@@ -65,7 +64,7 @@ def isoflop_check(
     """Vertices and their exponent with 90% intervals from a bootstrap over runs.
 
     Args:
-        curves: what ``preprocessor`` was made of.
+        curves: those of ``preprocessor``.
         replicates: 0 for no intervals.
     """
     points = preprocessor.points(smooth=False)

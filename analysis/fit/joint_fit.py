@@ -1,4 +1,11 @@
-"""The joint fit of the power law and the increasing map, with everything that makes it a result."""
+"""The joint fit of the power law and the increasing map (Hilton, Tang, Schulman 2023, section 2).
+
+In order: the curves become points (``rlscale.analysis.points.preprocess``), a search finds the law
+(``objectives``, ``search``), isotonic regression gives the map (``monotone_map``), whole runs are resampled
+for intervals (``bootstrap``), other choices of the analysis check the result (``isoflop``, refits with other
+cuts of early training, the other objective), and warnings say what the curves do not determine
+(``identifiability``).
+"""
 
 from __future__ import annotations
 
@@ -42,14 +49,13 @@ from rlscale.analysis.points.preprocess import (
     Preprocessor,
 )
 from rlscale.analysis.points.sorted_rows import SortedRows
-from rlscale.analysis.records import Interval
+from rlscale.analysis.records import Interval, warning_fields
 from rlscale.analysis.theory.power_law import PowerLaw
 from rlscale.scaling.errors import InputError
 
 #: Other shares of early training with which the fit is repeated; their spread is the systematic error.
 OTHER_EXCLUSIONS = (1 / 32, 1 / 16, 1 / 8)
-
-
+#: Values of nu at which the objective is profiled.
 _PROFILE_NU = np.linspace(0.04, 0.96, 24)
 
 
@@ -58,10 +64,10 @@ class PointEstimate:
     """A fitted law without its intervals.
 
     Attributes:
-        law: m is stated at C0, halfway (in logarithms) between the least and the largest compute.
+        law: m is at C0, halfway (in logarithms) between the least and the largest compute.
         minimum: where the search ended.
-        points: the binned points it stands on.
-        preprocessor: what made them.
+        points: the binned points that were fitted.
+        preprocessor: made them.
         bounds: of θ in the search, shape ``(3, 2)``.
     """
 
@@ -71,18 +77,27 @@ class PointEstimate:
     preprocessor: Preprocessor
     bounds: Floats
 
+    @property
+    def log_intrinsic(self) -> Floats:
+        """log I of the points by the law, shape ``(n,)``."""
+        return self.law.log_intrinsic(self.points.log_n, self.points.log_e)
+
+    def fitted_map(self) -> MonotoneMap:
+        """The increasing map through the points."""
+        return MonotoneMap.from_points(self.points.returns, self.log_intrinsic, self.points.weight)
+
 
 @dataclass(frozen=True)
 class JointScalingFit:
-    """Fits I^-β = (N_c/N)^α_N + (E_c/E)^α_E together with I = f(R), f increasing.
+    """Fits I^-β = (N_c/N)^α_N + (E_c/E)^α_E (eq. 1) jointly with I = f(R), f increasing.
 
     Attributes:
         objective: ``return`` or ``paper``; see ``rlscale.analysis.fit.objectives``.
-        early_exclusion: share of the longest run of each size that is dropped from its start.
+        early_exclusion: share of the longest run of each size to drop at its start.
         bin_width: width of a bin in the natural logarithm of E.
         smoothing: window in the natural logarithm of E, for the paper's objective; 0 for none.
         replicates: bootstrap draws; 0 for no intervals.
-        check_replicates: at most so many draws for each check: the other objective, parabolas without a law.
+        check_replicates: most draws for each check: the other objective, parabolas without a law.
         seed: of the bootstrap.
         workers: processes that share the bootstrap; the result does not depend on it.
         search: how hard to search.
@@ -114,15 +129,20 @@ class JointScalingFit:
         }
         for name, (good, wanted) in checks.items():
             if not good:
-                raise InputError(f"{name} must be {wanted}: got {getattr(self, name)!r}.")
+                raise InputError(
+                    f"{name} must be {wanted}: got {getattr(self, name)!r}.", code="invalid_option"
+                )
 
     def estimate(self, curves: Curves, rows: SortedRows | None = None) -> PointEstimate:
         """The law that fits best, without intervals or checks.
 
-        ``rows`` are those of an earlier estimate from the same curves, to save sorting them again.
+        Args:
+            curves: left unchanged.
+            rows: of an earlier estimate from the same curves, to save sorting them again.
 
         Raises:
-            InputError: if there are fewer than three sizes, or all returns are the same.
+            InputError: if there are fewer than three sizes (code ``too_few_sizes``), or returns do not vary
+                (``unvarying_returns``).
             FitDidNotConverge: if the search does not settle.
         """
         require_fittable(curves)
@@ -135,7 +155,10 @@ class JointScalingFit:
         )
         points = preprocessor.points()
         if len(np.unique(points.returns)) < 3:
-            raise InputError(f"{curves.source}: returns do not vary, so nothing can be fitted; train longer.")
+            raise InputError(
+                f"{curves.source}: returns do not vary, so nothing can be fitted; train longer.",
+                code="unvarying_returns",
+            )
         objective = make_objective(self.objective, points, mid_compute(points))
         minimum = search(objective, self.search)
         law = PowerLaw.from_theta(minimum.theta, objective.log_c0)
@@ -149,16 +172,17 @@ class JointScalingFit:
         """
         mine_rng, other_rng, isoflop_rng = np.random.default_rng(self.seed).spawn(3)
         mine = self.estimate(curves)
+        fitted_map = mine.fitted_map()
         draws = self._bootstrap(curves, mine, mine_rng)
-        other = self._other_objective(curves, mine, other_rng)
-        exclusions = self._exclusion_fits(curves, mine)
-        frontier = efficient_frontier(mine.points)
         laws = draws.laws(mine.law.log_c0)
         found_intervals = intervals(laws)
+        other = self._other_objective(curves, mine, other_rng)
+        exclusions = self._exclusion_fits(curves, mine)
+        systematic = _systematic(mine.law, exclusions)
+        frontier = efficient_frontier(mine.points)
         isoflop = isoflop_check(
             curves, mine.preprocessor, replicates=min(self.replicates, self.check_replicates), rng=isoflop_rng
         )
-        systematic = _systematic(mine.law, exclusions)
         evidence = Evidence(
             curves=curves,
             points=mine.points,
@@ -173,9 +197,6 @@ class JointScalingFit:
             frontier=frontier,
         )
         warnings = warnings_for(evidence)
-        codes = [code for code, _ in warnings]
-        log_i = mine.law.log_intrinsic(mine.points.log_n, mine.points.log_e)
-        fitted_map = MonotoneMap.from_points(mine.points.returns, log_i, mine.points.weight)
         return FitResult(
             objective=self.objective,
             **mine.law.estimates(),
@@ -187,9 +208,8 @@ class JointScalingFit:
             isoflop=isoflop,
             profile=_profile(mine, self.objective),
             systematic=systematic,
-            identified=not NOT_IDENTIFIED.intersection(codes),
-            warnings=[sentence for _, sentence in warnings],
-            warning_codes=codes,
+            identified=NOT_IDENTIFIED.isdisjoint(code for code, _ in warnings),
+            **warning_fields(warnings),
             num_points=curves.num_points,
             num_binned_points=len(mine.points.weight),
             num_runs=curves.num_runs,
@@ -197,7 +217,7 @@ class JointScalingFit:
             range=_range(mine.points),
             size_limited_share=float(mine.points.weight @ limited_by_size(mine.law, mine.points)),
             monotone_map=fitted_map,
-            points=_fit_points(mine, log_i, fitted_map),
+            points=_fit_points(mine, fitted_map),
             frontier=frontier,
             exclusion_fits=exclusions,
             other_objective=other,
@@ -205,6 +225,8 @@ class JointScalingFit:
             options=self._options(curves),
             provenance=_provenance(curves),
         )
+
+    # -- uncertainty and checks ---------------------------------------------------
 
     def _bootstrap(self, curves: Curves, estimate: PointEstimate, rng: np.random.Generator) -> Draws:
         return bootstrap(
@@ -240,7 +262,7 @@ class JointScalingFit:
 
     def _options(self, curves: Curves) -> dict[str, Any]:
         options = asdict(self)
-        del options["workers"]  # of no effect on the result
+        del options["workers"]  # does not change the result
         searched = options.pop("search")
         return {**options, **searched, "size": curves.size, **asdict(curves.selection)}
 
@@ -249,6 +271,9 @@ def usable_cores() -> int:
     """Cores this process may use, at most eight."""
     allowed: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
     return min(len(allowed(0)) if allowed else os.cpu_count() or 1, 8)
+
+
+# -- the parts of a result ----------------------------------------------------------
 
 
 def _profile(estimate: PointEstimate, name: Objective) -> NuProfile:
@@ -285,8 +310,8 @@ def _with_systematic(found: dict[str, Interval], fits: list[ExclusionFit]) -> di
     return stretched
 
 
-def _fit_points(estimate: PointEstimate, log_i: Floats, fitted_map: MonotoneMap) -> FitPoints:
-    points = estimate.points
+def _fit_points(estimate: PointEstimate, fitted_map: MonotoneMap) -> FitPoints:
+    points, log_i = estimate.points, estimate.log_intrinsic
     return FitPoints(
         N=np.exp(points.log_n),
         E=np.exp(points.log_e),

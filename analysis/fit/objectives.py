@@ -1,15 +1,15 @@
 """The two objectives of the joint fit and how each is minimised.
 
-Both look for the increasing map inside, by isotonic regression, and for θ = (logit ν, log k, m)
-outside; see ``analysis.power_law`` for p, k and m.
+Both have an inner problem, the increasing map by isotonic regression, and an outer one, the coordinates
+θ = (logit ν, log k, m) of the law (``rlscale.analysis.theory.power_law``).
 
 * ``return``: Σ w (T(R) - h(log I))², h increasing in log I, T(R) the return in units of its own noise
-  (``analysis.noise_scale``). It needs only the order of log I, so there is no scale that slopes could
-  shrink; noise is where least squares wants it, in the response, and of one size there.
+  (``rlscale.analysis.points.noise_scale``). It needs only the order of log I, so no slope can shrink a
+  scale; the noise is in the response, as least squares assumes, and has equal variance there.
 * ``paper``: Σ w (log I - f(R))², f increasing in R, R averaged over seeds as the paper does. Smooth in θ, but
-  noise in R biases it, and one-sided data drive p to a bound. Intrinsic performance is undefined above
-  the best return, so a plateau there, where returns are tied or nearly so, is left out
-  (under much noise not all of it is recognised, and the objective remains biased).
+  noise in R biases it, and one-sided data drive ν to a bound. Intrinsic performance is undefined above
+  the best return, so a plateau of equal or nearly equal returns at the top is left out
+  (with much noise not all of it is recognised, and the objective remains biased).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from rlscale.analysis.theory.power_law import PowerLaw
 
 NU_BOUNDS = (0.02, 0.98)
 K_BOUNDS = (0.02, 30.0)
-M_MARGIN = float(np.log(1e3))  # how far beyond the sizes the optimum at C0 is looked for
+M_MARGIN = float(np.log(1e3))  # how far beyond the sizes the optimum at C0 may lie
 MAX_PLATEAU = 0.05  # share of the weight that may lie at the best return
 _GRID_NU = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9)
 _GRID_K = (0.1, 0.3, 0.8, 2.0, 6.0)
@@ -47,7 +47,7 @@ class Minimum:
 
 
 class Objective(Protocol):
-    """What the joint fit and the bootstrap need of an objective."""
+    """An objective as the joint fit and the bootstrap use it."""
 
     log_c0: float
     bounds: Floats
@@ -90,7 +90,7 @@ def at_bounds(theta: Floats, bounds: Floats) -> list[str]:
 
 
 def _below_plateau(points: BinnedPoints) -> BinnedPoints:
-    """The points without those at the top that noise cannot tell apart, if these are many."""
+    """The points without those at the top that do not differ by more than noise, if these are many."""
     top = points.response >= points.response.max() - points.resolution - 1e-12
     if points.weight[top].sum() <= MAX_PLATEAU:
         return points
@@ -109,7 +109,7 @@ class ReturnObjective:
     """Share of the variance of the response that no increasing function of log I explains."""
 
     def __init__(self, points: BinnedPoints, log_c0: float) -> None:
-        """Prepare for ``points`` with m stated at log compute ``log_c0``."""
+        """Prepare for ``points`` with m at log compute ``log_c0``."""
         self.log_c0, self.bounds = log_c0, _bounds(points)
         self._points = points
         centred = points.response - points.weight @ points.response
@@ -122,10 +122,10 @@ class ReturnObjective:
         return isotonic_loss(log_i, points.response, points.weight) / self._variance
 
     def polish(self, start: Floats, *, scale: float, max_evaluations: int) -> Minimum:
-        """Nelder-Mead: the loss depends only on an order, hence is constant in pieces."""
+        """Nelder-Mead, because the loss depends only on an order and is constant in pieces."""
         simplex = np.vstack([start, start + scale * np.diag(_STEPS)])
         inside = np.clip(simplex, self.bounds[:, 0], self.bounds[:, 1])
-        inside[1:] -= 2 * (simplex - inside)[1:]  # a step beyond a bound is taken inwards instead
+        inside[1:] -= 2 * (simplex - inside)[1:]  # a step beyond a bound goes inwards instead
         found = minimize(
             self.loss,
             inside[0],
@@ -143,8 +143,8 @@ class ReturnObjective:
     def centred(self, minimum: Minimum) -> Minimum:
         """Middle, axis by axis, of the region of equal loss around a minimum.
 
-        Without noise the loss is exactly 0 wherever the order of log I is that of the returns; no point of
-        that region is better than another, so its centre is the estimate with the least worst error.
+        Without noise the loss is exactly 0 wherever the order of log I is that of the returns. No point of
+        that region is better than another; its centre has the smallest maximal error.
         """
         theta, evaluations = minimum.theta.copy(), minimum.evaluations
 
@@ -176,7 +176,7 @@ class PaperObjective:
     """Weighted mean square of log I - f(R), f increasing in the seed-averaged return."""
 
     def __init__(self, points: BinnedPoints, log_c0: float) -> None:
-        """Prepare for ``points`` with m stated at log compute ``log_c0``."""
+        """Prepare for ``points`` with m at log compute ``log_c0``."""
         self.log_c0, self.bounds = log_c0, _bounds(points)
         self._points = points = _below_plateau(points)
         self._order = TiedOrder(points.smooth_returns, points.weight)
@@ -202,11 +202,10 @@ class PaperObjective:
         return float(weighted @ residual), 2 * slope @ weighted
 
     def polish(self, start: Floats, *, scale: float, max_evaluations: int) -> Minimum:
-        """SLSQP with the gradient (``scale`` is of no use to it).
+        """SLSQP with the gradient; ``scale`` has no effect.
 
-        As near to the minimum as L-BFGS-B in as many evaluations, but L-BFGS-B calls threaded BLAS on
-        3 x 3 matrices, and its threads wait for each other, up to 30 times as long, where other work
-        keeps the cores busy.
+        It gets as near to the minimum as L-BFGS-B in as many evaluations. But L-BFGS-B calls threaded BLAS on
+        3 x 3 matrices, whose threads wait for each other, up to 30 times as long on busy cores.
         """
         found = minimize(
             self.loss_and_gradient,

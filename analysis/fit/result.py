@@ -1,6 +1,6 @@
-"""What a fit returns: a frozen model that survives a round trip through JSON.
+"""The result of a fit: a frozen model with the law, the map, the points and the draws, and its JSON.
 
-A fit's JSON file is all that ``forecast``, the figures and the report need.
+The JSON file is all that forecasts, figures and reports need.
 """
 
 from __future__ import annotations
@@ -97,20 +97,20 @@ class Estimates(Record):
 
 
 class ExclusionFit(Estimates):
-    """A refit that drops another share of early training."""
+    """A refit without another share of early training."""
 
     early_exclusion: float
 
 
 class OtherObjective(Estimates):
-    """The same curves by the other objective, as a check."""
+    """The fit of the same curves by the other objective, as a check."""
 
     objective: Objective
     intervals: dict[str, Interval]
 
 
 class Provenance(Record):
-    """Where the curves came from; null in ``sweep``, ``task``, ``algorithm``, ``horizon``: all of them."""
+    """The source of the curves; null in ``sweep``, ``task``, ``algorithm``, ``horizon``: all of them."""
 
     source: str
     sweep: str | None
@@ -126,17 +126,17 @@ class Provenance(Record):
 
 
 class FitResult(Record):
-    """A fitted law with its intervals, warnings and the points it stands on.
+    """A fitted law with its intervals, warnings and points.
 
     ``intervals`` are 90% percentile intervals of a bootstrap over runs, for ``alpha_N``,
     ``alpha_E``, ``beta``, ``nu``, ``log10_N_c``, ``log10_E_c``, ``N_c``, ``E_c`` and
-    ``N_opt_ref``, the optimal size at ``compute_ref``, which lies amid the data. ``systematic`` is
+    ``N_opt_ref``, the optimal size at ``compute_ref``, which lies within the data. ``systematic`` is
     the largest change of an estimate when other shares of early training are dropped.
     ``intervals_bias_corrected`` are the same, corrected for the median bias of the draws;
     ``intervals_total`` are stretched to hold the refits without more of early training. ``profile`` is
     the objective over nu, ``isoflop`` a check of nu without the law (``rlscale.analysis.fit.isoflop``).
     ``identified`` is false if a warning says that the data do not determine the exponents; see
-    ``rlscale.analysis.fit.identifiability``. What was not asked for, or the curves do not know, is null:
+    ``rlscale.analysis.fit.identifiability``. Null if not requested, or not known to the curves:
     ``periods`` (``rlscale.analysis.studies.refits``), ``size_measures`` (the same), ``metric``
     (``rlscale.analysis.studies.natural_metrics``) and ``interaction_flops``.
     """
@@ -184,6 +184,16 @@ class FitResult(Record):
     isoflop: IsoflopCheck | None = None
     profile: NuProfile | None = None
 
+    def __str__(self) -> str:
+        """The estimates with their intervals, what they rest on, and the warnings."""
+        lines = [
+            f"{name:10} {getattr(self, name):<10.4g}{_ends(self.intervals.get(name))}".rstrip()
+            for name in ("nu", "alpha_N", "alpha_E", "beta", "N_opt_ref")
+        ]
+        known = "identified" if self.identified else "not identified"
+        lines.append(f"{self.num_runs} runs of {self.num_sizes} sizes, objective {self.objective}, {known}")
+        return "\n".join([*lines, *self.warnings])
+
     @property
     def law(self) -> PowerLaw:
         """The fitted law."""
@@ -222,3 +232,7 @@ def read_fit(path: str | Path) -> FitResult:
         InputError: if the file is missing, not JSON, or not a fit of this version.
     """
     return read_stored(path, FitResult, "rlscale fit SRC --json FILE")
+
+
+def _ends(interval: Interval | None) -> str:
+    return "" if interval is None else f"{interval[0]:.4g} to {interval[1]:.4g}"

@@ -1,8 +1,8 @@
-"""Budgets in FLOPs or GPU hours as compute C = N·E, by what the sweep's own training cost.
+"""Budgets in FLOPs or GPU hours as compute C = N·E, from the FLOPs of the sweep's own training.
 
-The FLOPs of an interaction are not proportional to N: small convolutional nets do more for each parameter.
-So the sweep's FLOPs per interaction are read at N_opt(C), on straight lines in log-log between its
-sizes and proportional to N beyond them.
+The FLOPs of an interaction are not proportional to N: small convolutional nets use more per parameter.
+So C solves  flops(N_opt(C)) · E_opt(C) = budget,  where the FLOPs per interaction of a size are interpolated
+in log-log between the sizes of the sweep, and proportional to N beyond them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import brentq
 
-from rlscale.analysis.fit.findings import Budget, InteractionFlops
+from rlscale.analysis.fit.findings import InteractionFlops
 from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.forecast.result import Budget
 from rlscale.scaling.errors import InputError
 
 _SECONDS = 3600.0
@@ -46,7 +47,7 @@ def gpu_hours_budget(
         fit, per_param_interaction: as for ``flops_budget``.
         hours: of one GPU, positive.
         gpu_flops: its peak rate, FLOP/s.
-        utilization: the share of it that training attains, above 0 and at most 1.
+        utilization: the share of it that training reaches, above 0 and at most 1.
 
     Raises:
         InputError: as ``flops_budget``, and if the rate or the utilization is missing.
@@ -54,12 +55,15 @@ def gpu_hours_budget(
     if gpu_flops is None or utilization is None:
         raise InputError(
             "--gpu-hours needs the GPU's peak rate and the share of it that training attains: "
-            "add e.g. --gpu-flops 1e14 --utilization 0.3."
+            "add e.g. --gpu-flops 1e14 --utilization 0.3.",
+            code="missing_option",
         )
     _positive("--gpu-hours", hours)
     _positive("--gpu-flops", gpu_flops)
     if not 0 < utilization <= 1:
-        raise InputError(f"--utilization must be above 0 and at most 1: got {utilization}.")
+        raise InputError(
+            f"--utilization must be above 0 and at most 1: got {utilization}.", code="invalid_number"
+        )
     flops = hours * _SECONDS * gpu_flops * utilization
     compute, conversion = _compute_of(fit, flops, per_param_interaction)
     rate = f"{hours:g} hours at {utilization:.0%} of {gpu_flops:.3g} FLOP/s are {flops:.3g} FLOPs. "
@@ -82,7 +86,8 @@ def _compute_of(fit: FitResult, flops: float, per_param_interaction: float | Non
     if known is None:
         raise InputError(
             "This fit knows no FLOPs (its curves had no column flops_per_interaction): give "
-            "--flops-per-param-interaction, or --compute."
+            "--flops-per-param-interaction, or --compute.",
+            code="flops_unknown",
         )
     law = fit.law
 
@@ -106,5 +111,5 @@ def _compute_of(fit: FitResult, flops: float, per_param_interaction: float | Non
 
 def _positive(option: str, value: float) -> float:
     if not (np.isfinite(value) and value > 0):
-        raise InputError(f"{option} must be a positive, finite number: got {value}.")
+        raise InputError(f"{option} must be a positive, finite number: got {value}.", code="invalid_number")
     return float(value)

@@ -1,4 +1,4 @@
-"""Which runs could be done next: sizes of the sweep and a little beyond, at lengths a factor of two apart."""
+"""The runs that could be done next: sizes of the sweep and a little beyond, lengths in factors of two."""
 
 from __future__ import annotations
 

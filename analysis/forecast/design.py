@@ -1,18 +1,18 @@
-"""How sure further runs would make log N_opt(C*): the joint fit as a linear model about its estimate.
+"""How certain further runs would make log N_opt(C*): the joint fit as a linear model about its estimate.
 
 About the fitted θ = (logit ν, log k, m) a return in units of the noise of one run at its level, y, is
 
     y ≈ h(log I) + h'(log I) · (∂ log I/∂θ) δθ + noise,        noise of variance 1
 
-with h unknown. Its errors are hat functions of log I, so what δθ says counts only as far as
-no change of h says the same: a run whose log I no other size reaches tells nothing of θ. The fit weights
-every stretch of log E of every size alike, however many seeds are there, so its covariance is the sandwich
+with h unknown. Changes of h are sums of hat functions of log I, so a run informs about θ only as far as no
+change of h has the same effect: a run whose log I no other size reaches says nothing of θ. The fit gives
+equal weight to equal intervals of log E of all sizes, whatever their seeds, so its covariance is the sandwich
 
     A⁻¹ B A⁻¹,     A = Σ X'WX,     B = Σ X'WΣWX,
 
 summed over sizes, Σ the covariance of averages over seeds: runs are independent, points of one run
-correlate by exp(-Δ log E/τ), and a size keeps a little misfit that no seeds average away. Only ratios of
-such variances are used: the bootstrap sets the scale.
+correlate by exp(-Δ log E/τ), and each size keeps a little misfit that seeds do not average away. Only ratios
+of such variances are used; the bootstrap sets the scale.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _KNOTS_BEYOND = 8  # above it; below it nothing is promised
 #: Variance that a size's curve keeps however many seeds it has, in that of one run: no law is exact.
 _MISFIT = 0.15
 _MISFIT_LENGTH = 1.0  # over which it correlates in log E
-#: Weight of the second differences of h beside the data: it only settles knots without data.
+#: Weight of the second differences of h relative to the data: it only determines knots without data.
 _SMOOTHNESS = 1e-4
 _LEAST_NOISE = 0.25  # of its median
 _TAU_BOUNDS = (0.05, 3.0)
@@ -65,7 +65,7 @@ Moments = tuple[Floats, Floats]  # A and B of one size
 
 @dataclass(frozen=True)
 class DesignModel:
-    """What the linear model takes from a fit.
+    """The linear model of a fit.
 
     Attributes:
         law: the estimate.
@@ -183,7 +183,7 @@ def _slopes(levels: Floats, step: float) -> Floats:
 def _continued(slopes: Floats, count: int) -> Floats:
     """Slopes beyond the last: the trend of their logarithms over the last half, if it falls.
 
-    A map that levels off goes on to do so, and runs where it is flat would tell nothing.
+    A map that levels off continues to do so, and runs where it is flat are not informative.
     """
     half = slopes[len(slopes) // 2 :]
     logs = np.log(np.maximum(half, 1e-3 * max(float(slopes.max()), 1e-300)))
@@ -193,7 +193,7 @@ def _continued(slopes: Floats, count: int) -> Floats:
 
 
 def _correlation_length(n: Floats, log_e: Floats, residual: Floats) -> float:
-    """τ from the correlation of residuals of one size a quarter e-fold apart and less."""
+    """τ from the correlation of residuals of one size at most a quarter of an e-fold apart."""
     lags, products = [], []
     for size in np.unique(n):
         mine = n == size

@@ -80,8 +80,8 @@ def best_plan(
 class _Search:
     """Greedy search from the measured runs.
 
-    What groups of one size tell is remembered: courses try the same ones again and again, and without that a
-    plan takes minutes.
+    Moments of the groups of one size are cached: courses try the same groups repeatedly, and a plan takes
+    minutes without the cache.
     """
 
     def __init__(self, models: Sequence[DesignModel], measured: Sequence[Group]) -> None:

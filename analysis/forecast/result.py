@@ -1,4 +1,4 @@
-"""What a forecast returns: frozen models that survive a round trip through JSON."""
+"""The results of forecasts: frozen models, and their JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rlscale.analysis.choices import Objective
-from rlscale.analysis.fit.findings import Budget, ReturnForecast, SampleEfficiency
 from rlscale.analysis.records import (
     INTERVAL_LEVEL,
     SCHEMA_VERSION,
@@ -17,6 +16,65 @@ from rlscale.analysis.records import (
     read_stored,
     return_field,
 )
+
+
+class Budget(Record):
+    """A budget in FLOPs or GPU hours, and the compute N·E that it buys.
+
+    Attributes:
+        unit: ``flops`` or ``gpu-hours``.
+        value: as given.
+        flops: of all of training.
+        compute: C whose optimum costs that.
+        conversion: how the budget became compute, a sentence.
+    """
+
+    unit: Literal["flops", "gpu-hours"]
+    value: float
+    flops: float
+    compute: float
+    conversion: str
+
+
+class ReturnForecast(Record):
+    """The optimum and the limits that reach a return, by the fitted law and map.
+
+    Attributes:
+        return_: the return to reach (``return`` in the JSON).
+        intrinsic: I = f(return), the least compute that reaches it.
+        N_opt, E_opt: size and interactions that reach it with that compute.
+        E_inf: interactions that an infinitely wide agent would need: an extrapolation by the law.
+        N_inf: size that reaches it with endless experience: an extrapolation by the law.
+        width_gain: E_opt/E_inf.
+        intervals: 90% intervals of all of these; each draw has a law and a map of its own.
+    """
+
+    return_: float = return_field()
+    intrinsic: float
+    N_opt: float
+    E_opt: float
+    E_inf: float
+    N_inf: float
+    width_gain: float
+    intervals: dict[str, Interval]
+
+
+class SampleEfficiency(Record):
+    """A learner outside the sweep, such as a human, against infinite width.
+
+    Attributes:
+        reference_return: its return.
+        reference_interactions: the interactions it had.
+        E_inf: interactions with which an infinitely wide agent reaches that return.
+        ratio: E_inf over its own: how many times more sample efficient the reference is.
+        intervals: 90% intervals of ``E_inf`` and ``ratio``.
+    """
+
+    reference_return: float
+    reference_interactions: float
+    E_inf: float
+    ratio: float
+    intervals: dict[str, Interval]
 
 
 class Forecast(Record):
@@ -35,7 +93,7 @@ class Forecast(Record):
         N_with_env_cost, E_with_env_cost: the size and steps that reach the same intrinsic
             performance at the least E·(N + env_cost), or null.
         overspend: cost of (N_opt, E_opt) over that of the optimum with the environment's cost.
-        budget: what the compute was bought with, null where it was given itself.
+        budget: the budget that the compute comes from, null if the compute was given.
     """
 
     compute: float
@@ -54,11 +112,11 @@ class Forecast(Record):
 
 
 class ForecastResult(Record):
-    """Forecasts with the warnings of the fit they rest on.
+    """Forecasts with the warnings of their fit.
 
     Attributes:
         forecasts: one a compute or budget.
-        returns: one a return that was asked for.
+        returns: one a return to reach.
         sample_efficiency: of a reference learner, null where none was given.
     """
 
@@ -69,6 +127,7 @@ class ForecastResult(Record):
     identified: bool
     interval_level: float = INTERVAL_LEVEL
     warnings: list[str]
+    warning_codes: list[str] = Field(default_factory=list)
     options: dict[str, Any]
     returns: list[ReturnForecast] = Field(default_factory=list)
     sample_efficiency: SampleEfficiency | None = None

@@ -1,8 +1,8 @@
-"""What a return takes: its intrinsic performance, its optimum, and the limits of infinite width and data.
+"""From a return to its intrinsic performance, its optimum, and the limits of infinite width and data.
 
-Hilton, Tang, Schulman 2023: E_inf(I) = E_c I^(β/α_E) interactions are left as N → ∞, and the optimum takes
-(1 + α_E/α_N)^(1/α_E) times as many, whatever I. Against E_inf another learner's sample efficiency can be
-stated without choosing a size; the paper finds humans about 10,000 times as efficient on StarPilot.
+Hilton, Tang, Schulman 2023: as N → ∞, I takes E_inf(I) = E_c I^(β/α_E) interactions, and the optimum takes
+(1 + α_E/α_N)^(1/α_E) times as many, whatever I. E_inf makes the sample efficiency of another learner
+independent of a size; the paper finds humans about 10,000 times as efficient on StarPilot.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from rlscale.analysis.arrays import Floats
-from rlscale.analysis.fit.findings import ReturnForecast, SampleEfficiency
 from rlscale.analysis.fit.monotone_map import MonotoneMap
 from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.forecast.result import ReturnForecast, SampleEfficiency
 from rlscale.analysis.statistics.intervals import interval_of
 from rlscale.analysis.theory.power_law import PowerLaw
 from rlscale.scaling.errors import InputError
@@ -23,9 +23,9 @@ from rlscale.scaling.errors import InputError
 def at_returns(fit: FitResult, returns: Sequence[float]) -> list[ReturnForecast]:
     """For each return: I, the optimum that reaches it, E_inf and N_inf.
 
-    The map f is drawn with the law: each draw of the bootstrap orders the points of the fit by its own I
-    and gets the increasing function through them. So intervals do not count twice what shifts all I together.
-    Returns stay as they were measured, so their own noise enters only through the law.
+    Each draw of the bootstrap has its own map: the increasing function through the points of the fit, ordered
+    by the draw's I. So a shift common to all I does not widen the intervals twice. Returns stay as measured;
+    their noise enters only through the law.
 
     Args:
         fit: a result of ``JointScalingFit.fit``.
@@ -64,7 +64,9 @@ def sample_efficiency(
     """
     e_ref = float(reference_interactions)
     if not (np.isfinite(e_ref) and e_ref > 0):
-        raise InputError(f"The reference's interactions must be positive and finite: got {e_ref}.")
+        raise InputError(
+            f"The reference's interactions must be positive and finite: got {e_ref}.", code="invalid_number"
+        )
     (item,) = at_returns(fit, [reference_return])
     intervals = {}
     if item.intervals:
@@ -108,5 +110,6 @@ def _check_inside(value: float, fitted_map: MonotoneMap) -> None:
     if not low <= value <= high:  # not a number compares false
         raise InputError(
             f"A return of {value:g} lies outside the fitted map, which knows returns from {low:.6g} to "
-            f"{high:.6g}: what it takes cannot be told; give a return within, or add runs that reach it."
+            f"{high:.6g}; give a return within, or add runs that reach it.",
+            code="return_outside_map",
         )

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from rlscale.analysis.arrays import Floats
-from rlscale.analysis.fit.findings import Budget
 from rlscale.analysis.fit.result import FitResult
-from rlscale.analysis.forecast.result import Forecast, ForecastResult
+from rlscale.analysis.forecast.result import Budget, Forecast, ForecastResult
 from rlscale.analysis.forecast.returns import at_returns, sample_efficiency
-from rlscale.analysis.records import Interval
+from rlscale.analysis.records import CodedWarning, Interval, warning_fields
 from rlscale.analysis.statistics.intervals import bias_corrected_interval, interval_of, percentile_interval
 from rlscale.analysis.theory.power_law import PowerLaw, check_env_cost
 from rlscale.scaling.errors import InputError
@@ -19,22 +18,22 @@ from rlscale.scaling.errors import InputError
 
 def forecast(
     fit: FitResult,
-    computes: Sequence[float] = (),
+    computes: float | Sequence[float] = (),
     *,
     env_cost: float | None = None,
     budgets: Sequence[Budget] = (),
-    returns: Sequence[float] = (),
+    returns: float | Sequence[float] = (),
     reference: tuple[float, float] | None = None,
 ) -> ForecastResult:
     """Forecast for each compute, budget and return.
 
     Args:
         fit: a result of ``JointScalingFit.fit``.
-        computes: C = N·E, positive, in units of the fit's size x environment steps.
+        computes: one or more C = N·E, positive, in units of the fit's size x environment steps.
         env_cost: N_e, what one environment step costs in units of size; adds the size that reaches the
             intrinsic performance I = C at the least E·(N + N_e).
         budgets: from ``rlscale.analysis.forecast.budgets``, each with the compute that it buys.
-        returns: what is to be reached, within the fitted map; see ``rlscale.analysis.forecast.returns``.
+        returns: one or more to reach, within the fitted map; see ``rlscale.analysis.forecast.returns``.
         reference: (return, interactions) of another learner, to compare with infinite width.
 
     Returns:
@@ -44,39 +43,46 @@ def forecast(
     Raises:
         InputError: if there is nothing to forecast for, or a number cannot be used.
     """
-    if not (len(computes) or len(budgets) or len(returns) or reference):
+    spent: list[float] = np.atleast_1d(np.asarray(computes, float)).tolist()
+    wanted: list[float] = np.atleast_1d(np.asarray(returns, float)).tolist()
+    if not (spent or len(budgets) or wanted or reference):
         raise InputError(
-            "Nothing to forecast for: give a compute, a budget or a return, e.g. --compute 1e12."
+            "Nothing to forecast for: give a compute, a budget or a return, e.g. --compute 1e12.",
+            code="nothing_to_forecast",
         )
-    for compute in computes:
+    for compute in spent:
         if not (np.isfinite(compute) and compute > 0):
-            raise InputError(f"Compute must be a positive, finite number: got {compute}.")
+            raise InputError(
+                f"Compute must be a positive, finite number: got {compute}.", code="invalid_number"
+            )
     if env_cost is not None:
         check_env_cost(env_cost)
     laws = fit.draw_laws()
-    forecasts = [_forecast(fit, laws, float(compute), env_cost) for compute in computes]
+    forecasts = [_forecast(fit, laws, compute, env_cost) for compute in spent]
     for budget in budgets:
         bought = _forecast(fit, laws, budget.compute, env_cost)
         forecasts.append(bought.model_copy(update={"budget": budget}))
-    warnings = [*fit.warnings]
-    for item in forecasts:
-        if item.extrapolation > 0:
-            warnings.append(
-                f"Compute {item.compute:.3g} is {item.extrapolation:.1f} decades outside the data: "
-                f"its figures are an extrapolation."
-            )
+    extrapolated: list[CodedWarning] = [
+        (
+            "extrapolation",
+            f"Compute {item.compute:.3g} is {item.extrapolation:.1f} decades outside the data: "
+            f"its figures are an extrapolation.",
+        )
+        for item in forecasts
+        if item.extrapolation > 0
+    ]
     return ForecastResult(
         forecasts=forecasts,
         objective=fit.objective,
         identified=fit.identified,
-        warnings=warnings,
+        **warning_fields(fit, extrapolated),
         options={
-            "computes": [float(c) for c in computes],
+            "computes": spent,
             "env_cost": env_cost,
             "size": fit.provenance.size,
-            "returns": [float(r) for r in returns],
+            "returns": wanted,
         },
-        returns=at_returns(fit, returns) if len(returns) else [],
+        returns=at_returns(fit, wanted),
         sample_efficiency=sample_efficiency(fit, *reference) if reference else None,
     )
 

@@ -34,7 +34,7 @@ from rlscale.scaling.errors import InputError
 
 #: The target by default, in multiples of the largest measured compute.
 DEFAULT_REACH = 10.0
-_LAWS = 4  # draws about which the gain is averaged, besides the estimate: a design must not hang on one law
+_LAWS = 4  # draws over which, with the estimate, the gain is averaged: no design should depend on one law
 
 
 class SuggestedRuns(Record):

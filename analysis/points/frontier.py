@@ -1,4 +1,4 @@
-"""The efficient frontier without a model: the best return over sizes for each compute."""
+"""The compute-efficient frontier without a model: the best return over sizes for each compute."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def efficient_frontier(points: BinnedPoints) -> Frontier:
 
     Curves are smoothed along log E and read at E = C/N within their own range. Only computes at which at
     least two sizes can be compared are considered, and only those where the best return exceeds
-    every one before: less compute for as much return is what makes a point efficient.
+    every earlier one: a point is efficient if no less compute gives as much return.
     """
     log_c = points.log_n + points.log_e
     grid = np.arange(log_c.min(), log_c.max(), 1 / STEPS_PER_E_FOLD)

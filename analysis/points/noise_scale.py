@@ -1,19 +1,19 @@
-"""Ranks of returns in units of their own noise: the scale on which least squares treats all alike.
+"""Ranks of returns in units of their own noise, the scale on which least squares treats all returns alike.
 
-Noise of returns is rarely of one size: near the least and the greatest return seeds agree, in between they do
-not. Least squares wants noise of one size in its response, so mid-ranks u of returns are restated as
+The noise of returns depends on their level: seeds agree near the least and the greatest return and differ in
+between. Least squares needs noise of equal variance in its response, so mid-ranks u of returns become
 
     T(u) = ∫ du' / σ(u'),        σ(u) the spread of runs of one size whose mean rank is u
 
-(the variance-stabilising transform). Ranks do not depend on the scale on which a task happens to state its
-return, so neither does T; and as an increasing function of R changes σ by its own slope, T is, noise
-apart, what the same transform of the returns themselves would be.
+(the variance-stabilising transform). Ranks do not depend on the scale of the return, so neither does T. An
+increasing function of R changes σ by its own slope, so apart from noise T equals the same transform of the
+returns themselves.
 
 Over 60 draws of (mostly) 8 sizes, 3 seeds and autocorrelated noise, the root mean square error of ν with T
 (with plain mid-ranks; with returns as they are) was: linear curves at 3% noise 0.026 (0.028; 0.026),
 exponential at 2% 0.032 (0.037; 0.030), sigmoid at 5% 0.041 (0.054; 0.040), a plateau at the top at 2%
 0.014 (0.021; 0.016), random splines at 3% 0.030 (0.046; 0.029), saturating at 1% 0.020 (0.055; 0.019):
-as good as returns as they are, without their dependence on the scale.
+as good as plain returns, without depending on their scale.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from rlscale.analysis.points.sorted_rows import SortedRows, bin_numbers, group_m
 #: Width in log E of the cells whose mean returns are compared between runs.
 _CELL = 0.1
 _MAX_LEVELS = 10
-_FREEDOM_PER_LEVEL = 8  # degrees of freedom that make a level's σ worth having
-#: σ is not believed to be below this share of its median: there seeds may agree by chance.
+_FREEDOM_PER_LEVEL = 8  # degrees of freedom that a level's σ needs
+#: σ is at least this share of its median: below that, seeds may agree by chance.
 _FLOOR = 0.05
 _NOISE_FREE = 1e-9
 
@@ -38,7 +38,7 @@ def noise_units(rows: SortedRows, ranks: Floats, used: Bools) -> Floats | None:
     Args:
         rows: at least one of them used.
         ranks: of their returns, shape ``(rows,)``, ascending.
-        used: rows that count, shape ``(rows,)``; the others are restated on the same scale.
+        used: rows that count, shape ``(rows,)``; the others are put on the same scale.
     """
     level, square, freedom = _spread(rows, ranks, used)
     order = np.argsort(level, kind="stable")

@@ -1,20 +1,20 @@
-"""From raw curves to the points a fit stands on: drop early training, bin in log E, average seeds.
+"""From raw curves to the points of a fit: drop early training, bin in log E, average seeds.
 
 * **Early training.** A point is dropped if its E is below ``early_exclusion`` times the longest run *of
-  its size*. Sizes of one sweep may train for very different times; a share of the longest run of
-  all would remove the short sizes altogether, a share of each single run would make the cut
-  depend on which seed was stopped when.
-* **Weights.** Each point stands for the stretch of log E around it (trapezoid widths), cut at the start:
-  the paper's weight 1/E for evenly spaced points, right for any spacing. Runs of one size share
+  its size*. Sizes of one sweep may train for very different times: a share of the longest run of
+  all would remove short sizes altogether, and a share of each single run would make the cut
+  depend on when each seed was stopped.
+* **Weights.** The weight of a point is the width of log E around it (trapezoid widths), cut at the start:
+  the paper's weight 1/E for evenly spaced points, and correct for any spacing. Runs of one size share
   one weight, so a size with more seeds counts no more than one with fewer.
 * **Bins.** Within a size, points of all its seeds that fall in one bin of log E are averaged, in E as in
-  return. The average is centred, so unlike a moving average over the past it shifts no curve to
-  the right; and a fit costs the same however often returns were logged.
-* **Smoothing**, for the paper's objective only, which suffers from noise in the return: a local quadratic
+  return. The average is centred: unlike a moving average over the past it shifts no curve to
+  the right. The cost of a fit does not depend on how often returns were logged.
+* **Smoothing**, only for the paper's objective, which noise in the return biases: a local quadratic
   over a window of log E centred on each bin, whose error is of third order in the width.
-* **Response.** What the default objective explains: the weighted mid-rank of a return among all, in units
-  of its own noise (see ``analysis.noise_scale``), taken before any averaging, so that it is unchanged when
-  every return passes through an increasing function.
+* **Response.** The default objective explains the weighted mid-rank of a return among all, in units of its
+  own noise (``rlscale.analysis.points.noise_scale``). Ranks are taken before any averaging, so an increasing
+  function of all returns does not change them.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class BinnedPoints:
 
 
 class Preprocessor:
-    """Sorts and bins once what does not depend on which runs a bootstrap draws."""
+    """Sorts and bins once; a draw of the bootstrap then only changes weights."""
 
     def __init__(
         self,
@@ -89,9 +89,9 @@ class Preprocessor:
         self._response, self._resolution = self._noise_units()
 
     def points(self, counts: Ints | None = None, *, smooth: bool = True) -> BinnedPoints:
-        """The points when run ``i`` is there ``counts[i]`` times (once each by default).
+        """The points with run ``i`` repeated ``counts[i]`` times (once each by default).
 
-        Without ``smooth`` the smoothed returns are the plain ones, which saves most of the time.
+        Without ``smooth`` the smoothed returns equal the plain ones, which saves most of the time.
         """
         weight = self._whole if counts is None else self._weight(counts)
         total = np.bincount(self.rows.bin, weights=weight).astype(float)
@@ -114,7 +114,7 @@ class Preprocessor:
         )
 
     def _weight(self, counts: Ints) -> Floats:
-        """The stretch of log E each row stands for, shared by the runs of its size; 0 before the cut."""
+        """Width of log E around each row, divided by the number of runs of its size; 0 before the cut."""
         rows = self.rows
         last = np.full(len(self._log_n), -np.inf)
         np.maximum.at(last, rows.size_of_run, np.where(counts > 0, rows.end_of_run, -np.inf))
@@ -137,7 +137,7 @@ class Preprocessor:
 def _smoothed(log_e: Floats, values: Floats, weight: Floats, size: Ints, window: float) -> Floats:
     """Local quadratic in log E at each point of each size, by moments summed over the window.
 
-    A window with fewer than five points is left as it is: there a quadratic would only copy it.
+    A window with fewer than five points is left unchanged, because a quadratic would only copy it.
     """
     if window <= 0:
         return values

@@ -25,9 +25,9 @@ def scheme_for(curves: Curves) -> Scheme:
 
 
 def resample(curves: Curves, scheme: Scheme, rng: np.random.Generator) -> Ints:
-    """How many times each run is in one replicate, shape ``(runs,)``.
+    """How often each run occurs in one replicate, shape ``(runs,)``.
 
-    Replicates of sizes have at least three distinct ones, without which no fit is possible.
+    Replicates of sizes have at least three distinct ones, the fewest that can be fitted.
     """
     size_index = curves.size_index
     num_sizes = int(size_index.max()) + 1
@@ -44,7 +44,7 @@ def resample(curves: Curves, scheme: Scheme, rng: np.random.Generator) -> Ints:
 
 
 def widened(values: Floats, curves: Curves) -> Floats:
-    """Draws along the first axis, moved away from their median because seeds (or sizes) are few."""
+    """Draws along the first axis, moved away from their median by ``widening``."""
     middle = np.median(values, axis=0)
     return np.asarray(middle + widening(curves, scheme_for(curves)) * (values - middle))
 

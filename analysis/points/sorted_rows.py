@@ -1,7 +1,7 @@
-"""The rows of curves in ascending order of return, with what no cut of early training changes.
+"""The rows of curves in ascending order of return, with everything that a cut of early training leaves alone.
 
-In that order ranks are running sums and the map to units of noise is one pass, so a further cut, or a
-draw of the bootstrap, costs a few passes over the rows; sorting, which costs most, is done once.
+In that order ranks are running sums and the map to units of noise is one pass. Another cut, or a draw of the
+bootstrap, then costs a few passes over the rows; sorting, the most expensive step, happens once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class SortedRows:
         bin_width: of the bins, in the natural logarithm of E.
         run: run of each row.
         log_e: natural logarithm of the environment steps.
-        left, right: the stretch of log E that a row stands for.
+        left, right: ends of the interval of log E around a row, which is its weight.
         returns: ascending.
         ties: first row of each distinct return, shape ``(distinct,)``; None if no two are equal.
         bin: bin of each row, numbered from 0 by size, then by log E.
@@ -88,7 +88,7 @@ class SortedRows:
 
 
 def bin_numbers(log_e: Floats, start: float, width: float) -> Ints:
-    """Bin of each value in bins of ``width`` from ``start``, 0 for values below; 1e-9 forgives rounding."""
+    """Bin of each value in bins of ``width`` from ``start``, 0 for values below; 1e-9 absorbs rounding."""
     position = log_e - start
     position /= width
     position += 1e-9
@@ -122,7 +122,7 @@ def _sparse(keys: Ints, bound: int) -> bool:
 
 
 def _cells(log_e: Floats, run: Ints, bin_width: float) -> tuple[Floats, Floats]:
-    """The stretch of log E each point stands for: halfway to its neighbours in the run."""
+    """The interval of log E around each point: halfway to its neighbours in the run."""
     middle = 0.5 * (log_e[1:] + log_e[:-1])
     same = run[1:] == run[:-1]
     left, right = log_e.copy(), log_e.copy()

@@ -1,4 +1,4 @@
-"""Intervals from bootstrap draws."""
+"""Intervals from bootstrap draws: percentiles, and bias-corrected percentiles (Efron 1981)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from rlscale.analysis.records import INTERVAL_LEVEL, Interval
 def percentile_interval(values: Floats) -> Floats:
     """Lower and upper end of the central 90% along the first axis, shape ``(2, ...)``.
 
-    Quantiles at i/(n + 1), between which a further draw falls with that very probability, however few
-    there are.
+    Quantiles at i/(n + 1): a further draw falls between them with exactly that probability, however few
+    draws there are.
+
+    Args:
+        values: draws along the first axis, shape ``(draws, ...)``.
     """
     tail = (1 - INTERVAL_LEVEL) / 2
     return np.quantile(values, [tail, 1 - tail], axis=0, method="weibull")
@@ -24,9 +27,11 @@ def percentile_interval(values: Floats) -> Floats:
 def bias_corrected_interval(values: Floats, estimate: Floats) -> Floats:
     """As ``percentile_interval``, corrected for the median bias of the draws (Efron 1981, BC).
 
+    With z0 = Φ⁻¹(share of the draws below the estimate) the ends are the quantiles at Φ(2 z0 ± z_0.95).
+
     Args:
         values: draws along the first axis.
-        estimate: from all the data, shape of one draw.
+        estimate: from all the data, of the shape of one draw.
     """
     count = len(values)
     below = np.sum(values < estimate, axis=0) + 0.5 * np.sum(values == estimate, axis=0)

@@ -1,17 +1,16 @@
 """Natural metrics of performance: which transform of the return is a power of intrinsic performance.
 
-Intrinsic performance relabels returns so that the efficient frontier becomes a line, whatever the scale
-on which a task states them. For some tasks a familiar scale does the same (Hilton, Tang, Schulman 2023,
+Intrinsic performance relabels returns so that the efficient frontier becomes a line, whatever their
+scale. For some tasks a familiar scale does the same (Hilton, Tang, Schulman 2023,
 section 4.5): the fail-to-success ratio F = (R_max - R)/(R - R_min) of CoinRun falls as I^-0.40 to
 I^-0.48, and for ratings F = exp(-k R) takes its place: the odds against a fixed reference, with
-k = ln(10)/400 for Elo. A metric is natural if log F against log I is straight; its slope is q of
-F ∝ I^-q.
+k = ln(10)/400 for Elo. A metric is natural if log F against log I is a straight line, F ∝ I^-q.
 
-The k of TrueSkill depends on the settings of the rating, and a straight line is straight for any k. So
-unless k is given it is the one with q = 1: the rating gained while I grows e-fold is 1/k.
+The k of TrueSkill depends on the settings of the rating, and a line is straight for any k. So k, if not
+given, is the one with q = 1: then 1/k is the rating gained while I grows e-fold.
 
 Points are averages over seeds in bins of log E, weighted as in the fit. The bootstrap draws whole runs, as
-the fit's does, and fits law and line anew to each draw.
+the fit's does, and fits law and line again to each draw.
 """
 
 from __future__ import annotations
@@ -38,11 +37,11 @@ from rlscale.scaling.errors import InputError
 Kind = Literal["return", "log-failure", "fail-ratio", "elo", "trueskill"]
 
 ELO_K = float(np.log(10) / 400)
-#: Width of the bins of log E: noise makes F of a single batch 0 or huge where success is nearly sure.
+#: Width of the bins of log E: near certain success, noise makes F of a single batch 0 or huge.
 BIN_WIDTH = 0.1
 REPLICATES = 200
 _MIN_POINTS = 10
-#: How far above the best return a maximum is looked for, in ranges of the returns.
+#: How far above the best return a maximum may lie, in ranges of the returns.
 _REACH = (1e-4, 10.0)
 _FORMULAS: dict[Kind, str] = {
     "return": "R = constant + q ln I",
@@ -62,7 +61,7 @@ _CONSTANTS: dict[Kind, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class MetricRequest:
-    """A metric as asked for: its kind, or ``auto``, with the constants given for it."""
+    """A requested metric: its kind, or ``auto``, with the constants given for it."""
 
     kind: Kind | Literal["auto"]
     constants: dict[str, float]
@@ -71,7 +70,7 @@ class MetricRequest:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A transform whose constants are settled, but for a maximum that the line itself decides."""
+    """A transform with its constants, except a maximum that the line determines."""
 
     kind: Kind
     constants: dict[str, float]
@@ -81,7 +80,7 @@ class _Candidate:
 
 @dataclass(frozen=True)
 class _Line:
-    """Weighted least squares of y on ln I: a line, and a parabola to judge it by."""
+    """Weighted least squares of y on ln I: a line, and a parabola to compare it with."""
 
     intercept: float
     q: float
@@ -95,12 +94,13 @@ def parse_metric(text: str) -> MetricRequest:
     """``fail-ratio:min=0,max=10``, ``trueskill:k=0.3``, ``elo``, ``return``, ``log-failure`` or ``auto``.
 
     Raises:
-        InputError: if there is no such metric, or a constant is not one of it or not a number.
+        InputError: if there is no such metric (code ``unknown_metric``), or a constant does not belong to it
+            or is not a number (``invalid_metric``).
     """
     kind, _, rest = text.partition(":")
     kinds = (*get_args(Kind), "auto")
     if kind not in kinds:
-        raise InputError(f"--metric {text!r} is not known: choose {', '.join(kinds)}.")
+        raise InputError(f"--metric {text!r} is not known: choose {', '.join(kinds)}.", code="unknown_metric")
     allowed = ("min", "max") if kind == "auto" else _CONSTANTS[cast(Kind, kind)]
     constants: dict[str, float] = {}
     for part in rest.split(",") if rest else []:
@@ -111,12 +111,14 @@ def parse_metric(text: str) -> MetricRequest:
             value = float("nan")
         if name not in allowed or not np.isfinite(value):
             takes = " and ".join(f"{a}=NUMBER" for a in allowed) or "no constants"
-            raise InputError(f"--metric {text!r}: {part!r} cannot be used; {kind} takes {takes}.")
+            raise InputError(
+                f"--metric {text!r}: {part!r} cannot be used; {kind} takes {takes}.", code="invalid_metric"
+            )
         constants[name] = value
     if "min" in constants and "max" in constants and constants["min"] >= constants["max"]:
-        raise InputError(f"--metric {text!r}: min must be below max.")
+        raise InputError(f"--metric {text!r}: min must be below max.", code="invalid_metric")
     if "k" in constants and constants["k"] <= 0:
-        raise InputError(f"--metric {text!r}: k must be positive.")
+        raise InputError(f"--metric {text!r}: k must be positive.", code="invalid_metric")
     return MetricRequest(cast(Kind, kind), constants, text)
 
 
@@ -124,7 +126,7 @@ def study_metric(curves: Curves, fit: FitResult, request: MetricRequest) -> Metr
     """How straight each candidate is against log I, its exponent q, and which is straightest.
 
     Args:
-        curves: what ``fit`` was made of.
+        curves: those of ``fit``.
         fit: supplies the law, the options of preprocessing and the scheme of the bootstrap.
         request: one metric, or ``auto`` for a comparison.
 
@@ -199,8 +201,9 @@ def _candidate(curves: Curves, fit: FitResult, kind: str, request: MetricRequest
     if kind == "fail-ratio" and "min" not in given:
         if float(curves.returns.min()) < 0:
             raise InputError(
-                "The fail-to-success ratio needs the lowest possible return, for some returns are negative: "
-                "give --metric fail-ratio:min=NUMBER,max=NUMBER."
+                "The fail-to-success ratio needs the lowest possible return if some are negative; "
+                "give --metric fail-ratio:min=NUMBER,max=NUMBER.",
+                code="missing_option",
             )
         constants["min"] = 0.0
         said.append("min = 0 since no return is negative")
@@ -219,15 +222,21 @@ def _candidate(curves: Curves, fit: FitResult, kind: str, request: MetricRequest
 def _check_limits(curves: Curves, points: BinnedPoints, candidates: list[_Candidate]) -> None:
     """No return may exceed the maximum; no averaged one may be below the minimum.
 
-    A minimum may be the return of chance, below which a single batch can fall.
+    A minimum may be the return of random play, and a single batch can fall below it.
     """
     for candidate in candidates:
         high, low = candidate.constants.get("max", np.inf), candidate.constants.get("min", -np.inf)
         largest, least = float(curves.returns.max()), float(points.returns.min())
         if largest > high:
-            raise InputError(f"A return of {largest:g} is above max={high:g}; give a max that none exceeds.")
+            raise InputError(
+                f"A return of {largest:g} is above max={high:g}; give a max that none exceeds.",
+                code="return_outside_limits",
+            )
         if least < low:
-            raise InputError(f"A mean return of {least:g} is below min={low:g}; give a lower min.")
+            raise InputError(
+                f"A mean return of {least:g} is below min={low:g}; give a lower min.",
+                code="return_outside_limits",
+            )
 
 
 # -- lines ------------------------------------------------------------------------
@@ -260,7 +269,8 @@ def _with_constants(
     if usable.sum() < _MIN_POINTS or np.ptp(y[usable]) == 0:
         raise InputError(
             f"Metric {candidate.kind}: only {int(usable.sum())} averaged returns lie inside its limits and "
-            f"differ, {_MIN_POINTS} are needed; give other limits, or curves with more progress."
+            f"differ, {_MIN_POINTS} are needed; give other limits, or curves with more progress.",
+            code="too_few_points",
         )
     # The centre of mass as origin keeps the parabola's equations well conditioned.
     w = points.weight[usable] / points.weight[usable].sum()
@@ -321,7 +331,7 @@ def _record(
 
 
 def _free(candidate: _Candidate) -> tuple[str, ...]:
-    """Constants that the data decide, hence with intervals."""
+    """Constants that the data determine, and that have intervals."""
     if candidate.infer_max:
         return ("max",)
     return ("k",) if candidate.kind == "trueskill" and not candidate.constants else ()
@@ -350,7 +360,7 @@ def _draws(
 
 
 def _coarse(points: BinnedPoints) -> BinnedPoints:
-    """The points averaged once more, in bins of log E that are wide enough to tame the noise of F."""
+    """The points averaged once more, in bins of log E wide enough to reduce the noise of F."""
     cell = np.stack([points.size, np.floor(points.log_e / BIN_WIDTH).astype(np.int64)])
     (size, _), group = np.unique(cell, axis=1, return_inverse=True)
     group = group.ravel()

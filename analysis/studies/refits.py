@@ -1,8 +1,8 @@
 """The same sweep fitted under other choices, at one compute: thirds of training, measures of size.
 
-Periods of training (Hilton, Tang, Schulman 2023, section 5): if exponents of the early, the middle and the
-late third differ, the law has not settled, and an exponent of all of training depends on how long the
-runs are. The paper finds lower constants early on.
+Periods of training (Hilton, Tang, Schulman 2023, section 5): if the exponents of the early, middle and
+late third differ, the law has not settled, and the exponent of all of training depends on the length of the
+runs. The paper finds lower constants early on.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ REPLICATES = 200
 
 
 def fit_periods(curves: Curves, fit: FitResult, estimator: JointScalingFit) -> list[PeriodFit]:
-    """Fit the early, the middle and the late third of training apart, each with its own bootstrap.
+    """Fit the early, the middle and the late third of training separately, each with its own bootstrap.
 
     The thirds are of log E between the end of the excluded start and the longest run of each size. In log E
     the weights of the fit are uniform, so the thirds carry equal weight, and each spans the same factor of
     E (4 for the paper's 1/64), which curves need to show any bend; the last third of E itself would span
-    a factor of 1.5. They are taken for each size apart, since sizes of one sweep may train for
+    a factor of 1.5. Each size has its own thirds, because sizes of one sweep may train for
     very different times.
 
     Args:
-        curves: what ``fit`` was made of.
+        curves: those of ``fit``.
         fit: states the compute at which optimal sizes are compared.
-        estimator: what made it.
+        estimator: made ``fit``.
 
     Raises:
         InputError: if no early training is excluded, or a period holds too little for a fit.
@@ -46,7 +46,8 @@ def fit_periods(curves: Curves, fit: FitResult, estimator: JointScalingFit) -> l
     start = estimator.early_exclusion
     if not start > 0:
         raise InputError(
-            "Thirds of training are thirds of log E, which needs a start: give an --early-exclusion above 0."
+            "Thirds of training are thirds of log E, which needs a start: give an --early-exclusion above 0.",
+            code="no_early_exclusion",
         )
     edges = np.round(start ** (1 - np.arange(4) / 3), 12)
     found = []
@@ -55,7 +56,9 @@ def fit_periods(curves: Curves, fit: FitResult, estimator: JointScalingFit) -> l
             part = within_training(curves, float(low), float(high))
             refit = replace(_lighter(estimator), early_exclusion=0.0).fit(part)
         except InputError as error:
-            raise InputError(f"The {period} third of training cannot be fitted: {error}") from error
+            raise InputError(
+                f"The {period} third of training cannot be fitted: {error}", code=error.code
+            ) from error
         values = at_compute(refit, fit.compute_ref)
         found.append(PeriodFit(period=cast(Period, period), span=(float(low), float(high)), **values))
     return found
@@ -78,7 +81,8 @@ def within_training(curves: Curves, low: float, high: float) -> Curves:
     if len(sizes) < MIN_SIZES:
         raise InputError(
             f"{curves.source} has rows of {len(sizes)} sizes between {low:.3g} and {high:.3g} of training, "
-            f"a fit needs {MIN_SIZES}; record returns more often."
+            f"a fit needs {MIN_SIZES}; record returns more often.",
+            code="too_few_sizes",
         )
     return curves.with_rows(kept)
 
@@ -87,13 +91,13 @@ def fit_size_measures(curves: Curves, fit: FitResult, estimator: JointScalingFit
     """Fit with each other measure of size that the source has, its N in the unit of the main fit.
 
     A measure is divided by its median per unit of the main fit's size over runs, so compute and N_opt are
-    comparable: FLOPs of a forward pass, say, become the parameters of a net with as many FLOPs and the
-    sweep's median FLOPs per parameter.
+    comparable: for example, FLOPs of a forward pass become the parameters of a net with that many FLOPs and
+    the sweep's median FLOPs per parameter.
 
     Args:
-        curves: what ``fit`` was made of.
+        curves: those of ``fit``.
         fit: the fit by the main measure.
-        estimator: what made it.
+        estimator: made ``fit``.
 
     Returns:
         One fit a measure, in the order of ``--size``; empty if the source has no other measure.

@@ -1,4 +1,4 @@
-"""A fit together with the further analyses that were asked for."""
+"""A fit together with the requested further analyses."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def with_studies(
     size_measures: bool = False,
     metric: str | None = None,
 ) -> FitResult:
-    """The fit with the studies asked for that it does not have yet, and what the curves say of FLOPs.
+    """The fit with the requested studies that it does not have yet, and with the FLOPs of its curves.
 
     Args:
-        curves: what ``fit`` was made of.
+        curves: those of ``fit``.
         periods: thirds of training, see ``rlscale.analysis.studies.refits``.
         size_measures: other measures of size, if the source has any.
-        metric: as typed after ``--metric``, see ``rlscale.analysis.studies.natural_metrics``.
+        metric: the text after ``--metric``, see ``rlscale.analysis.studies.natural_metrics``.
 
     Raises:
         InputError: if a study cannot be made of these curves.
     """
-    request = None if metric is None else parse_metric(metric)  # a wrong one is told before the work
+    request = None if metric is None else parse_metric(metric)  # refuse a wrong one before the work
     estimator = estimator_of(fit, workers)
     added: dict[str, Any] = {}
     if fit.interaction_flops is None:

@@ -10,7 +10,7 @@ They are held as
 
     ν = α_E/(α_N + α_E)         exponent of N_opt(C) ∝ C^ν
     k = α_N + α_E               curvature of log I along a line of equal compute
-    m = log N_opt(C0)           place of the optimum, at a compute C0 amid the data
+    m = log N_opt(C0)           place of the optimum, at a compute C0 within the data
 
 because the lemma "max of I over N·E = C is C" then holds for all their values. The constants
 log N_c and log E_c are extrapolations to C = 1 and have ten times the error of m.

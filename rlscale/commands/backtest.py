@@ -79,9 +79,12 @@ def backtest(
     from rlscale.terminal.backtest import print_backtest
 
     if compute_cutoff is not None and cutoff_share is not None:
-        raise InputError("--compute-cutoff and --cutoff-share both set the cutoff; give one of them.")
+        raise InputError(
+            "--compute-cutoff and --cutoff-share both set the cutoff; give one of them.",
+            code="conflicting_options",
+        )
     if not laws and context.get_parameter_source("law_draws").name == "COMMANDLINE":  # type: ignore[union-attr]
-        raise InputError("--law-draws belongs to --laws; give both.")
+        raise InputError("--law-draws belongs to --laws; give both.", code="missing_option")
     estimator = make_estimator(objective, early_exclusion, bootstrap, seed, workers)
     curves = load_curves(
         source,

@@ -58,13 +58,23 @@ def forecast(
     from rlscale.terminal import forecast as tables
 
     if (reference_return is None) != (reference_interactions is None):
-        raise InputError("A reference needs both --reference-return and --reference-interactions.")
+        raise InputError(
+            "A reference needs both --reference-return and --reference-interactions.", code="missing_option"
+        )
     if not gpu_hours and not (gpu_flops is None and utilization is None):
-        raise InputError("--gpu-flops and --utilization belong to --gpu-hours; give the hours too.")
+        raise InputError(
+            "--gpu-flops and --utilization belong to --gpu-hours; give the hours too.", code="missing_option"
+        )
     if flops_per_param_interaction is not None and not (flops or gpu_hours):
-        raise InputError("--flops-per-param-interaction belongs to --flops or --gpu-hours; give one of them.")
+        raise InputError(
+            "--flops-per-param-interaction belongs to --flops or --gpu-hours; give one of them.",
+            code="missing_option",
+        )
     if env_cost is not None and not (compute or flops or gpu_hours):
-        raise InputError("--env-cost belongs to --compute, --flops or --gpu-hours; give one of them.")
+        raise InputError(
+            "--env-cost belongs to --compute, --flops or --gpu-hours; give one of them.",
+            code="missing_option",
+        )
     stored = read_fit(fit_path)
     rate = flops_per_param_interaction
     budgets = [flops_budget(stored, value, per_param_interaction=rate) for value in flops or ()]

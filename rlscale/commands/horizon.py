@@ -68,7 +68,10 @@ def horizon(
             given = context.get_parameter_source(name)
             if name not in ("source", "predict", "json_path") and given and given.name == "COMMANDLINE":
                 option = name.replace("_", "-")
-                raise InputError(f"--{option} belongs to a new study; leave it out, or give curves.")
+                raise InputError(
+                    f"--{option} belongs to a new study; leave it out, or give curves.",
+                    code="conflicting_options",
+                )
         result = with_predictions(read_horizon(source), wanted)
     else:
         estimator = make_estimator(objective, early_exclusion, bootstrap, seed, workers)

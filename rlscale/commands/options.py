@@ -24,7 +24,9 @@ def parse_predictions(texts: list[str] | None) -> list[tuple[float, float]]:
         try:
             found.append((float(size), float(horizon)))
         except ValueError as error:
-            raise InputError(f"--predict {text!r} is not of the form N:h, e.g. 1e6:64.") from error
+            raise InputError(
+                f"--predict {text!r} is not of the form N:h, e.g. 1e6:64.", code="invalid_option"
+            ) from error
     return found
 
 
@@ -44,10 +46,14 @@ def parse_columns(text: str | None) -> dict[str, str]:
         ours, equals, theirs = part.strip().partition("=")
         if not (ours and equals and theirs):
             raise InputError(
-                f"--columns {text!r}: {part!r} is not of the form OURS=THEIRS, e.g. num_params=n."
+                f"--columns {text!r}: {part!r} is not of the form OURS=THEIRS, e.g. num_params=n.",
+                code="invalid_option",
             )
         if ours.strip() in columns:
-            raise InputError(f"--columns {text!r} names {ours.strip()} twice; give each column once.")
+            raise InputError(
+                f"--columns {text!r} names {ours.strip()} twice; give each column once.",
+                code="invalid_option",
+            )
         columns[ours.strip()] = theirs.strip()
     return columns
 
@@ -62,10 +68,11 @@ def parse_share(text: str | float) -> float:
         share = float(Fraction(text))
     except (ValueError, ZeroDivisionError) as error:
         raise InputError(
-            f"--early-exclusion {text!r} is not a share: give a fraction such as 1/64, or 0.02."
+            f"--early-exclusion {text!r} is not a share: give a fraction such as 1/64, or 0.02.",
+            code="invalid_option",
         ) from error
     if not 0 <= share <= MAX_EARLY_EXCLUSION:
-        raise InputError(f"--early-exclusion must be between 0 and 1/2: got {text}.")
+        raise InputError(f"--early-exclusion must be between 0 and 1/2: got {text}.", code="invalid_number")
     return share
 
 
@@ -76,7 +83,9 @@ def check_draws(draws: int) -> int:
         InputError: if they are too few for an interval.
     """
     if draws != 0 and draws < MIN_DRAWS:
-        raise InputError(f"--bootstrap must be 0, or at least {MIN_DRAWS}: got {draws}.")
+        raise InputError(
+            f"--bootstrap must be 0, or at least {MIN_DRAWS}: got {draws}.", code="invalid_number"
+        )
     return draws
 
 
@@ -100,16 +109,23 @@ def parse_objective(text: str) -> Objective:
 
 def _choice(option: str, text: str, choices: tuple[str, ...]) -> str:
     if text not in choices:
-        raise InputError(f"{option} {text!r} is not known: choose {' or '.join(choices)}.")
+        raise InputError(
+            f"{option} {text!r} is not known: choose {' or '.join(choices)}.", code="unknown_choice"
+        )
     return text
 
 
 def writable(path: Path | None) -> Path | None:
     """Refuse before the work what could only fail after it."""
     if path is not None and path.is_dir():
-        raise InputError(f"{path} is a folder; name the file to write, e.g. {path / 'result.json'}.")
+        raise InputError(
+            f"{path} is a folder; name the file to write, e.g. {path / 'result.json'}.", code="not_a_file"
+        )
     if path is not None and not path.parent.is_dir():
-        raise InputError(f"{path} cannot be written: there is no folder {path.parent}; create it first.")
+        raise InputError(
+            f"{path} cannot be written: there is no folder {path.parent}; create it first.",
+            code="no_such_folder",
+        )
     return path
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from rlscale.analysis.fit.findings import ReturnForecast, SampleEfficiency
-from rlscale.analysis.forecast.result import Forecast, ForecastResult
+from rlscale.analysis.forecast.result import Forecast, ForecastResult, ReturnForecast, SampleEfficiency
 from rlscale.analysis.formatting.numbers import brief_number, interval_text
 from rlscale.analysis.formatting.sizes import SIZE_WORDS
 from rlscale.terminal.tables import new_table, print_line, print_verdict, with_interval

@@ -14,7 +14,7 @@ import pyarrow as pa
 from rlscale.scaling.errors import InputError
 from rlscale.sweeps.importers.readers.runs import Skipped, SourceRun
 from rlscale.sweeps.store.schema import COLUMNS
-from rlscale.sweeps.store.tables import Bools, bad_value, parse_number, parse_numbers, shown
+from rlscale.sweeps.store.values import Bools, bad_value, parse_number, parse_numbers, shown
 
 _LARGEST_EXACT = 2.0**53  # below it every whole number is a float64
 _LARGEST = 2.0**63  # of int64

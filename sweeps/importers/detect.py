@@ -9,7 +9,7 @@ from rlscale.scaling.errors import InputError
 from rlscale.sweeps.importers.readers import sb3, wandb
 from rlscale.sweeps.importers.readers.runs import FORMATS, Format, folders_with, listed
 from rlscale.sweeps.importers.readers.tensorboard import is_event_file
-from rlscale.sweeps.store.tables import kind_of
+from rlscale.sweeps.store.table_files import kind_of
 
 _FILES_ONLY = ("csv", "parquet", "wandb")
 _HEADER_BYTES = 1 << 20

@@ -77,3 +77,32 @@ def test_total_intervals_hold_the_statistical_ones_and_every_refit(fit):
         assert low <= fit.intervals[name][0]
         assert high >= fit.intervals[name][1]
         assert all(low <= getattr(refit, name) <= high for refit in fit.exclusion_fits)
+
+
+def test_a_printed_result_is_a_summary_of_a_few_lines(fit):
+    lines = str(fit).splitlines()
+    assert len(lines) == 6 + len(fit.warnings)
+    assert f"{fit.nu:.4g}" in lines[0]
+    assert "to" in lines[0]
+    assert "24 runs of 8 sizes" in lines[5]
+    assert len(repr(fit)) < 1500
+    assert len(repr(rlscale.forecast(fit, 1e13))) < 1000
+
+
+def test_one_compute_is_as_good_as_a_list_of_one(fit):
+    assert rlscale.forecast(fit, 1e13) == rlscale.forecast(fit, [1e13])
+    assert rlscale.forecast(fit, 1e13).warning_codes == fit.warning_codes
+
+
+def test_a_backtest_needs_nothing_but_curves():
+    curves = TRUTH.curves(np.random.default_rng(0))
+    found = rlscale.backtest(curves, estimator=JointScalingFit(replicates=0))
+    assert [one.split.kind for one in found.splits] == ["sizes", "compute"]
+    assert all(len(one.warning_codes) == len(one.warnings) for one in found.splits)
+
+
+def test_the_arrays_of_a_result_cannot_be_written(fit):
+    with pytest.raises(ValueError, match="read-only"):
+        fit.points.N[0] = 1.0
+    assert fit.points.N.dtype == np.float64
+    assert fit.points.size_limited.dtype == np.bool_

@@ -1,13 +1,13 @@
 """Laws that predict returns from size and experience, each fitted to the same binned points.
 
-``lemma``: this toolkit's: I^-β = (N_c/N)^α_N + (E_c/E)^α_E with 1/β = 1/α_N + 1/α_E and N_c·E_c as the
-    lemma has it (Hilton, Tang, Schulman 2023), and an increasing map between return and I: 3 constants.
+``lemma``: the law of this toolkit: I^-β = (N_c/N)^α_N + (E_c/E)^α_E with 1/β = 1/α_N + 1/α_E and N_c·E_c
+    from the lemma (Hilton, Tang, Schulman 2023), and an increasing map between return and I: 3 constants.
 
-``anchored``: the same without the lemma: α_N, α_E, β, N_c, E_c free. With the map free too this would be
-    no other law. R = h(S) with S = (N_c/N)^α_N + (E_c/E)^α_E: a power of S (β) and a factor on S are
+``anchored``: the same without the lemma: α_N, α_E, β, N_c, E_c free. With a free map this would not be
+    another law. R = h(S) with S = (N_c/N)^α_N + (E_c/E)^α_E: a power of S (β) and a factor on S are
     absorbed by h, so R determines α_N, α_E and the ratio N_c^α_N : E_c^α_E, three constants, as many
     as the lemma leaves; minimising N·E at equal S gives the same N_opt(C). The lemma only fixes the
-    gauge of I. It becomes a claim when I is measured apart from the law: here the map is the measured,
+    gauge of I. It becomes testable when I is measured without the law: here the map is the measured,
     model-free frontier, the least compute at which any trained size reached a return, and all five
     constants are fitted to it in return space. Where the lemma holds, β comes out as 1/(1/α_N + 1/α_E),
     up to the spacing of sizes, if the best size is an inner one along the frontier.
@@ -20,9 +20,9 @@
 
 ``sigmoid``: R = R_0 + (A - R_0)/(1 + (C_mid/C)^B), the saturating curve in compute used for
     reinforcement learning of language models (Khatri et al. 2025), one for each size: it is a law of
-    one model's training, and fitted to the frontier it would say nothing of any size's returns. A size
+    one model's training, and fitted to the frontier it would not predict the returns of a size. A size
     without enough points gets constants from robust lines (Theil-Sen) through those of the others
-    against log N, which is an addition of ours.
+    against log N, which is our addition.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def fit_anchored(points: BinnedPoints, law: PowerLaw) -> AnchoredLaw | None:
             *np.log([law.alpha_N, law.alpha_E, law.beta]),
         ]
     )
-    # The map is linear in pieces, hence starts to either side.
+    # The map is linear in pieces, so there are starts on either side.
     steps = np.array([[0, 0, 0, 0, 0], [0, 0, 0.3, 0, 0.15], [0, 0, 0, 0.3, 0.15]])
     scale = [0.5, 0.5, 0.3, 0.3, 0.3]
     found = [least_squares(residual, start + x, method="lm", x_scale=scale, max_nfev=400) for x in steps]
@@ -163,7 +163,7 @@ def fit_anchored(points: BinnedPoints, law: PowerLaw) -> AnchoredLaw | None:
 class ChinchillaLaw:
     """L = E_0 + A/N^a + B/E^b with R = high - span·L.
 
-    ``log_A`` and ``log_B`` are at N = exp(n0) and E = exp(e0), amid the data.
+    ``log_A`` and ``log_B`` are at N = exp(n0) and E = exp(e0), within the data.
     """
 
     E_0: float
@@ -189,7 +189,7 @@ class ChinchillaLaw:
 
 
 def fit_chinchilla(points: BinnedPoints, _: PowerLaw) -> ChinchillaLaw:
-    """Least Huber loss from many starts, δ lowered to 1e-3 in steps, for its minima are sharp."""
+    """Least Huber loss from many starts, δ lowered to 1e-3 in steps, because its minima are sharp."""
     logs = are_shares(points.returns)
     high, low = (1.0, 0.0) if logs else (points.returns.max(), points.returns.min())
     span = float(high - low)
@@ -304,7 +304,7 @@ def fit_sigmoid(points: BinnedPoints, _: PowerLaw) -> SigmoidLaw | None:
 def _fit_curve(log_c: Floats, returns: Floats, weight: Floats, limits: tuple[float, float]) -> Floats:
     """R_0, A, log C_mid and log B of one size, by Levenberg-Marquardt on the logits of their ranges.
 
-    MINPACK's, for other solvers call threaded BLAS on 4 x 4 matrices, which is slow on busy machines.
+    MINPACK's, because other solvers call threaded BLAS on 4 x 4 matrices, which is slow on busy machines.
     """
     floor, ceiling = limits
     margin = 1e-6 * (ceiling - floor)

@@ -1,15 +1,15 @@
 """The increasing map from log I to return, continued beyond the measured returns.
 
-Predicting what lies beyond the largest measured intrinsic performance needs a guess of how the map goes
-on, which isotonic regression cannot give. The guess is declared: a straight line in log I through
-the last quarter of the map, on one of two scales,
+Predictions beyond the largest measured intrinsic performance need an assumption of how the map continues,
+because isotonic regression has none. The assumption is a straight line in log I through the last quarter of
+the map, on one of two scales,
 
 * ``linear``: return itself;
 * ``failure``: log(1 - R), for returns that are shares of success in 0..1, whose failure rate falls as a power
   of intrinsic performance (Hilton, Tang, Schulman 2023, section on natural performance metrics).
 
-Where both are possible the map chooses by looking back: a line through its third quarter is continued into
-the last one on either scale, and the scale with the smaller error is taken.
+If both are possible, the data decide: a line through the third quarter is continued into the last one on
+either scale, and the scale with the smaller error is used.
 """
 
 from __future__ import annotations

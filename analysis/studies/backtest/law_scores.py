@@ -1,7 +1,7 @@
 """How well each law predicts the same held-out points from the same training rows.
 
 Differences between laws get an interval from resampled runs: each draw fits every law to the same
-resampled training runs and scores all on the same resampled held-out runs, so the noise they share cancels.
+resampled training runs and scores all on the same resampled held-out runs, so common noise cancels.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rlscale.analysis.studies.backtest.result import FrontierPoints, LawScore
 
 @dataclass(frozen=True)
 class _Contest:
-    """Everything that one draw needs."""
+    """The inputs of one draw."""
 
     train: Curves
     test: Curves
@@ -31,7 +31,7 @@ class _Contest:
     score_bin: float
 
     def laws(self, counts: Ints | None = None) -> dict[str, ReturnLaw]:
-        """Every law that can be fitted to the training runs, each there ``counts`` times."""
+        """Every law that can be fitted to the training runs, each repeated ``counts`` times."""
         train = self.train if counts is None else repeated(self.train, counts)
         law = self.estimator.estimate(train).law
         points = Preprocessor(
@@ -44,7 +44,7 @@ class _Contest:
         return {name: law for name, law in fitted.items() if law is not None}
 
     def held_out(self, counts: Ints | None = None) -> BinnedPoints:
-        """The held-out points, each run there ``counts`` times."""
+        """The held-out points, each run repeated ``counts`` times."""
         prepared = Preprocessor(self.test, early_exclusion=0.0, bin_width=self.score_bin)
         return prepared.points(counts, smooth=False)
 
@@ -104,7 +104,7 @@ def mean_error(law: ReturnLaw, points: BinnedPoints) -> tuple[float, float]:
 
 
 def repeated(curves: Curves, counts: Ints) -> Curves:
-    """The curves with run ``i`` there ``counts[i]`` times, under ids of their own."""
+    """The curves with run ``i`` repeated ``counts[i]`` times, under new ids."""
     order = np.repeat(np.arange(curves.num_runs), counts)
     bounds = np.searchsorted(curves.run_index, np.arange(curves.num_runs + 1))
     rows = [np.arange(bounds[run], bounds[run + 1]) for run in order]
@@ -144,10 +144,10 @@ def _difference_intervals(
 
 
 def _draw(contest: _Contest, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """How often each training run and each held-out run is there.
+    """How often each training run and each held-out run occurs.
 
-    A run with rows in both is there equally often in both. Where sizes are drawn for want of seeds, the
-    held-out rows stay as they are.
+    A run with rows in both occurs equally often in both. If sizes are drawn for lack of seeds, the
+    held-out rows stay unchanged.
     """
     scheme = scheme_for(contest.train)
     train = resample(contest.train, scheme, rng)

@@ -1,4 +1,4 @@
-"""What a backtest returns: frozen pydantic models, all that its table, figure and section need."""
+"""The result of a backtest: all that its table, figure and section of the report need."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class FrontierErrors(Errors):
 
 
 class HeldOutPoints(Record):
-    """One entry for each held-out point: a size, averaged over seeds and a bin of log E."""
+    """Arrays of shape ``(n,)``, an entry a held-out point: a size, averaged over seeds and a bin of E."""
 
     N: StoredFloats
     E: StoredFloats
@@ -87,7 +87,7 @@ class HeldOutPoints(Record):
 
 
 class FrontierPoints(Record):
-    """One entry for each held-out compute at which sizes can be compared."""
+    """Arrays of shape ``(n,)``, one entry for each held-out compute at which sizes can be compared."""
 
     compute: StoredFloats
     best_return: StoredFloats
@@ -138,7 +138,7 @@ class LawScore(Record):
 
     Attributes:
         name: of the law, see ``rlscale.analysis.studies.backtest.competing_laws``.
-        num_constants: fitted, besides a free map where the law has one.
+        num_constants: fitted constants, without those of a free map.
         mean_absolute, bias: of the returns of all held-out points.
         frontier_mean_absolute: of the best return at each held-out compute.
         difference: its mean absolute error minus that of this toolkit's law.
@@ -163,7 +163,7 @@ class SplitBacktest(Record):
         beyond_map_share: weight of held-out points whose predicted I lies beyond the training's map, so
             that their return comes from its declared continuation.
         extension: scale of that continuation, see ``rlscale.analysis.studies.backtest.extended_map``.
-        laws: scores of all laws, best first; empty if they were not asked for.
+        laws: scores of all laws, best first; empty if not requested.
     """
 
     split: Split
@@ -178,6 +178,7 @@ class SplitBacktest(Record):
     frontier_points: FrontierPoints
     optimum_points: list[OptimumPoint]
     warnings: list[str]
+    warning_codes: list[str] = Field(default_factory=list)
 
 
 class BacktestResult(Record):

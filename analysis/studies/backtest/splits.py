@@ -1,4 +1,4 @@
-"""What a backtest holds out, and the baselines it is compared with.
+"""The splits of a backtest, and the baselines that it is compared with.
 
 ``sizes`` holds out all runs of the largest sizes, ``compute`` every row with N·E above a cutoff.
 """
@@ -15,7 +15,7 @@ from rlscale.analysis.points.preprocess import BinnedPoints, Preprocessor
 from rlscale.analysis.studies.backtest.result import Split
 from rlscale.scaling.errors import InputError
 
-#: Width in log E of the bins in which predictions are compared: wider than the fit's, for less noise.
+#: Width in log E of the bins in which predictions are compared: wider than the fit's, to reduce noise.
 SCORE_BIN = 0.1
 #: Share of the frontier's decades of compute that is held out by default.
 CUTOFF_SHARE = 1 / 3
@@ -30,11 +30,12 @@ def hold_out_sizes(curves: Curves, count: int) -> Split:
     """
     sizes = curves.sizes
     if count < 1:
-        raise InputError(f"--hold-out-sizes must be 1 or more: got {count}.")
+        raise InputError(f"--hold-out-sizes must be 1 or more: got {count}.", code="invalid_number")
     if len(sizes) - count < MIN_SIZES:
         raise InputError(
             f"{curves.source} has {len(sizes)} sizes: holding out {count} leaves fewer than the "
-            f"{MIN_SIZES} that a fit needs; hold out fewer, or add sizes."
+            f"{MIN_SIZES} that a fit needs; hold out fewer, or add sizes.",
+            code="too_few_sizes",
         )
     return Split(kind="sizes", sizes=sizes[-count:].tolist())
 
@@ -50,13 +51,15 @@ def hold_out_compute(curves: Curves, cutoff: float) -> Split:
     if not (np.isfinite(cutoff) and low < cutoff < high):
         raise InputError(
             f"The cutoff {cutoff:.3g} lies outside the compute of {curves.source}, {low:.3g} to {high:.3g}; "
-            f"choose one inside."
+            f"choose one inside.",
+            code="cutoff_outside_data",
         )
     left = len(np.unique(curves.run_sizes[curves.run_index[compute <= cutoff]]))
     if left < MIN_SIZES:
         raise InputError(
             f"Only {left} of {len(curves.sizes)} sizes have points below the cutoff {cutoff:.3g}, and a fit "
-            f"needs {MIN_SIZES}; choose a larger --compute-cutoff, or hold out sizes (--hold-out-sizes 1)."
+            f"needs {MIN_SIZES}; choose a larger --compute-cutoff, or hold out sizes (--hold-out-sizes 1).",
+            code="too_few_sizes",
         )
     return Split(kind="compute", cutoff=float(cutoff))
 
@@ -68,20 +71,20 @@ def cutoff_for(curves: Curves, share: float, estimator: JointScalingFit) -> floa
         InputError: if the share is not between 0 and 1.
     """
     if not 0 < share < 1:
-        raise InputError(f"--cutoff-share must be above 0 and below 1: got {share}.")
+        raise InputError(f"--cutoff-share must be above 0 and below 1: got {share}.", code="invalid_number")
     points = score_points(curves, estimator)
     frontier = efficient_frontier(points).compute
     ends = np.log(frontier) if len(frontier) else points.log_n + points.log_e
     return float(np.exp(ends.max() - share * (ends.max() - ends.min())))
 
 
-def default_splits(curves: Curves, estimator: JointScalingFit) -> list[Split]:
+def default_splits(curves: Curves, estimator: JointScalingFit | None = None) -> list[Split]:
     """The largest size, and the top third of the decades of the frontier's compute.
 
     Raises:
         InputError: as ``hold_out_sizes`` and ``hold_out_compute``.
     """
-    cutoff = cutoff_for(curves, CUTOFF_SHARE, estimator)
+    cutoff = cutoff_for(curves, CUTOFF_SHARE, estimator or JointScalingFit())
     return [hold_out_sizes(curves, 1), hold_out_compute(curves, cutoff)]
 
 

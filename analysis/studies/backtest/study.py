@@ -1,14 +1,14 @@
 """Backtests: fit without part of the curves, predict that part, and compare.
 
-What a split (``analysis.backtests.splits``) leaves is fitted as if the rest had never been measured, early
-training cut by its own runs. From that fit come the returns at every held-out (N, E), the best return and the
-best size at each held-out compute, and N_opt. Held-out returns enter scores only.
+The rows that a split (``splits``) does not hold out are fitted as if the others had not been measured, with
+the cut of early training by their own runs. That fit predicts the returns at every held-out (N, E), the best
+return and the best size at each held-out compute, and N_opt. Held-out returns only enter the scores.
 
 A 90% prediction interval of a return has two sources: the law and map of each bootstrap draw, and a
-residual of the training fit, drawn from the points nearest in log I, which holds the noise of seeds
-and whatever misfit there was. Beyond the largest I of the training rows the map is continued as
-``analysis.backtests.extended_map`` declares, in each draw from a tail of another length, so that a map that
-bends there has a wide interval; the share of points that need it is part of the result.
+residual of the training fit, drawn from the points nearest in log I, which contains the noise of seeds
+and the misfit. Beyond the largest I of the training rows the map is continued (``extended_map``), in each
+draw from a tail of another length, so that a map that bends there has a wide interval; the result states the
+share of points that need it.
 
 Baselines: for returns the nearest trained size's curve at the same E, held at its last value; for the
 frontier and the best size those where the training's own frontier ends.
@@ -16,6 +16,7 @@ frontier and the best size those where the training's own frontier ends.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,7 @@ from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.points.frontier import Frontier, efficient_frontier
 from rlscale.analysis.points.preprocess import BinnedPoints, Preprocessor
+from rlscale.analysis.records import CodedWarning, warning_fields
 from rlscale.analysis.statistics.intervals import percentile_interval
 from rlscale.analysis.studies.backtest.extended_map import LawWithMap
 from rlscale.analysis.studies.backtest.law_scores import score_laws
@@ -43,6 +45,7 @@ from rlscale.analysis.studies.backtest.result import (
 )
 from rlscale.analysis.studies.backtest.splits import (
     SCORE_BIN,
+    default_splits,
     held_out_rows,
     late_rows,
     naive_frontier,
@@ -50,26 +53,34 @@ from rlscale.analysis.studies.backtest.splits import (
     score_points,
 )
 
+DEFAULT_REPLICATES = 200
 _NUM_OPTIMA = 7
 _TAILS = (0.1, 0.4)  # shares of the map's range from which draws continue it
-_NEAR = 0.15  # share of the training points whose residuals stand for those of a prediction
+_NEAR = 0.15  # share of the training points whose residuals a prediction draws from
 
 
 def backtest(
-    curves: Curves, splits: list[Split], estimator: JointScalingFit, *, law_draws: int = 0, laws: bool = False
+    curves: Curves,
+    splits: Sequence[Split] | None = None,
+    estimator: JointScalingFit | None = None,
+    *,
+    law_draws: int = 0,
+    laws: bool = False,
 ) -> BacktestResult:
     """Backtest each split.
 
     Args:
         curves: left unchanged.
-        splits: from ``hold_out_sizes``, ``hold_out_compute`` or ``default_splits``.
-        estimator: how to fit; its ``replicates`` make the prediction intervals.
+        splits: from ``hold_out_sizes`` or ``hold_out_compute``; ``default_splits`` if not given.
+        estimator: how to fit; its ``replicates`` make the prediction intervals, 200 if not given.
         law_draws: resamples of runs for the intervals of the differences between laws.
         laws: whether to score the competing laws too.
 
     Raises:
         InputError, FitDidNotConverge: if what is left cannot be fitted.
     """
+    estimator = estimator or JointScalingFit(replicates=DEFAULT_REPLICATES)
+    splits = default_splits(curves, estimator) if splits is None else splits
     return BacktestResult(
         objective=estimator.objective,
         size=curves.size,
@@ -168,7 +179,7 @@ def _backtest(
         points=points,
         frontier_points=frontier,
         optimum_points=optimum,
-        warnings=_warnings(split, fit, frontier, beyond_share),
+        **warning_fields(_warnings(split, fit, frontier, beyond_share)),
     )
 
 
@@ -226,8 +237,8 @@ def _frontier_points(
 ) -> FrontierPoints:
     """The measured frontier of all rows where it is held out, and what the training fit says of it.
 
-    Predictions are for the sizes that have data at a compute, so the spacing of sizes is not held against
-    the law.
+    Predictions are for the sizes that have data at a compute, so the spacing of sizes does not count
+    against the law.
     """
     measured = efficient_frontier(everything)
     compute, best, size = measured.compute, measured.return_, measured.N
@@ -333,31 +344,48 @@ def _optimum_errors(points: list[OptimumPoint]) -> OptimumErrors:
     )
 
 
-def _warnings(split: Split, fit: FitResult, frontier: FrontierPoints, beyond_share: float) -> list[str]:
+def _warnings(
+    split: Split, fit: FitResult, frontier: FrontierPoints, beyond_share: float
+) -> list[CodedWarning]:
     found = []
     if not fit.identified:
         found.append(
-            f"The training part does not determine the exponents ({fit.warnings[0].rstrip('.')}), so "
-            f"this says little of a fit that does."
+            (
+                "training_not_identified",
+                f"The training part does not determine the exponents ({fit.warnings[0].rstrip('.')}), so "
+                f"this says little of a fit that does.",
+            )
         )
     if not len(frontier.compute) and split.kind == "sizes":
         found.append(
-            "The held-out sizes are best at no compute, so their returns are predicted but no optimum "
-            "beyond the training sizes is tested; hold out compute instead (--cutoff-share)."
+            (
+                "no_held_out_optimum",
+                "The held-out sizes are best at no compute, so their returns are predicted but no optimum "
+                "beyond the training sizes is tested; hold out compute instead (--cutoff-share).",
+            )
         )
     elif not len(frontier.compute):
         found.append(
-            "The measured frontier does not reach beyond the cutoff, so no best size is tested; "
-            "choose a smaller cutoff."
+            (
+                "no_held_out_frontier",
+                "The measured frontier does not reach beyond the cutoff, so no best size is tested; "
+                "choose a smaller cutoff.",
+            )
         )
     if beyond_share == 0:
         found.append(
-            "No held-out point has a higher intrinsic performance than the training part reached: "
-            "its returns were within the range of the map, not an extrapolation of it."
+            (
+                "within_map",
+                "No held-out point has a higher intrinsic performance than the training part reached: "
+                "its returns were within the range of the map, not an extrapolation of it.",
+            )
         )
     elif beyond_share > 0.5:
         found.append(
-            f"{beyond_share:.0%} of the held-out points lie beyond the training's map, whose continuation is "
-            f"a straight line in log I and a guess."
+            (
+                "beyond_map",
+                f"{beyond_share:.0%} of the held-out points lie beyond the training's map, whose "
+                f"continuation is a straight line in log I and a guess.",
+            )
         )
     return found

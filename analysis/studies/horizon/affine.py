@@ -1,11 +1,9 @@
-"""Interactions as an affine function of x = h - 2 + 1/h, and whether they are one.
+"""Fits of interactions as an affine function of x = h - 2 + 1/h, and tests of whether they are affine.
 
-With exact values and γ = 1 - 2/(h + 1), returns beyond the current step add noise to the policy gradient of a
-bandit whose variance is σ²γ²/(1 - γ²) = (σ²/4)(h - 2 + 1/h). So interactions to a fixed return are a + b x
-(the proposition of Hilton, Tang, Schulman 2023 on the horizon), 1 + κ x times those at h = 1, κ = b/a.
+``rlscale.analysis.theory.horizon`` has the proposition: E = a + b x, 1 + κ x times E at h = 1, κ = b/a.
 
-Errors are relative: the spread of log E between seeds. Where points scatter about the line by more than
-that says, intervals are widened by the ratio, never narrowed.
+Errors are relative: the spread of log E between seeds. If the points scatter about the line by more than
+these errors, intervals are widened by the ratio; they are never narrowed.
 """
 
 from __future__ import annotations
@@ -19,12 +17,13 @@ from scipy.stats import chi2, norm
 
 from rlscale.analysis.arrays import Floats, Ints
 from rlscale.analysis.records import INTERVAL_LEVEL, Interval
+from rlscale.analysis.theory.horizon import log_growth
 
 #: Half width of an interval in standard deviations.
 Z = float(norm.ppf(0.5 + INTERVAL_LEVEL / 2))
-#: Where κ is looked for: from no growth with h that could be seen to no inherent term.
+#: Range of the search for κ: from no visible growth with h to no inherent term.
 _LOG_KAPPA = (np.log(1e-6), np.log(1e6))
-#: Of the sum of squares: less is rounding.
+#: Share of the sum of squares below which a variance is rounding.
 _ROUNDING = 1e-24
 
 
@@ -110,7 +109,7 @@ def _explained(unexplained: float, interactions: Floats, weights: Floats) -> flo
 
 
 def common_kappa(x: Floats, log_e: Floats, sd: Floats, group: Ints) -> CommonKappa:
-    """Fit all series at once, each with a level of its own.
+    """Fit all series at once, each with its own level.
 
     Args:
         x, log_e, sd: all points, shape ``(n,)``; ``sd`` of ``log_e``.
@@ -123,7 +122,7 @@ def common_kappa(x: Floats, log_e: Floats, sd: Floats, group: Ints) -> CommonKap
 
         def residuals(theta: Floats) -> Floats:
             power = float(theta[1]) if free_power else 1.0
-            y = log_e - _log_growth(x, float(theta[0]), power)
+            y = log_e - log_growth(x, float(theta[0]), power)
             level = np.bincount(group, y / sd**2, groups) / np.bincount(group, 1 / sd**2, groups)
             return np.asarray((y - level[group]) / sd)
 
@@ -138,7 +137,7 @@ def common_kappa(x: Floats, log_e: Floats, sd: Floats, group: Ints) -> CommonKap
     reach = Z * float(np.sqrt(covariance[0, 0] * _scale(misfit, freedom)))
     log_kappa = float(theta[0])
     ends = np.exp(np.clip([log_kappa - reach, log_kappa + reach], *_LOG_KAPPA))
-    y = log_e - _log_growth(x, log_kappa, 1.0)
+    y = log_e - log_growth(x, log_kappa, 1.0)
     level = np.bincount(group, y / sd**2, groups) / np.bincount(group, 1 / sd**2, groups)
     power, power_interval, affine_p = None, None, None
     if len(np.unique(x)) >= 3:
@@ -158,18 +157,12 @@ def common_kappa(x: Floats, log_e: Floats, sd: Floats, group: Ints) -> CommonKap
     )
 
 
-def _log_growth(x: Floats, log_kappa: float | Floats, power: float) -> Floats:
-    """log(1 + κ x^q), 0 at x = 0."""
-    with np.errstate(divide="ignore"):
-        return np.logaddexp(0.0, log_kappa + power * np.log(x))
-
-
 def _scale(misfit: float, freedom: int) -> float:
     return max(misfit / freedom, 1.0) if freedom > 0 else 1.0
 
 
 def _fieller(a: float, b: float, covariance: Floats) -> Interval | None:
-    """90% interval of b/a: all κ for which b - κ a is not distinguishable from 0."""
+    """90% interval of b/a: all κ for which b - κ a is not significantly different from 0."""
     z2 = Z**2
     quadratic = a * a - z2 * covariance[0, 0]
     linear = -2 * (a * b - z2 * covariance[0, 1])

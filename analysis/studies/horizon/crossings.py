@@ -1,8 +1,8 @@
 """Interactions with which each size first reaches a level of return.
 
-The level is looked for on the seed-averaged curve, smoothed along log E; what never reaches it, or begins
-above it, has no such E and is reported, never filled in. The error of log E is the spread between
-single seeds, pooled over all sizes and horizons: of two seeds alone it would hardly be known.
+The level is read off the seed-averaged curve, smoothed along log E. A curve that never reaches it, or starts
+above it, has no such E; that is reported, never filled in. The error of log E is the spread between
+single seeds, pooled over all sizes and horizons, because two seeds alone hardly determine it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Reason = Literal["", "never reached", "reached before the first row"]
 
 #: Full width of the smoothing window in the natural logarithm of E.
 SMOOTHING = 0.5
-_LEAST_SD = 1e-3  # curves without noise have no spread to weigh points by
+_LEAST_SD = 1e-3  # curves without noise have no spread to weight points by
 
 
 @dataclass(frozen=True)

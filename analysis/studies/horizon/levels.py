@@ -1,4 +1,4 @@
-"""What a level of return takes at each horizon: E = a + b (h - 2 + 1/h), by size and for all together."""
+"""Interactions to a level of return at each horizon, E = a + b (h - 2 + 1/h), by size and for all sizes."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ from rlscale.analysis.studies.horizon.result import AffineFit, CommonFit, Crossi
 from rlscale.analysis.theory.horizon import horizon_term
 from rlscale.scaling.errors import InputError
 
-#: Default levels, as shares of the way from the start to what the median size reaches at every horizon.
+#: Default levels, as shares of the range from the start to the return that the median size reaches
+#: at every horizon.
 LEVEL_SHARES = (0.5, 0.75, 0.95)
-#: Relative error of E that is assumed where no size has two seeds; scatter beyond it still widens intervals.
+#: Relative error of E that is assumed if no size has two seeds; larger scatter still widens intervals.
 UNKNOWN_SD = 0.1
-_LEAST_SD = 1e-3  # of log E, by how finely a fit is searched
+_LEAST_SD = 1e-3  # of log E: the precision of the search of a fit
 
 
 def default_levels(smooth: Mapping[float, list[SizeCurves]]) -> list[float]:
-    """Three returns between where curves start and what the median size reaches at every horizon."""
+    """Three returns between the start of the curves and what the median size reaches at every horizon."""
     shared = _shared_sizes(smooth)
     means = {h: {one.size: one.mean.returns for one in found} for h, found in smooth.items()}
     start = max(float(returns[0]) for of in means.values() for returns in of.values())
     reach = float(np.median([min(float(of[size].max()) for of in means.values()) for size in shared]))
     if not reach > start:
         raise InputError(
-            f"No level of return lies between where all curves start ({start:.4g}) and what they reach "
-            f"({reach:.4g}); give levels with --level, or train longer."
+            f"No level of return lies between the start of all curves ({start:.4g}) and what they reach "
+            f"({reach:.4g}); give levels with --level, or train longer.",
+            code="level_not_reached",
         )
     return [float(f"{start + share * (reach - start):.3g}") for share in LEVEL_SHARES]
 
@@ -42,7 +44,9 @@ def _shared_sizes(smooth: Mapping[float, list[SizeCurves]]) -> list[float]:
     """The sizes that every horizon has."""
     shared = set.intersection(*({one.size for one in found} for found in smooth.values()))
     if not shared:
-        raise InputError("No size occurs at every horizon; sweep the same sizes at each.")
+        raise InputError(
+            "No size occurs at every horizon; sweep the same sizes at each.", code="no_shared_size"
+        )
     return sorted(shared)
 
 
@@ -55,7 +59,8 @@ def middle_fit(
     best = max(float(one.mean.returns.max()) for curves in smooth.values() for one in curves)
     raise InputError(
         f"No size reaches a return of {' or '.join(f'{level:g}' for level in levels)} from below at two "
-        f"horizons (the best averages {best:.4g}); give a --level within the curves."
+        f"horizons (the best averages {best:.4g}); give a --level within the curves.",
+        code="level_not_reached",
     )
 
 
@@ -107,7 +112,9 @@ def _optimal_crossing(horizon: float, fit: FitResult, level: float) -> Crossing:
         return Crossing(**blank, interactions=None, reason="law not identified", relative_sd=None)
     try:
         (item,) = at_returns(fit, [level])
-    except InputError:
+    except InputError as error:
+        if error.code != "return_outside_map":
+            raise
         return Crossing(**blank, interactions=None, reason="outside the fitted map", relative_sd=None)
     sd = None
     if item.intervals:

@@ -1,9 +1,11 @@
-"""What a study of the horizon returns; its JSON file is all that later predictions need."""
+"""The result of a study of the horizon; its JSON file is all that later predictions need."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import Field
 
 from rlscale.analysis.choices import Objective, SizeColumn
 from rlscale.analysis.fit.findings import Refit
@@ -31,7 +33,7 @@ class Crossing(Record):
 
     Attributes:
         N: the size; null for the compute-optimal agent of the fitted law.
-        interactions: E, null where the level is not reached; then ``reason`` says how.
+        interactions: E, null if the level is not reached; ``reason`` then says why.
         relative_sd: standard deviation of log E.
         seeds_reached, seeds: of the runs of this size.
     """
@@ -81,7 +83,7 @@ class CommonFit(Record):
 
 
 class LevelStudy(Record):
-    """What a level of return takes at each horizon and size; ``common`` is null where no size has a line."""
+    """The interactions to a level of return at each horizon and size; ``common`` is null without a line."""
 
     level: float
     crossings: list[Crossing]
@@ -171,6 +173,7 @@ class HorizonResult(Record):
     predictions: list[Prediction]
     interval_level: float = INTERVAL_LEVEL
     warnings: list[str]
+    warning_codes: list[str] = Field(default_factory=list)
     options: dict[str, Any]
 
 

@@ -1,12 +1,12 @@
 """How the horizon h of the return changes the law, from a sweep that has several values of it.
 
 For the bandit with γ = 1 - 2/(h + 1), longer horizons only add noise, in proportion to x = h - 2 + 1/h
-(Hilton, Tang, Schulman 2023; ``analysis.horizons.affine``). Three consequences are measured here:
+(``rlscale.analysis.theory.horizon``). This module measures three consequences:
 
 * interactions to a fixed return at a fixed size are affine in x, 1 + κ x = m(h) times those at h = 1;
-* so N_c(h) = N_c m^-ν and E_c(h) = E_c m^ν: the exponent ν stays and N_opt(C) is lower by the factor m^-ν;
-* so an agent of N parameters that is compute-optimal needs E = (inherent term + term proportional to x)
-  N^((1 - ν)/ν) interactions: affine in h, not proportional to it, but for the power of N.
+* so N_c(h) = N_c m^-ν and E_c(h) = E_c m^ν: the exponent ν stays and N_opt(C) falls by the factor m^-ν;
+* so a compute-optimal agent of N parameters needs E = (inherent term + term proportional to x)
+  N^((1 - ν)/ν) interactions: at fixed N affine in h, not proportional to it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rlscale.analysis.arrays import Floats
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import FitResult
-from rlscale.analysis.records import INTERVAL_LEVEL, Interval
+from rlscale.analysis.records import INTERVAL_LEVEL, CodedWarning, Interval, warning_fields
 from rlscale.analysis.statistics.intervals import interval_of
 from rlscale.analysis.studies.horizon.affine import Z
 from rlscale.analysis.studies.horizon.crossings import smooth_curves
@@ -46,7 +46,7 @@ def fit_horizons(
     *,
     known: Mapping[float, FitResult] | None = None,
 ) -> dict[float, FitResult]:
-    """The law at each horizon, ascending in h; ``known`` holds fits made before, which are not repeated.
+    """The law at each horizon, ascending in h; ``known`` holds earlier fits, which are not repeated.
 
     Raises:
         InputError: if there are fewer than two horizons, one is below 1, or one cannot be fitted.
@@ -56,19 +56,23 @@ def fit_horizons(
         source = next((curves.source for curves in by_horizon.values()), "the source")
         raise InputError(
             f"{source} has one horizon ({there}); a study of the horizon needs two or more: "
-            f"sweep the axis horizon, e.g. [1, 4, 16, 64]."
+            f"sweep the axis horizon, e.g. [1, 4, 16, 64].",
+            code="too_few_horizons",
         )
     fits = {}
     for horizon in sorted(by_horizon):
         if not (np.isfinite(horizon) and horizon >= 1):
-            raise InputError(f"A horizon of {horizon:g} makes no sense: horizons are 1 or more steps.")
+            raise InputError(
+                f"A horizon of {horizon:g} is impossible: horizons are 1 or more steps.",
+                code="invalid_number",
+            )
         if known and horizon in known:
             fits[horizon] = known[horizon]
             continue
         try:
             fits[horizon] = estimator.fit(by_horizon[horizon])
         except InputError as error:
-            raise InputError(f"Horizon {horizon:g}: {error}") from error
+            raise InputError(f"Horizon {horizon:g}: {error}", code=error.code) from error
     return fits
 
 
@@ -84,7 +88,7 @@ def study_horizons(
     Args:
         by_horizon: the curves of each horizon.
         fits: of ``fit_horizons``.
-        levels: returns whose cost is compared; by default three that most sizes reach.
+        levels: returns whose interactions are compared; by default three that most sizes reach.
         predictions: (N, h) for which to predict interactions.
 
     Raises:
@@ -101,15 +105,16 @@ def study_horizons(
     size_range = (float(sizes.min()), float(sizes.max()))
     law = _sample_law(trusted, compute, size_range, common)
     log_n_ref = float(np.log(law.size_ref))
+    one_seed = all(cell.relative_sd is None for cell in studies[0].crossings if cell.N)
     warnings = [
         *([] if shared else [_not_shared(compute)]),
         *([] if len(trusted) == len(fits) else [_not_trusted(fits, trusted)]),
+        *([_single_seeds()] if one_seed else []),
         *(
-            [_single_seeds()]
-            if all(cell.relative_sd is None for cell in studies[0].crossings if cell.N)
-            else []
+            (code, f"h = {h:g}: {sentence}")
+            for h, fit in fits.items()
+            for code, sentence in zip(fit.warning_codes, fit.warnings, strict=True)
         ),
-        *(f"h = {h:g}: {text}" for h, fit in fits.items() for text in fit.warnings),
     ]
     result = HorizonResult(
         source=first.provenance.source,
@@ -133,14 +138,14 @@ def study_horizons(
         nu_slope=_nu_slope(trusted),
         sample_law=law,
         predictions=[],
-        warnings=warnings,
+        **warning_fields(warnings),
         options={name: value for name, value in first.options.items() if name != "horizon"},
     )
     return with_predictions(result, predictions)
 
 
 def with_predictions(result: HorizonResult, wanted: Sequence[tuple[float, float]]) -> HorizonResult:
-    """The study with predictions of the interactions that (N, h) need, in place of earlier ones.
+    """The study with predictions of the interactions for each (N, h), in place of earlier ones.
 
     Raises:
         InputError: if N is not positive or h is below 1.
@@ -150,9 +155,13 @@ def with_predictions(result: HorizonResult, wanted: Sequence[tuple[float, float]
     spans = {"size": result.size_range, "horizon": (min(horizons), max(horizons))}
     for num_params, horizon in wanted:
         if not (np.isfinite(num_params) and num_params > 0):
-            raise InputError(f"A size must be positive and finite: got {num_params:g}.")
+            raise InputError(
+                f"A size must be positive and finite: got {num_params:g}.", code="invalid_number"
+            )
         if not (np.isfinite(horizon) and horizon >= 1):
-            raise InputError(f"A horizon must be 1 or more and finite: got {horizon:g}.")
+            raise InputError(
+                f"A horizon must be 1 or more and finite: got {horizon:g}.", code="invalid_number"
+            )
         x, log_ratio = float(horizon_term(horizon)), float(np.log(num_params / law.size_ref))
         value = np.log(law.inherent) + np.log1p(law.kappa * x) + (1 / law.nu - 1) * log_ratio
         drawn = np.array(law.draws).reshape(-1, 3)
@@ -181,41 +190,46 @@ def _shared_compute(fits: Mapping[float, FitResult]) -> tuple[float, bool]:
     return float(np.sqrt(low * high)), low < high
 
 
-def _not_shared(compute: float) -> str:
+def _not_shared(compute: float) -> CodedWarning:
     return (
+        "no_shared_compute",
         f"No compute lies inside the data of all horizons: N_opt at {compute:.3g}, where horizons are "
-        f"compared, is an extrapolation for some; train them for similar compute."
+        f"compared, is an extrapolation for some; train them for similar compute.",
     )
 
 
-def _single_seeds() -> str:
+def _single_seeds() -> CodedWarning:
     return (
+        "one_seed",
         f"No size has two seeds that reach the lowest level, so the error of each size's interactions is "
-        f"taken as {UNKNOWN_SD:.0%}; add seeds."
+        f"taken as {UNKNOWN_SD:.0%}; add seeds.",
     )
 
 
 def _trusted(fits: Mapping[float, FitResult]) -> dict[float, FitResult]:
     """The fits whose exponents are identified, or all where those are fewer than two.
 
-    What identifies nothing can have a narrow interval all the same, hence a large weight.
+    A fit that is not identified can still have a narrow interval, and so a large weight.
     """
     found = {h: fit for h, fit in fits.items() if fit.identified}
     return found if len(found) >= 2 else dict(fits)
 
 
-def _not_trusted(fits: Mapping[float, FitResult], trusted: Mapping[float, FitResult]) -> str:
+def _not_trusted(fits: Mapping[float, FitResult], trusted: Mapping[float, FitResult]) -> CodedWarning:
     left = ", ".join(f"{h:g}" for h in fits if h not in trusted)
-    return f"The law is not identified at h = {left}: the slope of nu and the law of samples leave it out."
+    return (
+        "horizon_not_identified",
+        f"The law is not identified at h = {left}: the slope of nu and the law of samples leave it out.",
+    )
 
 
 def _sample_law(
     fits: Mapping[float, FitResult], compute: float, size_range: Interval, common: CommonFit
 ) -> SampleLaw:
-    """E(N, h): κ from fixed sizes, which is measured best, the rest from the laws.
+    """E(N, h): κ from fixed sizes, which determine it best, the rest from the laws.
 
-    Each horizon's law gives E_opt of a size amid the data; divided by 1 + κ x it is the inherent term, of
-    which the weighted mean over horizons is taken, as of ν.
+    Each horizon's law gives E_opt of a size within the data; divided by 1 + κ x it is the inherent term. The
+    inherent term and ν are weighted means over horizons.
     """
     laws = [fit.law for fit in fits.values()]
     log_n = float(np.mean([law.log_N_opt(np.log(compute)) for law in laws]))
@@ -252,7 +266,7 @@ def _sample_law(
 
 
 def _weights(draws: Floats) -> Floats:
-    """Inverse variances of the columns, summing to 1, by their central 90%: stray draws do not matter."""
+    """Inverse variances of the columns, from their central 90% so that outliers do not matter; sum to 1."""
     low, high = np.quantile(draws, [(1 - INTERVAL_LEVEL) / 2, (1 + INTERVAL_LEVEL) / 2], axis=0)
     weight = 1 / np.maximum(high - low, 1e-6) ** 2
     return np.asarray(weight / weight.sum())
@@ -293,7 +307,7 @@ def _nu_slope(fits: Mapping[float, FitResult]) -> NuSlope:
     widths = np.array([end[1] - end[0] for end in ends if end is not None])
     weights = (2 * Z / np.maximum(widths, 1e-6)) ** 2
     fitted = sm.WLS(nu, design, weights=weights).fit()
-    # The intervals say how large the errors are; the scatter of few points can only widen them.
+    # The intervals give the errors; the scatter of few points can only widen them.
     scale = max(float(fitted.ssr) / (len(nu) - 2), 1.0) if len(nu) > 2 else 1.0
     error = float(np.sqrt(fitted.normalized_cov_params[1, 1] * scale))
     slope = float(fitted.params[1])

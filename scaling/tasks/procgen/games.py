@@ -177,8 +177,7 @@ def import_procgen() -> Any:
     except Exception as error:  # a missing package, a wheel for another system, a numpy that does not fit
         raise InputError(
             f"Procgen cannot be imported ({type(error).__name__}: {error}). Install it with "
-            f"pip install 'rlscale[train]', which takes procgen up to Python 3.10 and procgen-mirror "
-            f"(the same code) from Python 3.11 on."
+            f"pip install 'rlscale[train]' on Python 3.11 or 3.12; there are no wheels for Python 3.13."
         ) from error
 
 

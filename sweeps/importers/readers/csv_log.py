@@ -14,7 +14,8 @@ import pandas as pd
 from rlscale.scaling.errors import InputError
 from rlscale.sweeps.importers.readers.runs import ReadOptions, listed
 from rlscale.sweeps.store.schema import CURVE_COLUMNS, DIAGNOSTICS
-from rlscale.sweeps.store.tables import Floats, parse_numbers, require_columns_of_schema
+from rlscale.sweeps.store.tables import require_columns_of_schema
+from rlscale.sweeps.store.values import Floats, parse_numbers
 
 #: Curve columns, and the names that they may have in a log; the first one with any value counts.
 Names = Mapping[str, tuple[str, ...]]

@@ -29,7 +29,7 @@ from rlscale.sweeps.importers.readers.runs import (
     plural,
     read_folders,
 )
-from rlscale.sweeps.store.tables import Floats, Ints
+from rlscale.sweeps.store.values import Floats, Ints
 
 INTERVALS = 256  # rows of a curve of episodes
 PROGRESS = "progress.csv"

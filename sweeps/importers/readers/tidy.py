@@ -12,7 +12,8 @@ import pandas as pd
 from rlscale.scaling.errors import InputError
 from rlscale.sweeps.importers.readers.runs import Parsed, ReadOptions, Skipped, SourceRun, listed
 from rlscale.sweeps.store.schema import CURVE_COLUMNS, DIAGNOSTICS, RUN_COLUMNS
-from rlscale.sweeps.store.tables import Kind, RunRows, Table, open_table
+from rlscale.sweeps.store.table_files import Kind, open_table
+from rlscale.sweeps.store.tables import RunRows, Table
 
 NEEDED = ("run_id", "interactions", "return_mean")
 

@@ -135,7 +135,7 @@ def test_a_preset_is_planned_and_its_cost_told(rlscale, tmp_path):
     assert done.returncode == 0
     plan = json.loads(path.read_text())
     assert (plan["runs"], plan["interactions"]) == (30, 30 * 200_000_000)
-    assert "procgen-starpilot-easy-width: 30 runs, 6G interactions" in done.stdout
+    assert "procgen-starpilot-easy-width: 30 runs, 6B interactions" in done.stdout
     assert plan["slot_seconds"] is None
 
 

@@ -1,0 +1,37 @@
+"""Sphinx configuration. ``make docs`` builds the site and treats every warning as an error."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import generate  # noqa: E402  (docs/generate.py, beside this file)
+
+project = "rlscale"
+author = copyright = "the rlscale authors"
+release = version = installed_version("rlscale")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+exclude_patterns = ["generated"]
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+
+html_theme = "furo"
+html_title = "rlscale"
+
+nitpicky = False
+suppress_warnings = ["config.cache"]
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # signatures stay short; the docstrings give types, shapes and units
+autodoc_class_signature = "separated"
+napoleon_use_ivar = True
+
+
+def setup(app: Any) -> None:
+    """The reference pages are generated from the code before Sphinx reads the sources."""
+    app.connect("builder-inited", lambda _: generate.write_all(HERE / "generated"))
