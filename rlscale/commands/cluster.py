@@ -234,7 +234,7 @@ def _tell_stop(sweep: str, report: StopReport, store: str, timeout: float) -> No
     if report.stopped or report.dead:
         say_of(sweep, f"go on with: rlscale sweep resume {store} --sweep {sweep}")
     if report == type(report)((), (), ()):
-        say_of(sweep, "no driver is at work on it.")
+        say_of(sweep, "no driver works on it.")
 
 
 def _place(record: DriverRecord) -> str:

@@ -55,7 +55,7 @@ def demo(
     result = JointScalingFit(workers=usable_cores()).fit(curves)
     write_json(out / "fit.json", result.model_dump(mode="json"))
     print_fit(result, console)
-    # One compute amid the data, the largest in it, and ten and a hundred times that.
+    # A compute within the data, the largest of the data, and ten and a hundred times that.
     computes = [result.compute_ref, *(result.range.C[1] * factor for factor in (1, 10, 100))]
     forecasts = make_forecast(result, computes)
     write_json(out / "forecast.json", forecasts.model_dump(mode="json"))

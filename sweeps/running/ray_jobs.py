@@ -19,11 +19,11 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 from rlscale.scaling.errors import InputError, RlscaleError
 from rlscale.sweeps.running.ray_private import server_version
 
-logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it tells of each connection
+logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it reports each connection
 
 _OLDEST_RAY = Version("2.40")
 _POLL_SECONDS = 1.0
-_UNREACHABLE_SECONDS = 120.0  # a head that is busy or restarted is back by then
+_UNREACHABLE_SECONDS = 120.0  # enough for a head that is busy or restarts
 _REASON_LENGTH = 300
 
 
@@ -53,7 +53,7 @@ class RayJobs:
                 code="invalid_address",
             )
         self.address = address.rstrip("/")
-        os.environ["RAY_API_SERVER_ADDRESS"] = self.address  # what is typed goes before Ray's own variables
+        os.environ["RAY_API_SERVER_ADDRESS"] = self.address  # the option overrides Ray's own variables
         try:
             self._client = JobSubmissionClient(self.address)
         except AuthenticationError as error:
@@ -87,7 +87,7 @@ class RayJobs:
             ) from error
 
     def unfinished(self, *, sweep: str, store: str) -> str | None:
-        """The id of a job that works on this sweep of this store or is about to; None if there is none."""
+        """The id of a job for this sweep of this store that has not ended; None if there is none."""
         wanted = _metadata(sweep, store).items()
         for job in self._ask(self._client.list_jobs):
             if not job.status.is_terminal() and wanted <= (job.metadata or {}).items():
@@ -113,7 +113,7 @@ class RayJobs:
         """
         log = _Log(show)
         while True:
-            end = self._end(job_id)  # asked first: what it wrote before its end is then in the log
+            end = self._end(job_id)  # asked first, so that the log holds all that was written before the end
             if self._tail(job_id, log):
                 end = self._end(job_id)
             if end is not None:
@@ -130,7 +130,7 @@ class RayJobs:
 
         try:
             asyncio.run(tail())
-        except (RuntimeError, OSError):  # proxies cut connections, and a head may be started again
+        except (RuntimeError, OSError):  # proxies cut connections, and heads restart
             return False
         return True
 
@@ -141,7 +141,7 @@ class RayJobs:
         return JobEnd(JobStatus(job.status).value.lower(), job.message or "")
 
     def _ask(self, question: Callable[[], Any]) -> Any:
-        """The cluster's answer, asked for again while it cannot be reached."""
+        """The cluster's answer; the request is repeated while the cluster cannot be reached."""
         deadline = time.monotonic() + _UNREACHABLE_SECONDS
         while True:
             try:
@@ -164,7 +164,7 @@ class RayJobs:
 
 
 class _Log:
-    """Shows a text that is sent from its beginning again after each interruption, once."""
+    """Shows a text once, though it is sent from its beginning after each interruption."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         self._show, self._shown, self._sent = show, 0, 0

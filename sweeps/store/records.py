@@ -1,4 +1,4 @@
-"""What the store holds about a run beside its curve: ``run.json``."""
+"""What the store holds of a run besides its curve: ``run.json``."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class RunRecord(_Record):
 
 def _check_type(name: str, value: Any, dtype: pa.DataType) -> None:
     try:
-        fits = pa.scalar(value, dtype).as_py() == value  # unequal where it was cut to a whole number
+        fits = pa.scalar(value, dtype).as_py() == value  # not equal if it was truncated to a whole number
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         fits = False
     if not fits:
@@ -107,5 +107,5 @@ def _check_type(name: str, value: Any, dtype: pa.DataType) -> None:
 
 
 def now() -> str:
-    """The time in UTC, for people: nothing is decided by it, for clocks may be wrong."""
+    """The time in UTC, for people: nothing depends on it, because clocks may be wrong."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -13,9 +13,9 @@ _WHOLE = Tuning(interactions=1.0)
 
 
 def final_values(spec: SweepSpec, study: TuningStudy | None, source: str = "the spec") -> dict[str, Any]:
-    """The spec of the final sweep, as its YAML file would hold it: each size with its best rate.
+    """The spec of the final sweep as the content of its YAML file: each size with its best rate.
 
-    Without a study, by the paper's rule, it is the spec without its ``tuning``.
+    Without a study it is the spec without its ``tuning``, so that the paper's rule holds.
 
     Raises:
         RlscaleError: if a size has no best rate.
@@ -44,7 +44,7 @@ def final_values(spec: SweepSpec, study: TuningStudy | None, source: str = "the 
 
 
 def _check_same_runs(spec: SweepSpec, final: SweepSpec, source: str) -> None:
-    """The final sweep has the runs of the spec, but for their rates."""
+    """Check that the final sweep has the runs of the spec, except for their rates."""
     before, after = (
         sorted(tuned_config(Size({}, config), _WHOLE, 0.0, config.seed).run_id for config in expand(each))
         for each in (spec, final)
