@@ -31,7 +31,6 @@ import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -102,7 +101,6 @@ def search_batch_size(
     seeds: int = 3,
     standard_errors: float = 2.0,
     device: str = "cpu",
-    mnist_dir: Path | None = None,
     on_fork: Callable[[Fork], None] = lambda fork: None,
 ) -> BatchSchedule:
     """Search the schedule up to ``interactions``; the forks take 2 * ``seeds`` times as many.
@@ -113,7 +111,7 @@ def search_batch_size(
     """
     _check(config, interactions, fork_interactions, seeds, standard_errors)
     steps = config.agent.rollout_steps
-    run = Run(config, device=device, mnist_dir=mnist_dir)
+    run = Run(config, device=device)
     checkpoint, reached, envs = run.save(), 0, config.agent.num_envs
     forks: list[Fork] = []
     while reached < interactions:
@@ -126,7 +124,6 @@ def search_batch_size(
                     size,
                     length,
                     device,
-                    mnist_dir,
                 )
                 for k in range(seeds)
             ]
@@ -159,10 +156,10 @@ def summarize(agent: AgentConfig, forks: Sequence[Fork]) -> BatchSchedule:
 
 
 def _fork(
-    config: RunConfig, checkpoint: bytes, envs: int, length: int, device: str, mnist_dir: Path | None
+    config: RunConfig, checkpoint: bytes, envs: int, length: int, device: str
 ) -> tuple[float, bytes, int]:
     """Go on from a checkpoint. Returns the score, and checkpoint and interactions at the end."""
-    run = Run(config, device=device, mnist_dir=mnist_dir)
+    run = Run(config, device=device)
     run.restore(checkpoint)
     begin = run.interactions
     for goal in (begin + length // 2, begin + length):

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from rlscale.scaling.errors import InputError
 
 PREFIX = "procgen-"
+#: The form of a task's name, and one name, for messages.
+PATTERN = "procgen-<game>-<mode>"
+EXAMPLE = "procgen-coinrun-easy"
 
 GAMES = (
     "bigfish",
@@ -76,11 +79,6 @@ def all_tasks() -> tuple[ProcgenTask, ...]:
     return tuple(ProcgenTask(game, mode) for game in GAMES for mode in modes_of(game))
 
 
-def is_procgen(name: str) -> bool:
-    """Whether a task's name is meant for Procgen; ``parse_task`` says whether it is right."""
-    return name.startswith(PREFIX)
-
-
 def parse_task(name: str) -> ProcgenTask:
     """``procgen-starpilot-easy`` as a task.
 
@@ -88,9 +86,9 @@ def parse_task(name: str) -> ProcgenTask:
         InputError: if the name has another form, or there is no such game or mode.
     """
     game, dash, mode = name.removeprefix(PREFIX).partition("-")
-    if not is_procgen(name) or not dash:
+    if not name.startswith(PREFIX) or not dash:
         raise InputError(
-            f"{name!r} is not a Procgen task: write procgen-<game>-<mode>, such as procgen-coinrun-easy; "
+            f"{name!r} is not a Procgen task: write {PATTERN}, such as {EXAMPLE}; "
             f"games: {', '.join(GAMES)}; modes: {', '.join(MODES)}."
         )
     return ProcgenTask(game, mode)
