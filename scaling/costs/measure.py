@@ -29,7 +29,7 @@ class Measured:
 
     columns: dict[str, Any]
     memory: MemoryNeed
-    seconds: float | None
+    seconds: float | None = None
 
 
 def measure(config: RunConfig, *, timed: bool = False) -> Measured:

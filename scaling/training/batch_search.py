@@ -169,7 +169,8 @@ def _fork(
     if row["return_mean"] is None:
         raise InputError(
             f"No episode ended in the second half of a fork of {length:,} interactions with {envs} "
-            f"environments; give --fork-interactions a larger number."
+            f"environments; give --fork-interactions a larger number.",
+            code="no_episodes",
         )
     return row["return_mean"], run.save(), run.interactions
 
@@ -206,13 +207,18 @@ def _check(
     config: RunConfig, interactions: int, fork_interactions: int, seeds: int, standard_errors: float
 ) -> None:
     if config.agent.batch_growth.exponent > 0:
-        raise InputError("The search finds agent.batch_growth: leave it out of the config.")
+        raise InputError(
+            "The search finds agent.batch_growth: leave it out of the config.", code="invalid_config"
+        )
     values = config.model_dump()
     values["agent"]["batch_growth"] = {"exponent": 1.0}
     run_config(values, source="the batch search")  # a phase's batch, and some minibatches, cannot grow
     if interactions < 1 or fork_interactions < 1:
-        raise InputError("--interactions and --fork-interactions need at least 1.")
+        raise InputError("--interactions and --fork-interactions need at least 1.", code="invalid_option")
     if seeds < 2:
-        raise InputError(f"--seeds {seeds}: at least 2 are needed to know how far runs differ by chance.")
+        raise InputError(
+            f"--seeds {seeds}: at least 2 are needed to know how far runs differ by chance.",
+            code="invalid_option",
+        )
     if not standard_errors >= 0:
-        raise InputError(f"--standard-errors {standard_errors:g}: use 0 or more.")
+        raise InputError(f"--standard-errors {standard_errors:g}: use 0 or more.", code="invalid_option")

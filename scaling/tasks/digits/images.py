@@ -63,7 +63,8 @@ def load_mnist_train(first: Path | None = None) -> DigitImages:
     if not sizes_agree or not labels.size or labels.max() > 9:
         raise InputError(
             f"The files in {folder} are not MNIST: images {images.shape}, labels {labels.shape} instead of "
-            f"28x28 images and a digit for each; remove them to have them downloaded again."
+            f"28x28 images and a digit for each; remove them to have them downloaded again.",
+            code="damaged_file",
         )
     return DigitImages(images, labels.astype(np.int64))
 
@@ -95,14 +96,18 @@ def read_idx(path: Path) -> np.ndarray:
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} is damaged ({error}); remove it to have it downloaded again.") from error
+        raise InputError(
+            f"{path} is damaged ({error}); remove it to have it downloaded again.", code="damaged_file"
+        ) from error
     dimensions = raw[3] if len(raw) > 3 else 0
     header = 4 + 4 * dimensions
     if raw[:3] != b"\x00\x00\x08" or len(raw) < header:
-        raise InputError(f"{path} is not an IDX file of bytes; remove it to have it downloaded again.")
+        raise InputError(
+            f"{path} is not an IDX file of bytes; remove it to have it downloaded again.", code="damaged_file"
+        )
     shape = tuple(int(size) for size in np.frombuffer(raw, ">u4", count=dimensions, offset=4))
     if len(raw) != header + int(np.prod(shape)):
-        raise InputError(f"{path} is truncated; remove it to have it downloaded again.")
+        raise InputError(f"{path} is truncated; remove it to have it downloaded again.", code="damaged_file")
     return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
 
 
@@ -130,7 +135,8 @@ def _download(folder: Path, *, looked_in: list[Path]) -> None:
     raise InputError(
         f"MNIST is not in {' or '.join(str(f) for f in looked_in)} and could not be downloaded ({problem}). "
         f"Put these four files into {folder}: {', '.join(MNIST_FILES)}; "
-        f"or name the folder that has them with --mnist-dir or {MNIST.variable}."
+        f"or name the folder that has them with --mnist-dir or {MNIST.variable}.",
+        code="missing_data",
     )
 
 
@@ -146,4 +152,4 @@ def _fetch(name: str, checksum: str) -> bytes:
         if hashlib.sha256(data).hexdigest() == checksum:
             return bytes(data)
         problems.append(f"{mirror}: {name} has a wrong checksum")
-    raise InputError("; ".join(problems))
+    raise InputError("; ".join(problems), code="missing_data")

@@ -61,11 +61,14 @@ class ProcgenEnv:
     ) -> None:
         check_levels(task, num_levels, start_level)
         if num_envs < 1:
-            raise InputError(f"num_envs is {num_envs}: use 1 or more environments.")
+            raise InputError(f"num_envs is {num_envs}: use 1 or more environments.", code="invalid_number")
         if num_threads < 0:
-            raise InputError(f"num_threads is {num_threads}: use 0 (the caller's own thread) or more.")
+            raise InputError(
+                f"num_threads is {num_threads}: use 0 (the caller's own thread) or more.",
+                code="invalid_number",
+            )
         if not 0 <= seed < SEED_LIMIT:
-            raise InputError(f"seed is {seed}: Procgen takes 0 to {SEED_LIMIT - 1:,}.")
+            raise InputError(f"seed is {seed}: Procgen takes 0 to {SEED_LIMIT - 1:,}.", code="invalid_number")
         self.num_envs = num_envs
         self._identity = {
             "task": task.name,
