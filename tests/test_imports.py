@@ -45,7 +45,7 @@ HEIGHT = {place: height for height, floor in enumerate(FLOORS) for place in floo
 
 #: Who alone may import a library that is slow to load, or that only one part of the house is about.
 LIBRARIES = {
-    "torch": ("scaling/", "sweeps/doctor/machine_facts"),
+    "torch": ("scaling/",),
     "gymnasium": ("scaling/",),
     "ray": ("sweeps/running/ray_", "sweeps/doctor/ray_"),
     "typer": ("rlscale/",),

@@ -113,12 +113,16 @@ def sweep_resume(
     for name in opened.select(sweep):
         stored = opened.read_spec(name)
         if stored is None and sweep is not None:
-            raise InputError(f"{store} holds no spec of {name}: its runs were not made by a sweep.")
+            raise InputError(
+                f"{store} holds no spec of {name}: its runs were not made by a sweep.", code="no_spec"
+            )
         if stored is not None:
             specs[name] = parse_spec(stored, source=f"the stored spec of {name}")
             expand(specs[name], source=f"the stored spec of {name}")
     if not specs:
-        raise InputError(f"{store} holds no sweep to go on with; begin one with: rlscale sweep run")
+        raise InputError(
+            f"{store} holds no sweep to go on with; begin one with: rlscale sweep run", code="no_spec"
+        )
     from rlscale.sweeps.running.launch import run_sweep
     from rlscale.sweeps.running.where import Where
 
@@ -206,7 +210,8 @@ def _refuse_second_job(jobs: RayJobs, store: RunStore, sweep: str) -> None:
         return  # it was just about to end
     raise InputError(
         f"The job {job_id} works on sweep {sweep} already; see it with: rlscale sweep status "
-        f"{store.location}, or end it with: rlscale sweep stop {store.location}"
+        f"{store.location}, or end it with: rlscale sweep stop {store.location}",
+        code="job_exists",
     )
 
 
@@ -229,7 +234,7 @@ def _tell_stop(sweep: str, report: StopReport, store: str, timeout: float) -> No
     if report.stopped or report.dead:
         say_of(sweep, f"go on with: rlscale sweep resume {store} --sweep {sweep}")
     if report == type(report)((), (), ()):
-        say_of(sweep, "no driver is at work on it.")
+        say_of(sweep, "no driver works on it.")
 
 
 def _place(record: DriverRecord) -> str:
@@ -247,9 +252,11 @@ def _find_run(store: RunStore, sweep: str | None, prefix: str) -> tuple[str, str
     runs = [(name, run_id) for name in store.select(sweep) for run_id in store.run_ids(name)]
     found = [run for run in runs if run[1] == prefix] or [run for run in runs if run[1].startswith(prefix)]
     if not found:
-        raise InputError(f"{store.location} has no run whose id begins with {prefix!r}.")
+        raise InputError(f"{store.location} has no run whose id begins with {prefix!r}.", code="unknown_run")
     if len(found) > 1:
         listed = ", ".join(f"{run_id} of {name}" for name, run_id in found[:_MOST_CANDIDATES])
         more = f" and {len(found) - _MOST_CANDIDATES} more" if len(found) > _MOST_CANDIDATES else ""
-        raise InputError(f"{prefix!r} may be {listed}{more}: give more of the id, or --sweep.")
+        raise InputError(
+            f"{prefix!r} may be {listed}{more}: give more of the id, or --sweep.", code="ambiguous_run"
+        )
     return found[0]

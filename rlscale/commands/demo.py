@@ -37,7 +37,9 @@ def demo(
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{out} cannot be made a folder: {error.strerror}; choose another --out.") from error
+        raise InputError(
+            f"{out} cannot be made a folder: {error.strerror}; choose another --out.", code="unwritable_file"
+        ) from error
     check_out(out / "report.html")
     store = str(out / "store")
     with as_file(files("rlscale.sweeps.specs") / "demo.yaml") as spec_path:
@@ -53,7 +55,7 @@ def demo(
     result = JointScalingFit(workers=usable_cores()).fit(curves)
     write_json(out / "fit.json", result.model_dump(mode="json"))
     print_fit(result, console)
-    # One compute amid the data, the largest in it, and ten and a hundred times that.
+    # A compute within the data, the largest of the data, and ten and a hundred times that.
     computes = [result.compute_ref, *(result.range.C[1] * factor for factor in (1, 10, 100))]
     forecasts = make_forecast(result, computes)
     write_json(out / "forecast.json", forecasts.model_dump(mode="json"))

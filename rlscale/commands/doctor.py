@@ -14,12 +14,9 @@ from rlscale.terminal.console import console, write_json
 from rlscale.terminal.printable import printable
 
 if TYPE_CHECKING:
-    from rlscale.sweeps.doctor.checks import Check
-    from rlscale.sweeps.doctor.machine_facts import Facts
-    from rlscale.sweeps.doctor.store_probe import Place
+    from rlscale.sweeps.doctor.checks import Check, Machine
+    from rlscale.sweeps.doctor.store_probe import Probe
 
-
-_HERE = "here"
 _STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
 
 
@@ -40,84 +37,60 @@ def doctor(
     Exits with 1 if a check fails. Downloads nothing, does not start Ray, and
     leaves the store unchanged.
     """
-    from rlscale.sweeps.doctor.checks import check_authentication, check_machine, find_authentication, summary
-    from rlscale.sweeps.doctor.machine_facts import gather
+    from rlscale.sweeps.doctor.checks import HERE, check_machine, check_token
+    from rlscale.sweeps.doctor.store_probe import check_store, remove_probe
 
-    place, checks = _place(store)
     folder = str(mnist_dir.resolve()) if mnist_dir else None
-    here = gather(folder)
-    checks += check_machine(here, _HERE)
-    checks += check_authentication(find_authentication(), cluster=address is not None)
-    if address is not None:
-        checks += _check_cluster(address, place, folder, here)
-    elif place is not None:
-        checks += _check_store_from_here(place)
+    here = check_machine(HERE, folder)
+    checks = [*here.checks, check_token(cluster=address is not None)]
+    probe, problems = _choose_probe(store)
+    checks += problems
+    try:
+        writable = False
+        if probe is not None:
+            checks.append(check_store(probe, HERE))
+            writable = checks[-1].outcome == "pass"
+        if address is not None:
+            checks += _check_cluster(address, here, folder, probe, HERE if writable else None)
+    finally:
+        if probe is not None:
+            remove_probe(probe)
     _show(checks)
-    console.print(summary(checks), highlight=False)
     write_json(json_path, {"address": address, "store": store, "checks": [asdict(check) for check in checks]})
     if any(check.outcome == "fail" for check in checks):
         raise typer.Exit(1)
 
 
-def _place(store: str | None) -> tuple[Place | None, list[Check]]:
-    """Where to probe the store, or the line that says why it is none."""
-    from rlscale.sweeps.doctor.checks import Check
+def _choose_probe(store: str | None) -> tuple[Probe | None, list[Check]]:
+    """Where to write probe files in the store, or the line that says why that is not possible."""
+    from rlscale.sweeps.doctor.checks import HERE, Check
+    from rlscale.sweeps.doctor.store_probe import choose_probe
 
     if store is None:
         return None, []
     try:
-        from rlscale.sweeps.doctor.store_probe import choose_place
-
-        return choose_place(store), []
+        return choose_probe(store), []
     except InputError as error:
-        return None, [Check("store", _HERE, "fail", str(error), "Choose another --store.")]
+        return None, [Check("store", HERE, "fail", str(error), "Choose another --store.")]
     except ImportError as error:  # pyarrow or numpy is broken, which has a line of its own
-        return None, [Check("store", _HERE, "fail", f"cannot be opened: {error}", "See: import pyarrow.")]
+        return None, [Check("store", HERE, "fail", f"cannot be opened: {error}", "See: import pyarrow.")]
 
 
-def _check_store_from_here(place: Place) -> list[Check]:
-    from rlscale.sweeps.doctor.checks import check_store, check_store_disk
-    from rlscale.sweeps.doctor.store_probe import disk_of, remove_probes, write_probe
-
-    try:
-        probe = write_probe(place, _HERE)
-    finally:
-        remove_probes(place)
-    return [*check_store(place, {_HERE: probe}, {}), *check_store_disk(disk_of(place), _HERE)]
-
-
-def _check_cluster(address: str, place: Place | None, mnist_dir: str | None, here: Facts) -> list[Check]:
-    from rlscale.sweeps.doctor import checks as doctor
-    from rlscale.sweeps.doctor.ray_nodes import examine
+def _check_cluster(
+    address: str, here: Machine, mnist_dir: str | None, probe: Probe | None, expected: str | None
+) -> list[Check]:
+    from rlscale.sweeps.doctor.checks import HERE, Check
+    from rlscale.sweeps.doctor.ray_nodes import check_cluster
 
     try:
-        found = examine(address, place, mnist_dir)
+        return check_cluster(address, here, mnist_dir, probe, expected)
     except InputError as error:
-        remedy = "Look at the address, at RAY_AUTH_MODE, and whether this machine is one of its nodes."
-        return [doctor.Check("cluster", _HERE, "fail", str(error), remedy)]
-    nodes = len(found.nodes)
-    checks = [doctor.Check("cluster", _HERE, "pass", f"{nodes} node{'' if nodes == 1 else 's'}")]
-    for name, problem in found.problems.items():
-        remedy = "Install rlscale there, in the Python that Ray uses, and look at the node's load and logs."
-        checks.append(doctor.Check("node", name, "fail", problem, remedy))
-    for node in found.nodes:
-        if node.name in found.facts:
-            facts = found.facts[node.name]
-            checks += doctor.check_machine(facts, node.name, ray_cpus=node.cpus, ray_gpus=node.gpus)
-    checks += doctor.check_agreement(found.facts, here)
-    checks.append(doctor.check_modes(found.facts, here.auth_mode))
-    checks += [
-        doctor.check_clock(name, clock.ahead, clock.uncertainty) for name, clock in found.clocks.items()
-    ]
-    if place is not None:
-        checks += doctor.check_store(place, found.probes, found.unseen)
-        for name, disk in found.disks.items():
-            checks += doctor.check_store_disk(disk, name)
-    return checks
+        remedy = "Check the address, RAY_AUTH_MODE, and whether this machine is one of the cluster's nodes."
+        return [Check("cluster", HERE, "fail", str(error), remedy)]
 
 
 def _show(checks: Sequence[Check]) -> None:
-    """A line each, equal ones of several machines as one, and under it what to do."""
+    """A line each, equal ones of several machines as one, and below it what to do; then the totals."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -136,3 +109,6 @@ def _show(checks: Sequence[Check]) -> None:
             text.append(f"\n{printable(remedy)}", style="italic")
         table.add_row(Text(outcome, _STYLES[outcome]), name, printable(", ".join(where)), text)
     console.print(table)
+    outcomes = [check.outcome for check in checks]
+    totals = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in ("pass", "warn", "fail"))
+    console.print(f"{totals}.", highlight=False)

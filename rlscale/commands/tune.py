@@ -79,7 +79,8 @@ def sweep_tune(
     if spec.tuning is None or spec.tuning.learning_rate is None:
         if json_path or figure:
             raise InputError(
-                f"{spec_name}: --json and --figure need rates to tune; add tuning.learning_rate."
+                f"{spec_name}: --json and --figure need rates to tune; add tuning.learning_rate.",
+                code="no_tuning",
             )
         _tell_rule(spec, sizes_of(spec, spec_name), spec_name, out)
         return

@@ -18,10 +18,10 @@ from rlscale.terminal.printable import printable
 
 
 class PrintingConsole(Console):
-    """A console that passes on no control character of the text it is given, whoever wrote that text."""
+    """A console that prints no control characters that are part of the text, whoever wrote the text."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """The segments of ``renderable``; those by which rich itself moves the cursor are left alone."""
+        """The segments of ``renderable``; those with which rich moves the cursor stay."""
         for segment in super().render(renderable, options):
             shown = segment.text if segment.control else printable(segment.text, keep_lines=True)
             yield Segment(shown, segment.style, segment.control)
@@ -31,18 +31,18 @@ console = PrintingConsole()
 
 
 def say_of(sweep: str, text: str) -> None:
-    """Say something about a sweep on one line, wherever its words come from."""
+    """Print a sentence about a sweep on one line; it may contain text from a store."""
     console.print(printable(f"{sweep}: {text}"), markup=False, highlight=False, soft_wrap=True)
 
 
 def warn(sentence: str | None) -> None:
-    """Say what is unwise but not wrong, on stderr; nothing if None."""
+    """Print a warning on stderr; nothing if None."""
     if sentence is not None:
         complain(f"warning: {sentence}")
 
 
 def complain(sentence: str) -> None:
-    """Say what is wrong, on stderr."""
+    """Print an error on stderr."""
     PrintingConsole(stderr=True, soft_wrap=True).print(
         f"rlscale: {printable(sentence)}", markup=False, highlight=False
     )

@@ -12,7 +12,7 @@ from rlscale.terminal.tables import differing_fields, differing_values, runs_tab
 
 
 def plan_table(sizes: Sequence[PlannedSize]) -> Table:
-    """One line a size: what sets it apart, its runs, parameters, length, FLOPs, memory and estimated time."""
+    """One line for each size: what distinguishes it, runs, parameters, length, FLOPs, memory, estimated time."""
     configs = [size.config.model_dump(mode="json") for size in sizes]
     table = runs_table(
         "N", "runs", "interactions", "FLOP", "memory", "time", differing=differing_fields(configs)
@@ -31,17 +31,17 @@ def plan_table(sizes: Sequence[PlannedSize]) -> Table:
 
 
 def memory_note(sizes: Sequence[PlannedSize], machine: int) -> str:
-    """What the largest run needs, and whether ``machine`` bytes suffice; empty if nothing was counted."""
+    """The memory of the largest run, and whether ``machine`` bytes suffice; empty if it was not counted."""
     needs = [size.memory for size in sizes if size.memory]
     if not needs:
         return ""
-    most = max(needs, key=lambda need: need.total)
-    told = f"Memory: up to {byte_size(most.total)} a run, {byte_size(most.observations)} of it observations"
+    most = max(needs, key=lambda each: each.total)
+    need = f"Memory: up to {byte_size(most.total)} a run, {byte_size(most.observations)} of it observations"
     if most.total <= machine:
-        return f"{told}; this machine has {byte_size(machine)}."
+        return f"{need}; this machine has {byte_size(machine)}."
     largest = next(size.config.agent for size in sizes if size.memory is most)
     phases = " or agent.phasic.policy_iterations" if largest.auxiliary else ""
     return (
-        f"{told}: more than the {byte_size(machine)} of this machine. Run it on a larger one, or choose a "
+        f"{need}: more than the {byte_size(machine)} of this machine. Run it on a larger one, or choose a "
         f"smaller agent.num_envs (now {largest.num_envs}){phases}."
     )

@@ -1,4 +1,4 @@
-"""The state of a sweep for a terminal. Text from a store is never read as markup."""
+"""The state of a sweep as text. Text from a store is never interpreted as markup."""
 
 from __future__ import annotations
 
@@ -48,10 +48,9 @@ def status_table(statuses: Sequence[RunStatus], shown: Sequence[RunStatus] | Non
 
 
 def status_parts(state: SweepState, *, show_all: bool = False) -> list[RenderableType]:
-    """What ``rlscale sweep status`` says of one sweep, part by part.
+    """What ``rlscale sweep status`` shows of one sweep.
 
-    Without ``show_all`` runs that are done or wait are only counted; of the others the running
-    ones come first, then the failed, then the stopped.
+    Without ``show_all`` it lists only running, then failed, then stopped runs, and counts the others.
     """
     runs = state.statuses
     kinds = ("running", "failed", "stopped")
@@ -66,7 +65,7 @@ def status_parts(state: SweepState, *, show_all: bool = False) -> list[Renderabl
     parts.append(stored_text(progress_line(progress(runs))))
     parts += [stored_text(driver_line(driver, silence)) for driver, silence in state.drivers]
     if state.has_spec and not state.has_ended and not state.has_live_driver:
-        parts.append(stored_text("no driver is at work on it; go on with: rlscale sweep resume"))
+        parts.append(stored_text("no driver works on it; go on with: rlscale sweep resume"))
     return parts
 
 
@@ -82,7 +81,7 @@ def running_parts(state: SweepState) -> list[RenderableType]:
 
 
 def print_status(console: Console, state: SweepState, *, show_all: bool = False) -> None:
-    """Print ``status_parts``, lines of text however long they are."""
+    """Print ``status_parts``; text is not wrapped."""
     for part in status_parts(state, show_all=show_all):
         console.print(part, soft_wrap=isinstance(part, Text))
 
@@ -141,7 +140,7 @@ def outcome_line(done: int, failed: int, stopped: int, superseded: int, location
 
 
 def driver_line(driver: DriverRecord, silence: float) -> str:
-    """One driver: where it is, what it does, and whether it seems to live."""
+    """One driver: where it runs, what it does, and whether it seems alive."""
     job = f", job {driver.job}" if driver.job else ""
     work = f"{driver.in_flight} in flight, {driver.waiting} waiting, {driver.ended} ended"
     if driver.is_known_dead or silence > SILENCE_SECONDS:
@@ -170,7 +169,7 @@ def _stored(status: RunStatus) -> str:
 
 
 def status_notes(statuses: Sequence[RunStatus]) -> list[Text]:
-    """Why runs failed or stopped, which running ones have been silent for long, and which began again."""
+    """Why runs failed or stopped, which running ones have been silent for long, and which were retried."""
     notes = []
     for status in statuses:
         silent = status.seconds_since_update or 0.0
@@ -189,7 +188,7 @@ def status_notes(statuses: Sequence[RunStatus]) -> list[Text]:
 
 
 def status_json(state: SweepState) -> dict[str, Any]:
-    """The same for machines."""
+    """The state for ``--json``."""
     done = progress(state.statuses)
     return {
         "sweep": state.sweep,

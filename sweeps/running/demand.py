@@ -1,4 +1,4 @@
-"""What a run asks of a node, and how many such runs a cluster holds. Arithmetic alone, no Ray."""
+"""What a run needs of a node, and how many such runs fit on a cluster. Arithmetic without Ray."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rlscale.sweeps.specs.spec import Resources
 
 #: Resident bytes of a worker before its run: the interpreter, torch, Ray and the task's data.
 PROGRAM_BYTES = 700_000_000
-#: The most by which measured memory was above the count of ``rlscale.scaling.costs.memory.memory_need``.
+#: The largest measured ratio of memory to the count of ``rlscale.scaling.costs.memory.memory_need``.
 COUNT_FACTOR = 1.4
 
 
@@ -33,7 +33,7 @@ class Demand:
     memory: float
 
     def fits(self, node: Node) -> int:
-        """Runs of this kind that a node holds at once."""
+        """Number of runs of this kind that fit on a node at once."""
         pairs = ((node.cpus, self.cpus), (node.gpus, self.gpus), (node.memory, self.memory))
         return min(int(offered / asked + 1e-9) for offered, asked in pairs if asked > 0)
 
@@ -44,9 +44,9 @@ def estimated_memory(counted: int) -> float:
 
 
 def demand_of(config: RunConfig, estimate: float, resources: Resources, nodes: Sequence[Node]) -> Demand:
-    """What a run asks for: what its spec says, else its threads and its estimated memory.
+    """What a run needs: what its spec says, else its threads and its estimated memory.
 
-    An estimate beyond the largest node is cut to all of it, for an estimate may be wrong.
+    An estimate above the memory of the largest node becomes that memory, because estimates may be wrong.
 
     Raises:
         InputError: if no node can ever hold the run.
@@ -63,18 +63,19 @@ def demand_of(config: RunConfig, estimate: float, resources: Resources, nodes: S
         )
         raise InputError(
             f"A run asks for {demand.cpus:g} CPUs, {demand.gpus:g} GPUs and {demand.memory / 1e9:.3g} GB, "
-            f"but no node has that (there: {there or 'no node'}); change 'resources' or 'threads'."
+            f"but no node has that (there: {there or 'no node'}); change 'resources' or 'threads'.",
+            code="run_too_large",
         )
     return demand
 
 
 def slots(demand: Demand, nodes: Sequence[Node]) -> int:
-    """Runs of this kind that the cluster holds at once."""
+    """Number of runs of this kind that fit on the cluster at once."""
     return sum(demand.fits(node) for node in nodes)
 
 
 def with_half_the_concurrency(demand: Demand, nodes: Sequence[Node]) -> Demand | None:
-    """A demand for so much memory that half as many such runs share a node; None if it had one to itself."""
+    """A demand for enough memory that half as many such runs fit on a node; None if only one fits now."""
     node = max(nodes, key=demand.fits, default=None)
     at_once = demand.fits(node) if node else 0
     if node is None or at_once <= 1:

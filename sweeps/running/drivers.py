@@ -1,11 +1,11 @@
-"""Who works on a sweep, and who is asked to stop: small files beside its runs.
+"""The drivers of a sweep, and requests to stop them: small files beside its runs.
 
     STORE/sweep=<name>/drivers/<driver_id>.json   host, process, Ray job and counts of one driver
-                              /<driver_id>.stop   somebody wants that driver to stop
+                              /<driver_id>.stop   a request that this driver stops
 
-A driver writes its file anew every few seconds and removes it when it ends. Anyone who sees the
-store can thus watch and stop it, with or without Ray. A file that does not change while one
-watches is a dead driver's: clocks of two machines are never compared.
+A driver rewrites its file every few seconds and removes it when it ends. Anyone who can reach the
+store can watch and stop it, with or without Ray. A driver is dead if its file does not change while
+someone watches it: clocks of two machines are never compared.
 """
 
 from __future__ import annotations
@@ -28,20 +28,22 @@ from rlscale.sweeps.running.ray_private import own_job_id
 from rlscale.sweeps.store.run_store import RunStore
 
 BEAT_SECONDS = 3.0
-SILENCE_SECONDS = 10 * BEAT_SECONDS  # a driver that wrote nothing for so long is dead
+SILENCE_SECONDS = 10 * BEAT_SECONDS  # a driver that writes nothing for so long is dead
 _POLL_SECONDS = 0.5
 _FOLDER = "drivers"
 
 
 class StoppedOnRequest(RlscaleError):
-    """Somebody asked this driver, through the store, to stop; its runs can go on later."""
+    """A request in the store asked this driver to stop; its runs can go on later."""
+
+    code = "stopped_on_request"
 
 
 class DriverRecord(BaseModel):
     """What a driver's file holds.
 
-    ``machine`` is the same for processes that see each other's numbers, null where that is not known;
-    ``job`` the submission id of the driver's Ray job, null if it is none; ``beats`` counts the writes.
+    ``machine`` is equal for processes that see each other's numbers, null where that is not known;
+    ``job`` is the submission id of the driver's Ray job, null if it has none; ``beats`` counts the writes.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,12 +62,12 @@ class DriverRecord(BaseModel):
 
     @property
     def is_known_dead(self) -> bool:
-        """Whether its process is seen to be gone; from another machine that cannot be seen."""
+        """Whether its process is known to have ended; False if it is on another machine."""
         return self.machine is not None and self.machine == _this_machine() and not _is_alive(self.pid)
 
 
 class Presence:
-    """This driver's file, for as long as the block lasts; a thread keeps it fresh and looks for wishes."""
+    """This driver's file while the block runs; a thread updates it and looks for a request to stop."""
 
     def __init__(self, store: RunStore, sweep: str) -> None:
         self._store, self._sweep = store, sweep
@@ -82,7 +84,7 @@ class Presence:
         self._counts = {"in_flight": 0, "waiting": 0, "ended": 0}
         self._trouble: str | None = None
         self._others = Watch()
-        self._wish, self._leaving = threading.Event(), threading.Event()
+        self._request, self._leaving = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._keep, name="presence", daemon=True)
 
     def __enter__(self) -> Presence:
@@ -93,24 +95,24 @@ class Presence:
     def __exit__(self, *_: object) -> None:
         self._leaving.set()
         self._thread.join()
-        with suppress(RlscaleError, OSError):  # else it stays, as a dead driver's does
+        with suppress(RlscaleError, OSError):  # then it stays, like a dead driver's
             _remove(self._store, self._sweep, self._record.driver_id)
 
     @property
     def is_asked_to_stop(self) -> bool:
-        return self._wish.is_set()
+        return self._request.is_set()
 
     @property
     def trouble(self) -> str | None:
-        """Why the store could not be written at the last try, None if it could."""
+        """Why the last attempt to write the store failed; None if it succeeded."""
         return self._trouble
 
     def report(self, in_flight: int, waiting: int, ended: int) -> None:
-        """Tell how many runs are submitted to Ray, wait to be, and have ended."""
+        """Set how many runs are submitted to Ray, wait to be, and have ended."""
         self._counts = {"in_flight": in_flight, "waiting": waiting, "ended": ended}
 
     def _keep(self) -> None:
-        steps = (self._look_for_wish, self._remove_dead, self._look_for_wish, self._beat)
+        steps = (self._look_for_request, self._remove_dead, self._look_for_request, self._beat)
         while not self._leaving.is_set():
             for step in steps:
                 with suppress(RlscaleError, OSError):  # tried again; the runs do not depend on it
@@ -118,9 +120,9 @@ class Presence:
                 if self._leaving.wait(BEAT_SECONDS / len(steps)):
                     return
 
-    def _look_for_wish(self) -> None:
+    def _look_for_request(self) -> None:
         if self._store.read_file(self._sweep, _path(self._record.driver_id, "stop")) is not None:
-            self._wish.set()
+            self._request.set()
 
     def _beat(self) -> None:
         changes = {**self._counts, "updated": _now(), "beats": self._record.beats + 1}
@@ -134,7 +136,7 @@ class Presence:
         self._trouble = None
 
     def _remove_dead(self) -> None:
-        """Remove what drivers that were killed left behind."""
+        """Remove the files of drivers that were killed."""
         records = drivers(self._store, self._sweep)
         for driver_id, silence in self._others.look(records.values()).items():
             if records[driver_id].is_known_dead or silence > SILENCE_SECONDS:
@@ -143,7 +145,7 @@ class Presence:
 
 @dataclass
 class Watch:
-    """How long each driver has been silent while somebody watched."""
+    """How long each driver has been silent while it was watched."""
 
     _seen: dict[str, tuple[DriverRecord, float]] = field(default_factory=dict)
 
@@ -160,7 +162,7 @@ class Watch:
 
 @dataclass(frozen=True)
 class StopReport:
-    """What came of asking drivers to stop."""
+    """Which drivers stopped when they were asked to, were dead already, or are still there."""
 
     stopped: tuple[DriverRecord, ...]
     dead: tuple[DriverRecord, ...]
@@ -168,7 +170,7 @@ class StopReport:
 
 
 def drivers(store: RunStore, sweep: str) -> dict[str, DriverRecord]:
-    """The drivers that a sweep has, by id, in the order in which they began; dead ones may be among them."""
+    """The drivers of a sweep by id, in the order in which they began; some may be dead."""
     records = []
     for name in store.list_files(sweep, _FOLDER):
         if not name.endswith(".json"):
@@ -190,10 +192,11 @@ def stop_drivers(
     """Ask all drivers of some sweeps to stop, and wait until they are gone.
 
     Each stops its runs, which store what they have. A driver that writes nothing while this
-    waits is dead, and its file is removed. ``on_asked`` is told whom the wish went to.
+    waits is dead, and its file is removed.
 
     Args:
-        timeout: seconds after which the wish stands but nobody waits for it any more.
+        timeout: seconds to wait; the request itself stays.
+        on_asked: called with the drivers that were asked to stop.
     """
     asked = {sweep: drivers(store, sweep) for sweep in sweeps}
     for sweep, records in asked.items():
@@ -220,7 +223,7 @@ def _wait_for_end(
         if there:
             time.sleep(_POLL_SECONDS)
     for driver_id in asked.keys() - there.keys():
-        _remove(store, sweep, driver_id)  # of one that ended before it saw the wish, only that is left
+        _remove(store, sweep, driver_id)  # a driver that ended before it saw the request left it
     stopped = (record for driver_id, record in asked.items() if driver_id not in (*there, *dead))
     return StopReport(tuple(stopped), tuple(dead.values()), tuple(there.values()))
 
@@ -242,7 +245,7 @@ def _path(driver_id: str, ending: str) -> str:
 
 
 def _this_machine() -> str | None:
-    """Names the set of processes that this one can see; None where there is no such name."""
+    """A name of the set of processes that this one can see; None if the system has none."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"

@@ -15,9 +15,9 @@ def to_do(
 ) -> tuple[list[RunConfig], list[RunRecord]]:
     """(runs that are missing, runs that failed earlier): done ones are in neither.
 
-    A run that is marked running is missing too: its worker is gone or, should it live on,
-    loses its lease to the new attempt. One listing tells what is done, so only the records of
-    the others are read.
+    A run that is marked running is also missing: its worker is gone or, if it still lives, loses
+    its lease to the new attempt. One listing shows which runs are done, so only the records of the
+    others are read.
     """
     files = store.file_names(sweep)
     unfinished = {c.run_id: c for c in configs if CURVE not in files.get(c.run_id, ())}

@@ -1,4 +1,4 @@
-"""Waiting for a store that cannot be written: a full disk that is freed, a server that comes back."""
+"""Waiting while a store cannot be written: until a disk has room again, or a server is back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.5, 10.0  # seconds between two tries
 
 
 class Patience(Protocol):
-    """Does something, again and again while the store is unavailable."""
+    """Calls a function, and repeats the call while the store is unavailable."""
 
     def __call__(self, act: Callable[[], Result]) -> Result: ...
 
@@ -44,7 +44,7 @@ def patient(
 
 
 class PatientWriter:
-    """Writes a run as ``writer`` does, which may be asked to write the same again."""
+    """Writes a run with ``writer``; repeats each write while the store is unavailable."""
 
     def __init__(self, writer: CurveWriter, patiently: Patience) -> None:
         self._writer, self._patiently = writer, patiently

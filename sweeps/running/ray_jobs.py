@@ -19,11 +19,11 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 from rlscale.scaling.errors import InputError, RlscaleError
 from rlscale.sweeps.running.ray_private import server_version
 
-logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it tells of each connection
+logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it reports each connection
 
 _OLDEST_RAY = Version("2.40")
 _POLL_SECONDS = 1.0
-_UNREACHABLE_SECONDS = 120.0  # a head that is busy or restarted is back by then
+_UNREACHABLE_SECONDS = 120.0  # enough for a head that is busy or restarts
 _REASON_LENGTH = 300
 
 
@@ -49,20 +49,23 @@ class RayJobs:
     def __init__(self, address: str) -> None:
         if not address.startswith(("http://", "https://")):
             raise InputError(
-                f"--address {address}: give the address of the cluster's dashboard, such as http://head:8265."
+                f"--address {address}: give the address of the cluster's dashboard, such as http://head:8265.",
+                code="invalid_address",
             )
         self.address = address.rstrip("/")
-        os.environ["RAY_API_SERVER_ADDRESS"] = self.address  # what is typed goes before Ray's own variables
+        os.environ["RAY_API_SERVER_ADDRESS"] = self.address  # the option overrides Ray's own variables
         try:
             self._client = JobSubmissionClient(self.address)
         except AuthenticationError as error:
             raise InputError(
                 f"The cluster at {self.address} asks for another token: set RAY_AUTH_MODE=token and put the "
-                f"cluster's token into ~/.ray/auth_token, or name its file in RAY_AUTH_TOKEN_PATH."
+                f"cluster's token into ~/.ray/auth_token, or name its file in RAY_AUTH_TOKEN_PATH.",
+                code="wrong_token",
             ) from error
         except Exception as error:  # connection, address, proxy, TLS: each raises its own
             raise InputError(
-                f"There is no Ray cluster with a dashboard at {self.address}: {_one_line(error)}"
+                f"There is no Ray cluster with a dashboard at {self.address}: {_one_line(error)}",
+                code="cluster_unreachable",
             ) from error
         self._check_version()
 
@@ -79,11 +82,12 @@ class RayJobs:
             )
         except (RuntimeError, OSError, AuthenticationError) as error:
             raise RlscaleError(
-                f"The cluster at {self.address} did not take the job; try again: {_one_line(error)}"
+                f"The cluster at {self.address} did not take the job; try again: {_one_line(error)}",
+                code="job_refused",
             ) from error
 
     def unfinished(self, *, sweep: str, store: str) -> str | None:
-        """The id of a job that works on this sweep of this store or is about to; None if there is none."""
+        """The id of a job for this sweep of this store that has not ended; None if there is none."""
         wanted = _metadata(sweep, store).items()
         for job in self._ask(self._client.list_jobs):
             if not job.status.is_terminal() and wanted <= (job.metadata or {}).items():
@@ -109,7 +113,7 @@ class RayJobs:
         """
         log = _Log(show)
         while True:
-            end = self._end(job_id)  # asked first: what it wrote before its end is then in the log
+            end = self._end(job_id)  # asked first, so that the log holds all that was written before the end
             if self._tail(job_id, log):
                 end = self._end(job_id)
             if end is not None:
@@ -126,7 +130,7 @@ class RayJobs:
 
         try:
             asyncio.run(tail())
-        except (RuntimeError, OSError):  # proxies cut connections, and a head may be started again
+        except (RuntimeError, OSError):  # proxies cut connections, and heads restart
             return False
         return True
 
@@ -137,7 +141,7 @@ class RayJobs:
         return JobEnd(JobStatus(job.status).value.lower(), job.message or "")
 
     def _ask(self, question: Callable[[], Any]) -> Any:
-        """The cluster's answer, asked for again while it cannot be reached."""
+        """The cluster's answer; the request is repeated while the cluster cannot be reached."""
         deadline = time.monotonic() + _UNREACHABLE_SECONDS
         while True:
             try:
@@ -145,7 +149,8 @@ class RayJobs:
             except (RuntimeError, OSError, AuthenticationError) as error:
                 if time.monotonic() >= deadline:
                     raise RlscaleError(
-                        f"The cluster at {self.address} no longer answers: {_one_line(error)}"
+                        f"The cluster at {self.address} no longer answers: {_one_line(error)}",
+                        code="cluster_unreachable",
                     ) from error
             time.sleep(_POLL_SECONDS)
 
@@ -153,12 +158,13 @@ class RayJobs:
         version = server_version(self._client)
         if version is not None and Version(version) < _OLDEST_RAY:
             raise InputError(
-                f"The cluster at {self.address} runs Ray {version}: {_OLDEST_RAY} or newer is needed."
+                f"The cluster at {self.address} runs Ray {version}: {_OLDEST_RAY} or newer is needed.",
+                code="ray_too_old",
             )
 
 
 class _Log:
-    """Shows a text that is sent from its beginning again after each interruption, once."""
+    """Shows a text once, though it is sent from its beginning after each interruption."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         self._show, self._shown, self._sent = show, 0, 0

@@ -1,4 +1,4 @@
-"""What a sweep has done: progress, rates and what is left, from spec and store."""
+"""The state of a sweep: progress, rates and time left, from spec and store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rlscale.sweeps.store.run_store import RunStore
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a status tells of a run's record, which itself takes ten times the memory: sweeps are large."""
+    """The part of a run's record that a status shows; the record itself takes ten times the memory."""
 
     interactions: int
     wall_seconds: float
@@ -31,7 +31,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """One run's place in a sweep; ``stored`` is None if nothing is stored of it yet."""
+    """The status of one run of a sweep; ``stored`` is None if nothing is stored of it yet."""
 
     run_id: str
     status: Status
@@ -40,7 +40,7 @@ class RunStatus:
 
     @classmethod
     def of(cls, record: RunRecord, config: Mapping[str, Any]) -> RunStatus:
-        """The place of a stored run of this config."""
+        """The status of a stored run with this config."""
         stored = Stored(
             interactions=record.interactions,
             wall_seconds=record.wall_seconds,
@@ -77,21 +77,21 @@ class RunStatus:
 
     @property
     def seconds_since_update(self) -> float | None:
-        """How long ago the store last heard of the run."""
+        """How long ago the run was last written to the store."""
         return seconds_since(self.stored.updated) if self.stored else None
 
     @cached_property
     def size(self) -> str:
-        """The same for runs that differ in seed and length alone, which therefore run equally fast."""
+        """A key that is equal for runs that differ only in seed and length, and so run equally fast."""
         return sys.intern(json.dumps({**self.config, "seed": None, "interactions": None}, sort_keys=True))
 
 
 @dataclass(frozen=True)
 class SweepProgress:
-    """Totals of a sweep. What failed is not waited for.
+    """Totals of a sweep. Failed runs count as ended.
 
-    ``rate`` is in interactions per second, of the runs under way together; ``seconds_left`` takes as
-    many runs at a time as are under way now. Either is None where nothing is known.
+    ``rate`` is in interactions per second, of all runs under way together; ``seconds_left`` assumes
+    that as many runs as now stay under way. Either is None where nothing is known.
     """
 
     interactions: int
@@ -102,9 +102,9 @@ class SweepProgress:
 
 @dataclass(frozen=True)
 class SweepState:
-    """A sweep's runs, and its drivers with the seconds for which each was seen to be silent.
+    """A sweep's runs, and its drivers with the seconds for which each was silent.
 
-    ``has_spec`` is false of runs that no sweep wanted: single and imported ones.
+    ``has_spec`` is false if the runs were not made by a sweep: single and imported ones.
     """
 
     sweep: str
@@ -114,7 +114,7 @@ class SweepState:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing is left to do but what failed."""
+        """Whether all runs are done or failed."""
         return all(status.status in ("done", "failed") for status in self.statuses)
 
     @property
@@ -125,7 +125,7 @@ class SweepState:
 
 
 class SweepReader:
-    """Reads the state of a sweep, again and again; what cannot change any more is read once."""
+    """Reads the state of a sweep repeatedly; runs that are done are read once."""
 
     def __init__(self, store: RunStore, sweep: str) -> None:
         self._store, self._sweep = store, sweep
@@ -163,7 +163,7 @@ class SweepReader:
         return RunStatus.of(record, wanted.config if wanted else self._sharing(record.config))
 
     def _sharing(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The same config, its groups of fields those of an earlier one where they are equal."""
+        """The same config, sharing equal groups of fields with earlier ones to save memory."""
         return {
             name: self._groups.setdefault(repr(value), value) if isinstance(value, dict) else value
             for name, value in config.items()

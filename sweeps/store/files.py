@@ -1,8 +1,8 @@
 """Whole files on any filesystem that pyarrow can reach: a reader never sees half of one.
 
 On a local disk or a shared mount a file is written beside its place and renamed into it; an
-object store's PUT is atomic as it is. Nothing else is asked of the filesystem than that a
-listing shows every file written before it, so no lock, link or conditional write is needed.
+object store's PUT is atomic. The filesystem need only list every file that was written before
+the listing; no lock, link or conditional write is needed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Files:
     """Files below one root; paths are the filesystem's own, as ``root`` and ``list`` give them."""
 
     def __init__(self, location: str) -> None:
-        """Open the root, which need not exist yet.
+        """Open the root; it may not exist yet.
 
         Raises:
             InputError: if ``location`` is no address of a filesystem, or holds a secret.
@@ -48,15 +48,20 @@ class Files:
         try:
             self.fs, self.root = _filesystem(location)
         except (OSError, pa.ArrowException) as error:
-            kind = StoreUnavailable if isinstance(error, OSError) else InputError
-            raise kind(f"The store {location} cannot be opened: {_problem(error)}") from error
+            sentence = f"The store {location} cannot be opened: {_problem(error)}"
+            if isinstance(error, OSError):
+                raise StoreUnavailable(sentence) from error
+            raise InputError(sentence, code="not_a_store") from error
         if not self.root:
-            raise InputError(f"The store {location} cannot be opened: name a bucket and a folder in it.")
+            raise InputError(
+                f"The store {location} cannot be opened: name a bucket and a folder in it.",
+                code="not_a_store",
+            )
         self.is_local = isinstance(self.fs, pafs.LocalFileSystem)
 
     def type_of(self, path: str) -> pafs.FileType:
         """What is at ``path``: a file, a directory or nothing."""
-        with _telling(path, "read"):
+        with _naming(path, "read"):
             return self.fs.get_file_info(path).type
 
     def exists(self, path: str) -> bool:
@@ -65,7 +70,7 @@ class Files:
     def list(self, folder: str, *, recursive: bool = False) -> list[pafs.FileInfo]:
         """What a folder holds; nothing if it does not exist."""
         selector = pafs.FileSelector(folder, allow_not_found=True, recursive=recursive)
-        with _telling(folder, "read"):
+        with _naming(folder, "read"):
             while True:
                 try:
                     return self.fs.get_file_info(selector)
@@ -74,7 +79,7 @@ class Files:
 
     def read(self, path: str) -> bytes | None:
         """The content of a file, None if there is none."""
-        with _telling(path, "read"):
+        with _naming(path, "read"):
             try:
                 with self.open(path) as stream:
                     content: bytes = stream.read()
@@ -85,16 +90,16 @@ class Files:
     def open(self, path: str) -> pa.NativeFile:
         """A file to read from; FileNotFoundError if there is none.
 
-        An object is read at once: that asks less of the store than many small reads, and whether
-        the store or the content is at fault is known.
+        An object is read at once: that takes fewer requests than many small reads, and an error of the
+        store is not confused with one of the content.
         """
         if self.is_local:
             return self.fs.open_input_file(path)
-        with _telling(path, "read"):
+        with _naming(path, "read"):
             return pa.BufferReader(self._whole_object(path))
 
     def _whole_object(self, path: str) -> bytes:
-        """pyarrow asks for an object's size, then for so many bytes: replaced in between, it is cut off."""
+        """Read an object whole; pyarrow reads its size first, so one that is replaced then would be cut off."""
         for _ in range(_READS):
             with self.fs.open_input_file(path) as stream:
                 content = bytes(stream.read())
@@ -110,7 +115,7 @@ class Files:
         """
         if self.is_local:
             self._check_inside(folder)
-            with _telling(folder, "written"):
+            with _naming(folder, "written"):
                 os.makedirs(folder, exist_ok=True)
 
     def write(self, path: str, data: bytes | pa.Buffer) -> None:
@@ -121,11 +126,11 @@ class Files:
             StoreUnavailable: if it cannot be written; what was there is unchanged.
         """
         if not self.is_local:
-            with _telling(path, "written"), self.fs.open_output_stream(path) as stream:
+            with _naming(path, "written"), self.fs.open_output_stream(path) as stream:
                 stream.write(data)
             return
         self._check_inside(os.path.dirname(path))
-        with _telling(path, "written"):
+        with _naming(path, "written"):
             try:
                 write_file(path, memoryview(data))
             except FileNotFoundError:  # another writer removed it, unless the folder itself is gone
@@ -134,33 +139,34 @@ class Files:
     def delete(self, path: str) -> None:
         """Remove a file, if it is there."""
         self._check_inside(os.path.dirname(path))
-        with _telling(path, "removed"), suppress(FileNotFoundError):
+        with _naming(path, "removed"), suppress(FileNotFoundError):
             self.fs.delete_file(path)
 
     def delete_folder(self, folder: str) -> None:
         """Remove a folder and all in it, if it is there."""
         self._check_inside(folder)
-        with _telling(folder, "removed"), suppress(FileNotFoundError):
+        with _naming(folder, "removed"), suppress(FileNotFoundError):
             if self.is_local or self.list(folder):
                 self.fs.delete_dir(folder)
 
     def remove_temporary(self, folder: str) -> None:
-        """Remove what writers that died left half written in a folder."""
+        """Remove the temporary files that writers left in a folder when they died."""
         for info in self.list(folder) if self.is_local else ():
             if is_temporary(info.base_name):
                 self.delete(info.path)
 
     def _check_inside(self, folder: str) -> None:
-        """Whoever may write a store may put a link into it; what is written must not follow it out."""
+        """Refuse to write through a symbolic link that leads out of the store."""
         if self.is_local and not Path(os.path.realpath(folder)).is_relative_to(self.root):
             raise InputError(
                 f"{folder} leads out of the store {self.root} by a symbolic link to "
-                f"{os.path.realpath(folder)}; remove the link."
+                f"{os.path.realpath(folder)}; remove the link.",
+                code="unsafe_link",
             )
 
 
 def check_location(location: str) -> str:
-    """Return a store's address if it may be shown, kept in files and handed to other machines.
+    """Return a store's address if it may be shown, stored and passed to other machines.
 
     Raises:
         InputError: if it holds a password or key; the message does not.
@@ -176,11 +182,15 @@ def check_location(location: str) -> str:
     else:
         return location
     remedy = _CREDENTIALS if is_s3 else "give credentials by the environment, or give the machine a role"
-    raise InputError(f"The store's address holds a secret {where}, which others would see: {remedy}.")
+    raise InputError(
+        f"The store's address holds a secret {where}, which others would see: {remedy}.",
+        code="secret_in_address",
+    )
 
 
 @contextmanager
-def _telling(path: str, done: str) -> Iterator[None]:
+def _naming(path: str, done: str) -> Iterator[None]:
+    """Turn an error of the filesystem into one that names the file."""
     try:
         yield
     except FileNotFoundError:
@@ -190,18 +200,18 @@ def _telling(path: str, done: str) -> Iterator[None]:
 
 
 def _problem(error: Exception) -> str:
-    """What a filesystem has to say, on one line; of AWS the part that is for people, and what to do."""
+    """The message of a filesystem's error on one line; of an AWS error only its detail, and what to do."""
     text = " ".join((getattr(error, "strerror", None) or str(error)).split())
     aws = _AWS_ERROR.search(text)
     if aws is None:
         return text
     code, operation, detail = aws.groups()
-    told = _AWS_TRAILER.sub("", detail).rstrip(". ")
-    if not told or told == "No response body":
-        told = code.lower().replace("_", " ")
+    detail = _AWS_TRAILER.sub("", detail).rstrip(". ")
+    if not detail or detail == "No response body":
+        detail = code.lower().replace("_", " ")
     refused = "ACCESS_KEY" in code or "SIGNATURE" in code or "TOKEN" in code or "CREDENTIALS" in code
     remedy = _CREDENTIALS if refused else _REMEDIES.get(code)
-    return f"{told} ({code} at {operation})" + (f"; {remedy}" if remedy else "")
+    return f"{detail} ({code} at {operation})" + (f"; {remedy}" if remedy else "")
 
 
 def _filesystem(location: str) -> tuple[pafs.FileSystem, str]:

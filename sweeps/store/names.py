@@ -1,25 +1,42 @@
-"""The names of a run's files."""
+"""The names of a run's files, made and read here.
+
+An attempt has a key, ``000002-1a2b3c4d``: a number above all earlier ones and the head of a random
+token. A segment is the part of a curve between two checkpoints, called by its number and the key of
+the attempt that wrote it: ``000003.000002-1a2b3c4d``.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 RUN, CURVE, CHECKPOINTS = "run.json", "curve.parquet", "checkpoint"
-_LEASE = re.compile(r"lease-(\d{6,}-[0-9a-f]{8})\.json")
-_LOG = re.compile(r"log-(\d{6,})-[0-9a-f]{8}\.txt")
-_PART = re.compile(r"part-(\d{6}(?:\.\d{6,}-[0-9a-f]{8})?)\.parquet")
-_CHECKPOINT = re.compile(r"(\d{6}(?:\.\d{6,}-[0-9a-f]{8})?)\.pt")
+_KEY = r"[0-9]{6,}-[0-9a-f]{8}"
+#: Earlier versions wrote segments without a key.
+SEGMENT_PATTERN = rf"[0-9]{{6}}(?:\.{_KEY})?"
+_LEASE = re.compile(rf"lease-({_KEY})\.json")
+_LOG = re.compile(r"log-([0-9]{6,})-[0-9a-f]{8}\.txt")
+_PART = re.compile(rf"part-({SEGMENT_PATTERN})\.parquet")
+_CHECKPOINT = re.compile(rf"({SEGMENT_PATTERN})\.pt")
 
 
-def is_leftover(name: str) -> bool:
-    """Whether a file of this name has no place in a finished run's folder."""
-    return not (name in (RUN, CURVE) or _LOG.fullmatch(name))
+# -- keys of attempts ---------------------------------------------------------------
 
 
-def _highest_lease(names: set[str]) -> str | None:
-    """Key of the lease that counts: the one with the highest number, then token."""
-    keys = [match[1] for name in names if (match := _LEASE.fullmatch(name))]
-    return max(keys, key=_order, default=None)
+def new_key(before: str | None, token: str) -> str:
+    """The key of an attempt whose lease counts over that of ``before``."""
+    number = int(before.split("-")[0]) + 1 if before else 1
+    return f"{number:06d}-{token[:8]}"
+
+
+def highest_key(names: Iterable[str]) -> str | None:
+    """The key of the lease that counts: the one with the highest number, then token; None without a lease."""
+    return max(filter(None, map(lease_key, names)), key=_order, default=None)
+
+
+def is_below(key: str, other: str) -> bool:
+    """Whether the lease ``other`` counts over the lease ``key``."""
+    return _order(key) < _order(other)
 
 
 def _order(key: str) -> tuple[int, str]:
@@ -27,7 +44,64 @@ def _order(key: str) -> tuple[int, str]:
     return int(number), token
 
 
-def _written_before(segment: str, key: str) -> bool:
-    """Whether an attempt before ``key`` wrote the segment; those of earlier versions bear no key."""
+# -- segments -----------------------------------------------------------------------
+
+
+def segment_name(index: int, key: str) -> str:
+    return f"{index:06d}.{key}"
+
+
+def is_written_before(segment: str, key: str) -> bool:
+    """Whether an attempt before ``key`` wrote the segment."""
     _, _, writer = segment.partition(".")
-    return not writer or _order(writer) < _order(key)
+    return not writer or is_below(writer, key)
+
+
+# -- files --------------------------------------------------------------------------
+
+
+def lease_name(key: str) -> str:
+    return f"lease-{key}.json"
+
+
+def part_name(segment: str) -> str:
+    return f"part-{segment}.parquet"
+
+
+def checkpoint_name(segment: str) -> str:
+    return f"{segment}.pt"
+
+
+def log_name(attempt: int, key: str) -> str:
+    return f"log-{attempt:06d}-{key.split('-')[1]}.txt"
+
+
+def lease_key(name: str) -> str | None:
+    """The key of a lease by its file's name; None if it is another file."""
+    return _first_group(_LEASE, name)
+
+
+def segment_of_part(name: str) -> str | None:
+    """The segment of a part by its file's name; None if it is another file."""
+    return _first_group(_PART, name)
+
+
+def segment_of_checkpoint(name: str) -> str | None:
+    """The segment that a checkpoint ends by its file's name; None if it is another file."""
+    return _first_group(_CHECKPOINT, name)
+
+
+def attempt_of_log(name: str) -> int | None:
+    """The number of the attempt by its log's name; None if it is another file."""
+    number = _first_group(_LOG, name)
+    return None if number is None else int(number)
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file of this name has no place in a finished run's folder."""
+    return name not in (RUN, CURVE) and attempt_of_log(name) is None
+
+
+def _first_group(pattern: re.Pattern[str], name: str) -> str | None:
+    match = pattern.fullmatch(name)
+    return match[1] if match else None

@@ -1,4 +1,4 @@
-"""What the store holds about a run beside its curve: ``run.json``."""
+"""What the store holds of a run besides its curve: ``run.json``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from rlscale.sweeps.store.names import SEGMENT_PATTERN
 from rlscale.sweeps.store.schema import RUN_COLUMNS, SCHEMA_VERSION
 
 Status = Literal["wanted", "running", "done", "failed", "stopped"]
 
 _Count = Annotated[int, Field(ge=0, lt=2**63)]  # what the columns of a curve can hold
-_Segment = Annotated[
-    str, Field(pattern=r"^[0-9]{6}(\.[0-9]{6,}-[0-9a-f]{8})?$")
-]  # becomes a part of file names
+_Segment = Annotated[str, Field(pattern=f"^{SEGMENT_PATTERN}$")]  # becomes a part of file names
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -100,7 +99,7 @@ class RunRecord(_Record):
 
 def _check_type(name: str, value: Any, dtype: pa.DataType) -> None:
     try:
-        fits = pa.scalar(value, dtype).as_py() == value  # unequal where it was cut to a whole number
+        fits = pa.scalar(value, dtype).as_py() == value  # not equal if it was truncated to a whole number
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         fits = False
     if not fits:
@@ -108,5 +107,5 @@ def _check_type(name: str, value: Any, dtype: pa.DataType) -> None:
 
 
 def now() -> str:
-    """The time in UTC, for people: nothing is decided by it, for clocks may be wrong."""
+    """The time in UTC, for people: nothing depends on it, because clocks may be wrong."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,20 +1,21 @@
 """One run's folder: which of its files count, and who may write them.
 
     run.json                                the record, written when an attempt begins and ends
-    lease-000002-1a2b3c4d.json              the record, as attempt 2 keeps it until the run is done
-    part-000003.000002-1a2b3c4d.parquet     rows between two checkpoints, as attempt 2 wrote them
-    checkpoint/000003.000002-1a2b3c4d.pt    the checkpoint that ends them
-    log-000002-1a2b3c4d.txt                 what attempt 2 has to tell
+    lease-000002-1a2b3c4d.json              the record, which attempt 2 updates until the run is done
+    part-000003.000002-1a2b3c4d.parquet     rows between two checkpoints, written by attempt 2
+    checkpoint/000003.000002-1a2b3c4d.pt    the checkpoint that ends these rows
+    log-000002-1a2b3c4d.txt                 the log of attempt 2
     curve.parquet                           all rows: with it the run is done; its footer holds the record
 
-An attempt that was given up but lives on is fenced off without locks, so on object stores too:
+An attempt that another one replaced may still be alive. It is kept from writing without locks,
+so that this also works on object stores:
 
-- What an attempt writes before the end has its key in its name, ``000002-1a2b3c4d``: a number above
-  all earlier ones and the head of a random token. No attempt writes over another's files.
-- The lease with the highest key counts, and a part counts if that lease lists it. So whatever an
-  earlier attempt still writes, at whatever moment it was frozen, is nothing that a reader looks at.
-- An attempt looks for a higher lease before and after it writes; if there is one it removes what it
-  wrote in vain and stops.
+- All that an attempt writes before the end has its key in its name, ``000002-1a2b3c4d``: a number
+  above all earlier ones and the head of a random token. No attempt overwrites another's files.
+- The lease with the highest key counts, and a part counts if that lease lists it. Readers ignore
+  whatever an earlier attempt still writes, at whatever moment it was frozen.
+- An attempt looks for a higher lease before and after it writes. If there is one, it removes
+  what it wrote and stops.
 - ``curve.parquet`` is whole and ends the run, whoever wrote it; until then ``run.json`` only
   repeats the lease.
 """
@@ -31,16 +32,20 @@ from pydantic import ValidationError
 from rlscale.scaling.errors import InputError, LeaseLost
 from rlscale.sweeps.store.files import Files
 from rlscale.sweeps.store.names import (
-    _CHECKPOINT,
-    _LEASE,
-    _LOG,
-    _PART,
     CHECKPOINTS,
     CURVE,
     RUN,
-    _highest_lease,
-    _order,
-    _written_before,
+    attempt_of_log,
+    checkpoint_name,
+    highest_key,
+    is_below,
+    is_written_before,
+    lease_key,
+    lease_name,
+    new_key,
+    part_name,
+    segment_of_checkpoint,
+    segment_of_part,
 )
 from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.schema import CURVE_SCHEMA, conform
@@ -67,13 +72,13 @@ class RunFolder:
             names = self.names()
             if CURVE in names:
                 return self._record_in_footer() or (written and written.ended("done", None))
-            key = _highest_lease(names)
+            key = highest_key(names)
             if key is None:
                 return written and _with_parts_of_earlier_versions(written, names)
-            content = self.files.read(f"{self.path}/lease-{key}.json")
-            if content is not None:  # else a new attempt has just begun, or the run has ended
-                return self._parsed(content, f"lease-{key}.json")
-        raise self._restless()
+            content = self.files.read(f"{self.path}/{lease_name(key)}")
+            if content is not None:  # else a new attempt has just begun, or the run has just ended
+                return self._parsed(content, lease_name(key))
+        raise self._always_changing()
 
     def curve(self, columns: Sequence[str] | None) -> pa.Table:
         """All rows stored, in order of ``interactions``; possibly none. See ``RunStore.read_curve``."""
@@ -90,22 +95,27 @@ class RunFolder:
                 return self.parts(record.segments, columns)
             except FileNotFoundError:  # dropped by a new attempt, or merged into the final file
                 continue
-        raise self._restless()
+        raise self._always_changing()
 
     def parts(self, segments: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of these segments; FileNotFoundError if one is gone."""
-        tables = [self._table(f"part-{segment}.parquet", columns) for segment in segments]
+        tables = [self._table(part_name(segment), columns) for segment in segments]
         return pa.concat_tables(tables) if tables else schema_of(columns).empty_table()
 
     def logs(self) -> list[tuple[int, str]]:
-        """(attempt, text) of each attempt that told something, in their order."""
-        found = sorted((int(match[1]), name) for name in self.names() if (match := _LOG.fullmatch(name)))
+        """(attempt, text) of each attempt that stored a log, in their order."""
+        attempts = ((attempt_of_log(name), name) for name in self.names())
+        found = sorted((attempt, name) for attempt, name in attempts if attempt is not None)
         texts = ((number, self.files.read(f"{self.path}/{name}")) for number, name in found)
         return [(number, text.decode(errors="replace")) for number, text in texts if text is not None]
 
     def names(self) -> set[str]:
-        """Names of what lies in the folder itself."""
+        """Names of the files and folders in the folder itself."""
         return {info.base_name for info in self.files.list(self.path)}
+
+    def checkpoint_path(self, segment: str) -> str:
+        """Where the checkpoint is that ends a segment."""
+        return f"{self.path}/{CHECKPOINTS}/{checkpoint_name(segment)}"
 
     def checkpoint_names(self) -> set[str]:
         return {info.base_name for info in self.files.list(f"{self.path}/{CHECKPOINTS}")}
@@ -120,12 +130,14 @@ class RunFolder:
             problem = f"{where}: {first['msg']}" if where else first["msg"]
             raise InputError(
                 f"{path} is not a run record of this version ({problem}); "
-                f"move the folder away to have the run done again."
+                f"move the folder away to have the run done again.",
+                code="damaged_file",
             ) from error
         if (record.sweep, record.run_id) != (self.sweep, self.run_id):
             raise InputError(
                 f"{path} is the record of run {record.run_id!r} of sweep {record.sweep!r}; "
-                f"give the folder its name back, or move it out of the store."
+                f"give the folder its name back, or move it out of the store.",
+                code="damaged_file",
             )
         return record
 
@@ -153,8 +165,11 @@ class RunFolder:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _unreadable(path, error) from error
 
-    def _restless(self) -> InputError:
-        return InputError(f"{self.path} keeps changing while it is read; try again once its run has ended.")
+    def _always_changing(self) -> InputError:
+        return InputError(
+            f"{self.path} keeps changing while it is read; try again once its run has ended.",
+            code="store_changing",
+        )
 
     # -- writing --------------------------------------------------------------------
 
@@ -167,10 +182,7 @@ class RunFolder:
             LeaseLost: if another attempt took the run at the same moment, or finished it.
         """
         self.files.make_folder(f"{self.path}/{CHECKPOINTS}")
-        before = _highest_lease(self.names())
-        number = int(before.split("-")[0]) + 1 if before else 1
-        token = record.lease or uuid.uuid4().hex
-        key = f"{number:06d}-{token[:8]}"
+        key = new_key(highest_key(self.names()), record.lease or uuid.uuid4().hex)
         self.write_lease(key, record)
         try:
             self.check_holder(key)
@@ -182,7 +194,7 @@ class RunFolder:
         return key
 
     def write_lease(self, key: str, record: RunRecord) -> None:
-        self.files.write(f"{self.path}/lease-{key}.json", record.as_bytes())
+        self.files.write(f"{self.path}/{lease_name(key)}", record.as_bytes())
 
     def write_record(self, key: str, record: RunRecord) -> None:
         """Repeat the lease's record in ``run.json``; LeaseLost if it does not count any more."""
@@ -196,16 +208,16 @@ class RunFolder:
     def check_holder(self, key: str) -> None:
         """LeaseLost unless the lease ``key`` is the one that counts."""
         names = self.names()
-        if CURVE in names or _highest_lease(names) != key:
+        if CURVE in names or highest_key(names) != key:
             raise self._lost()
 
     def check_finisher(self, key: str) -> None:
-        """LeaseLost if another attempt took over before ``key`` wrote the final file, or finished too."""
-        if _highest_lease(self.names()) != key:
+        """LeaseLost if another attempt took over before ``key`` wrote the final file, or also finished."""
+        if highest_key(self.names()) != key:
             raise self._lost()
 
     def withdraw(self, key: str, uncommitted: str | None) -> None:
-        """Remove what was written under ``key`` in vain.
+        """Remove what was written under ``key`` and does not count.
 
         A segment that its lease has listed stays until the run is done: the attempt that took over may
         have read that list.
@@ -214,16 +226,16 @@ class RunFolder:
         if current is not None and current.status == "done":
             self.clean_finished()
             return
-        self.files.delete(f"{self.path}/lease-{key}.json")
+        self.files.delete(f"{self.path}/{lease_name(key)}")
         if uncommitted:
-            self.files.delete(f"{self.path}/part-{uncommitted}.parquet")
-            self.files.delete(f"{self.path}/{CHECKPOINTS}/{uncommitted}.pt")
+            self.files.delete(f"{self.path}/{part_name(uncommitted)}")
+            self.files.delete(self.checkpoint_path(uncommitted))
 
     def clean_finished(self) -> None:
-        """Remove what a finished run no longer needs, and see to its record."""
+        """Remove what a finished run no longer needs, and repair its record."""
         self._repeat_record()
         for name in self.names():
-            if _LEASE.fullmatch(name) or _PART.fullmatch(name):
+            if lease_key(name) or segment_of_part(name):
                 self.files.delete(f"{self.path}/{name}")
         self._remove_temporary()
         self.files.delete_folder(f"{self.path}/{CHECKPOINTS}")
@@ -234,17 +246,17 @@ class RunFolder:
             self.files.write(f"{self.path}/{RUN}", record.as_bytes())
 
     def _remove_given_up(self, key: str, record: RunRecord) -> None:
-        """Remove the leases below ``key`` and the checkpoints from which nobody will go on.
+        """Remove the leases below ``key`` and the checkpoints from which no attempt will resume.
 
-        Parts that do not count are small and stay until the run is done: whether an attempt that begins at
-        this moment counts them cannot be known.
+        Parts that do not count are small and stay until the run is done: an attempt that begins at
+        this moment may count them.
         """
         for name in self.names():
-            if (lease := _LEASE.fullmatch(name)) and _order(lease[1]) < _order(key):
+            if (lease := lease_key(name)) and is_below(lease, key):
                 self.files.delete(f"{self.path}/{name}")
         for name in self.checkpoint_names():
-            checkpoint = _CHECKPOINT.fullmatch(name)
-            if checkpoint and checkpoint[1] not in record.segments and _written_before(checkpoint[1], key):
+            segment = segment_of_checkpoint(name)
+            if segment and segment not in record.segments and is_written_before(segment, key):
                 self.files.delete(f"{self.path}/{CHECKPOINTS}/{name}")
         self._remove_temporary()
 
@@ -279,12 +291,16 @@ def schema_of(columns: Sequence[str] | None) -> pa.Schema:
 
 
 def _with_parts_of_earlier_versions(record: RunRecord, names: set[str]) -> RunRecord:
-    """Versions that kept no leases kept no list of the parts either: all count that lie there."""
+    """Versions without leases kept no list of the parts: all parts in the folder count."""
     if record.segments:
         return record
-    found = sorted(match[1] for name in names if (match := _PART.fullmatch(name)) and "." not in match[1])
-    return record.model_copy(update={"segments": tuple(found)})
+    found = (segment_of_part(name) for name in names)
+    without_key = sorted(segment for segment in found if segment and "." not in segment)
+    return record.model_copy(update={"segments": tuple(without_key)})
 
 
 def _unreadable(path: str, error: Exception) -> InputError:
-    return InputError(f"{path} is not a readable Parquet file of a curve ({error}); restore or remove it.")
+    return InputError(
+        f"{path} is not a readable Parquet file of a curve ({error}); restore or remove it.",
+        code="unreadable_file",
+    )

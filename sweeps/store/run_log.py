@@ -1,6 +1,6 @@
-"""The log of one attempt at a run: when it began and where, its checkpoints, warnings, and how it ended.
+"""The log of one attempt at a run: when and where it began, its checkpoints, warnings, and how it ended.
 
-The text goes to the store with each checkpoint, so of a killed attempt there is all up to its last one.
+The text is stored with each checkpoint, so the log of a killed attempt ends with its last one.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 from rlscale.scaling.errors import RlscaleError
 from rlscale.sweeps.store.run_writer import RunWriter
 
-_MOST_LINES = 1000  # at the beginning and at the end each; what is between is counted
+_MOST_LINES = 1000  # kept at the beginning and at the end; lines between are counted
 _MOST_CHARACTERS = 4000  # of one message
 
 
 class RunLog:
-    """Messages with the time of each, in a bounded length; safe to add to from any thread."""
+    """Messages with their times, bounded in length; any thread may add one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -32,7 +32,7 @@ class RunLog:
         self._message, self._repeats = "", 0
 
     def add(self, message: str) -> None:
-        """Add a message; one that repeats the last is counted instead."""
+        """Add a message; repetitions of the last one are only counted."""
         with self._lock:
             if message == self._message:
                 self._repeats += 1
@@ -67,8 +67,8 @@ class RunLog:
 def logged(writer: RunWriter) -> Iterator[LoggedWriter]:
     """A writer for ``rlscale.scaling.training.train.train`` that keeps the attempt's log in the store.
 
-    Within the block Python's warnings and what is logged at WARNING and above go to the log, too,
-    and so does the traceback of a failure that nobody foresaw.
+    Within the block the log also gets Python's warnings, what is logged at WARNING and above, and
+    the traceback of an unexpected error.
     """
     log = RunLog()
     log.add(_beginning(writer))
@@ -76,7 +76,7 @@ def logged(writer: RunWriter) -> Iterator[LoggedWriter]:
     with _captured(log):
         try:
             yield logged_writer
-        except RlscaleError:  # its reason is in the record and, where the writer was told, in the log
+        except RlscaleError:  # its reason is in the record, and in the log if the writer was called with it
             raise
         except BaseException:
             log.add(f"ended unexpectedly\n{traceback.format_exc()}")
@@ -85,7 +85,7 @@ def logged(writer: RunWriter) -> Iterator[LoggedWriter]:
 
 
 class LoggedWriter:
-    """Writes a run as ``RunWriter`` does, with a line of the log for each thing written."""
+    """Writes a run as ``RunWriter`` does, and adds a line to the log for each write."""
 
     def __init__(self, writer: RunWriter, log: RunLog) -> None:
         self._writer, self._log = writer, log
@@ -138,7 +138,7 @@ class LoggedWriter:
         self.store_log()
 
     def store_log(self) -> None:
-        """Store the log as it is; it is an aid, so where that fails the run goes on without it."""
+        """Store the log so far; if that fails, the run continues without it."""
         with suppress(RlscaleError, OSError):
             self._writer.write_log(self._log.text)
 
@@ -166,10 +166,10 @@ def _beginning(writer: RunWriter) -> str:
 
 @contextmanager
 def _captured(log: RunLog) -> Iterator[None]:
-    """Have warnings and logging go to ``log`` as well as where they went before."""
+    """Send warnings and logging to ``log`` as well as to where they went before."""
     handler = _Handler(log)
     root = logging.getLogger()
-    # A handler on the root takes the place of the one that prints warnings where there is none.
+    # With a handler on the root, logging no longer prints warnings by its last resort; add that too.
     handlers = [handler] if root.handlers or logging.lastResort is None else [handler, logging.lastResort]
     show = warnings.showwarning
 
@@ -204,7 +204,7 @@ class _Handler(logging.Handler):
 
 
 def _cut(message: str) -> str:
-    """A long message without its middle: a traceback says what happened at its end."""
+    """A long message without its middle: the end of a traceback says what happened."""
     half = _MOST_CHARACTERS // 2
     if len(message) <= _MOST_CHARACTERS:
         return message

@@ -4,13 +4,13 @@
     STORE/sweep=<name>/run=<run_id>/run.json      config, sizes, versions, status, attempts
                                    /part-000000.<attempt>.parquet ...   rows since the last checkpoint
                                    /curve.parquet                       all rows, once the run is done
-                                   /checkpoint/000000.<attempt>.pt ...  what it takes to go on
-                                   /log-<attempt>.txt                   what an attempt had to tell
+                                   /checkpoint/000000.<attempt>.pt ...  what resuming the run needs
+                                   /log-<attempt>.txt                   the log of one attempt
 
-Files appear whole, so reading needs no lock. A run that dies goes on from its last checkpoint
-and measures what followed again; the lease that each attempt holds lists the parts that count,
-so each row is there once, and an attempt that was given up but lives on changes nothing that a
-reader sees (``sweeps/run_folder.py`` says how).
+Files appear whole, so reading needs no lock. A run that dies resumes from its last checkpoint
+and measures again what followed it. The lease of each attempt lists the parts that count, so each
+row is there once, and an attempt that another one replaced changes nothing that a reader sees
+(see ``rlscale.sweeps.store.run_folder``).
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ class RunStore:
         self.files = Files(self.location)
         found = self.files.type_of(self.files.root)
         if found == pafs.FileType.File:
-            raise InputError(f"{self.location} is a file, not a store: give a directory.")
+            raise InputError(f"{self.location} is a file, not a store: give a directory.", code="not_a_store")
         if found == pafs.FileType.NotFound:
             if not create:
-                raise InputError(f"There is no store at {self.location}: check the path.")
+                raise InputError(f"There is no store at {self.location}: check the path.", code="no_store")
             self.files.make_folder(self.files.root)
 
     # -- what is there ------------------------------------------------------------
@@ -79,7 +79,7 @@ class RunStore:
             yield from self.read_runs(name, self.run_ids(name))
 
     def read_runs(self, sweep: str, run_ids: Sequence[str]) -> Iterator[RunRecord]:
-        """The records of these runs, but for those of which nothing is stored."""
+        """The records of those of these runs that have one."""
         if self.files.is_local:
             records: Iterable[RunRecord | None] = (self.read_run(sweep, run_id) for run_id in run_ids)
             yield from (record for record in records if record is not None)
@@ -93,7 +93,7 @@ class RunStore:
         return self._folder(sweep, run_id).record()
 
     def file_names(self, sweep: str) -> dict[str, set[str]]:
-        """The files of each run by its id, from one listing of the sweep: what is done has ``CURVE``."""
+        """The files of each run by its id, from one listing; a run that is done has ``CURVE``."""
         folder = self._sweep_dir(sweep)
         names: dict[str, set[str]] = {}
         for info in self.files.list(folder, recursive=True):
@@ -103,7 +103,7 @@ class RunStore:
         return names
 
     def read_logs(self, sweep: str, run_id: str) -> list[tuple[int, str]]:
-        """(attempt, what it had to tell) of a run's attempts, in their order."""
+        """(attempt, log) of each of a run's attempts that stored a log, in their order."""
         return self._folder(sweep, run_id).logs()
 
     # -- files beside the runs ------------------------------------------------------
@@ -118,12 +118,13 @@ class RunStore:
         if not isinstance(spec, dict | None):
             raise InputError(
                 f"{self._sweep_dir(sweep)}/{_SPEC} is damaged; "
-                f"run the sweep again with its spec to have it written anew."
+                f"run the sweep again with its spec to have it written anew.",
+                code="damaged_file",
             )
         return spec
 
     def write_spec(self, sweep: str, spec: Mapping[str, Any]) -> None:
-        """Keep the spec: what is wanted, for ``status`` and for the report's provenance.
+        """Store the spec, which says what is wanted: for ``status`` and the report's provenance.
 
         Raises:
             StoreUnavailable: if the store cannot be written.
@@ -161,13 +162,13 @@ class RunStore:
 
         With ``columns``, names of ``CURVE_SCHEMA``, only these are read, which takes a fraction of the time.
 
-        The final file is preferred. While a run is being finished its parts vanish in favour
-        of that file, so the reader looks again if a part is gone.
+        The final file is preferred. When a run ends, that file replaces its parts, so the reader
+        tries again if a part is gone.
         """
         return self._folder(sweep, run_id).curve(columns)
 
     def read_curves(self, sweep: str | None = None) -> pa.Table:
-        """Every row of the store (or of one sweep), run columns beside it: ``EXPORT_SCHEMA``."""
+        """Every row of the store (or of one sweep), with the run columns: ``EXPORT_SCHEMA``."""
         tables = list(self._wide_tables(sweep))
         return pa.concat_tables(tables) if tables else EXPORT_SCHEMA.empty_table()
 
@@ -180,11 +181,13 @@ class RunStore:
         target = Path(path)
         if target.is_dir():
             raise InputError(
-                f"{target} is a folder; name the file to write, e.g. {target / 'curves.parquet'}."
+                f"{target} is a folder; name the file to write, e.g. {target / 'curves.parquet'}.",
+                code="unwritable_file",
             )
         if not target.parent.is_dir():
             raise InputError(
-                f"{target} cannot be written: there is no folder {target.parent}; create it first."
+                f"{target} cannot be written: there is no folder {target.parent}; create it first.",
+                code="unwritable_file",
             )
         rows = 0
         try:
@@ -211,7 +214,7 @@ class RunStore:
         return rows
 
     def _wide_tables(self, sweep: str | None) -> Iterator[pa.Table]:
-        """The rows of each run in turn, the columns of the run beside them."""
+        """For each run a table of its rows, with the run columns repeated in each row."""
         for record in self.runs(sweep):
             table = self.read_curve(record.sweep, record.run_id)
             values = {**record.columns, "status": record.status}
@@ -222,7 +225,7 @@ class RunStore:
             yield table.select(EXPORT_SCHEMA.names).cast(EXPORT_SCHEMA)
 
     def add_curve(self, record: RunRecord, table: pa.Table) -> None:
-        """Store a complete curve from elsewhere as a finished run."""
+        """Store a complete curve that was imported as a finished run."""
         folder = self._folder(record.sweep, record.run_id)
         self.files.make_folder(folder.path)
         folder.write_curve(conform(table, CURVE_SCHEMA), record)
@@ -241,7 +244,7 @@ class RunStore:
         host: str,
         pid: int,
     ) -> RunWriter:
-        """Begin an attempt at a run; from now on no earlier attempt's writes count.
+        """Begin an attempt at a run; writes of earlier attempts no longer count.
 
         Raises:
             InputError: if the run is done already.
@@ -274,7 +277,7 @@ class RunStore:
         self._folder(sweep, run_id).clean_finished()
 
     def clean_sweep(self, sweep: str) -> None:
-        """The same for all finished runs of a sweep whose last attempts died before they could."""
+        """The same for all finished runs of a sweep whose last attempt died before it cleaned up."""
         for run_id, names in self.file_names(sweep).items():
             if CURVE in names and any(is_leftover(name) for name in names):
                 self.clean_finished(sweep, run_id)
@@ -299,7 +302,9 @@ class RunStore:
             return names
         if sweep not in names:
             there = ", ".join(names) or "none"
-            raise InputError(f"{self.location} has no sweep named {sweep!r}; it has: {there}.")
+            raise InputError(
+                f"{self.location} has no sweep named {sweep!r}; it has: {there}.", code="unknown_sweep"
+            )
         return [sweep]
 
     def _children(self, folder: str, prefix: str) -> list[str]:
@@ -317,13 +322,14 @@ def check_name(name: str, what: str) -> str:
     if not _NAME.fullmatch(name):
         raise InputError(
             f"{name!r} cannot be a {what}: use up to 128 letters, digits, '.', '_' and '-', "
-            f"beginning with a letter or digit."
+            f"beginning with a letter or digit.",
+            code="invalid_name",
         )
     return name
 
 
 def rows_equal(a: pa.Table, b: pa.Table, *, ignore: Iterable[str] = ("wall_seconds",)) -> bool:
-    """Whether two curves are equal bit for bit, time aside."""
+    """Whether two curves are equal bit for bit, except in time."""
     names = [name for name in CURVE_SCHEMA.names if name not in set(ignore)]
     return bool(a.select(names).equals(b.select(names)))
 
@@ -337,4 +343,4 @@ def read_parquet_frame(path: str | Path) -> pd.DataFrame:
     try:
         return pq.read_table(path).to_pandas()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise InputError(f"{path} is not a readable Parquet file: {error}") from error
+        raise InputError(f"{path} is not a readable Parquet file: {error}", code="unreadable_file") from error

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from rlscale.scaling.errors import InputError, LeaseLost
-from rlscale.sweeps.store.names import CHECKPOINTS, RUN
+from rlscale.sweeps.store.names import RUN, checkpoint_name, log_name, part_name, segment_name
 from rlscale.sweeps.store.records import AttemptRecord, RunRecord, Status, now
 from rlscale.sweeps.store.run_folder import RunFolder
 from rlscale.sweeps.store.schema import CURVE_SCHEMA, KEY_COLUMNS
@@ -18,7 +18,7 @@ _KEPT_CHECKPOINTS = 2  # the last one, and the one before in case the last is un
 
 
 class RunWriter:
-    """One attempt's right to write one run: each write looks whether it still holds."""
+    """One attempt's right to write one run; each write checks that the attempt still has it."""
 
     def __init__(self, folder: RunFolder, record: RunRecord, key: str) -> None:
         self.record = record
@@ -30,8 +30,8 @@ class RunWriter:
         """(index, content) of the stored checkpoints, newest first."""
         names = self._folder.checkpoint_names()
         for index, segment in reversed(list(enumerate(self.record.segments))):
-            if f"{segment}.pt" in names:
-                content = self._folder.files.read(self._path_of_checkpoint(segment))
+            if checkpoint_name(segment) in names:
+                content = self._folder.files.read(self._folder.checkpoint_path(segment))
                 if content is not None:
                     yield index, content
 
@@ -46,8 +46,8 @@ class RunWriter:
     ) -> None:
         """Store the rows since the last checkpoint and the checkpoint that ends them.
 
-        They count once the lease lists them: a death before that leaves the state of the
-        checkpoint before, from which the next attempt measures the same rows again.
+        They count once the lease lists them. If the worker dies before that, the next attempt
+        resumes from the checkpoint before and measures the same rows again.
 
         Raises:
             LeaseLost: if another attempt took the run over.
@@ -55,7 +55,7 @@ class RunWriter:
         """
         segment = self._write_part(index, rows)
         try:
-            self._folder.files.write(self._path_of_checkpoint(segment), checkpoint)
+            self._folder.files.write(self._folder.checkpoint_path(segment), checkpoint)
         except FileNotFoundError:  # the folder goes when a run is done
             self._check()
             raise
@@ -67,10 +67,10 @@ class RunWriter:
             )
         )
         for old in self.record.segments[-_KEPT_CHECKPOINTS - 1 : -_KEPT_CHECKPOINTS]:
-            self._folder.files.delete(self._path_of_checkpoint(old))
+            self._folder.files.delete(self._folder.checkpoint_path(old))
 
     def drop_after(self, index: int) -> None:
-        """Forget the segments later than ``index`` (-1: all), which are to be measured again."""
+        """Forget the segments after ``index`` (-1: all of them), which will be measured again."""
         kept = self.record.segments[: index + 1]
         if kept != self.record.segments:
             self._commit(self.record.changed(segments=kept))
@@ -119,25 +119,21 @@ class RunWriter:
         self._end(self.record.ended("stopped", reason))
 
     def write_log(self, text: str) -> None:
-        """Store all that this attempt has to tell so far."""
+        """Store the whole log of this attempt so far."""
         if self.record.status != "done":
             self._check()
         attempt = len(self.record.attempts)
-        name = f"log-{attempt:06d}-{self._key.split('-')[1]}.txt"
-        self._folder.files.write(f"{self._folder.path}/{name}", text.encode())
+        self._folder.files.write(f"{self._folder.path}/{log_name(attempt, self._key)}", text.encode())
 
     def _write_part(self, index: int, rows: Sequence[Mapping[str, Any]]) -> str:
         """Write the rows of a segment, which does not count yet; returns its name."""
         self._check()
-        segment = f"{index:06d}.{self._key}"
+        segment = segment_name(index, self._key)
         self._uncommitted = segment
         keys = {name: getattr(self.record, name) for name in KEY_COLUMNS}
         table = pa.Table.from_pylist([{**row, **keys} for row in rows], schema=CURVE_SCHEMA)
-        self._folder.write_table(f"part-{segment}.parquet", table)
+        self._folder.write_table(part_name(segment), table)
         return segment
-
-    def _path_of_checkpoint(self, segment: str) -> str:
-        return f"{self._folder.path}/{CHECKPOINTS}/{segment}.pt"
 
     def _end(self, record: RunRecord) -> None:
         self._commit(record)
@@ -170,7 +166,10 @@ def begin_attempt(
     """See ``RunStore.claim``."""
     record = folder.record()
     if record is not None and record.status == "done":
-        raise InputError(f"Run {folder.run_id} of sweep {folder.sweep} is done already in {folder.path}.")
+        raise InputError(
+            f"Run {folder.run_id} of sweep {folder.sweep} is done already in {folder.path}.",
+            code="already_done",
+        )
     base = record or RunRecord(
         sweep=folder.sweep, run_id=folder.run_id, status="running", config={}, columns={}
     )

@@ -13,9 +13,9 @@ _WHOLE = Tuning(interactions=1.0)
 
 
 def final_values(spec: SweepSpec, study: TuningStudy | None, source: str = "the spec") -> dict[str, Any]:
-    """The spec of the final sweep, as its YAML file would hold it: each size with its best rate.
+    """The spec of the final sweep as the content of its YAML file: each size with its best rate.
 
-    Without a study, by the paper's rule, it is the spec without its ``tuning``.
+    Without a study it is the spec without its ``tuning``, so that the paper's rule holds.
 
     Raises:
         RlscaleError: if a size has no best rate.
@@ -27,7 +27,8 @@ def final_values(spec: SweepSpec, study: TuningStudy | None, source: str = "the 
     if unknown:
         raise RlscaleError(
             f"The final spec cannot be written yet: no rate is known for "
-            f"{listed_sizes(unknown, len(study.sizes))}."
+            f"{listed_sizes(unknown, len(study.sizes))}.",
+            code="no_best_rate",
         )
     rates = {result.size.config.run_id: rounded(result.best.rate) for result in study.sizes if result.best}
     sizes = {
@@ -43,13 +44,15 @@ def final_values(spec: SweepSpec, study: TuningStudy | None, source: str = "the 
 
 
 def _check_same_runs(spec: SweepSpec, final: SweepSpec, source: str) -> None:
-    """The final sweep has the runs of the spec, but for their rates."""
+    """Check that the final sweep has the runs of the spec, except for their rates."""
     before, after = (
         sorted(tuned_config(Size({}, config), _WHOLE, 0.0, config.seed).run_id for config in expand(each))
         for each in (spec, final)
     )
     if before != after or spec.name != final.name:
-        raise RlscaleError(f"The final spec would not have the runs of {source}; nothing is written.")
+        raise RlscaleError(
+            f"The final spec would not have the runs of {source}; nothing is written.", code="other_runs"
+        )
 
 
 def rounded(rate: float) -> float:

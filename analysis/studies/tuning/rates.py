@@ -1,4 +1,4 @@
-"""Which learning rate suits a size best, from the scores of runs at several rates. Functions on arrays.
+"""The best learning rate of a size, from the scores of runs at several rates. Functions on arrays.
 
 Scores have the shape (rates, seeds), the rates ascending. A run that diverged scores minus infinity, worse
 than any other; NaN is a run that is not measured. A rate at which any seed diverged counts as diverged.
@@ -6,11 +6,11 @@ than any other; NaN is a run that is not measured. A rate at which any seed dive
 The best rate is the vertex of the parabola, in the logarithm of the rate, through the mean score of the best
 measured rate and of its two neighbours, at most 0.4 of the way to either, so that a neighbour where
 learning collapsed does not decide it. At an end of the grid, or beside a rate that diverged, there is no
-parabola and the best measured rate stands.
+parabola, and the best measured rate is taken.
 
-Uncertainty is that of the mean over seeds. A seed is drawn with all its rates together, so what makes a seed
-good at every rate does not count as noise. Ordinary resampling of two or three seeds gives intervals far
-too narrow; instead the deviations of the seeds from their mean are weighted by Gaussians on the scale of
+The intervals are for the mean over seeds. A seed is drawn with all its rates together, so an advantage that
+a seed has at every rate is not noise. Ordinary resampling of two or three seeds gives far too narrow
+intervals; instead the deviations of the seeds from their mean are weighted by Gaussians on the scale of
 Student's distribution with seeds - 1 degrees of freedom, whose quantiles are exact for whatever
 is linear in the scores.
 """
@@ -31,8 +31,8 @@ Edge = Literal["low", "high"]
 
 LEVEL = 0.9
 DRAWS = 4000
-#: Share of a run, at its end, whose returns are its score: late enough to be what the rate led to, and
-#: long enough for many episodes.
+#: Share of a run, at its end, whose mean return is its score: late enough to show the effect of the rate,
+#: and long enough for many episodes.
 SCORED_SHARE = 0.1
 _MAX_SHIFT = 0.4  # steps of the grid
 _SAME = 1e-6  # log rates that are as near as this are one
@@ -46,7 +46,7 @@ def score_of(
     Args:
         interactions: at the end of each row, ascending, shape ``(rows,)``.
         episodes, returns: episodes of each row and the mean of their returns, NaN where there are none.
-        share: of the curve, from its beginning, that is taken for the whole.
+        share: use only this share of the curve, from its beginning.
     """
     e, count, mean = (np.asarray(values, float) for values in (interactions, episodes, returns))
     if not len(e):
@@ -79,7 +79,7 @@ class Response:
 
 
 def response_of(rates: ArrayLike, scores: ArrayLike, rng: np.random.Generator) -> Response:
-    """Mean scores and draws of them; of seeds that lack a rate only the means make use."""
+    """Mean scores and draws of them; seeds that lack a rate are used only in the means."""
     values = np.asarray(scores, float)
     measured = ~np.isnan(values).all(axis=1)
     values = values[measured]
@@ -96,10 +96,10 @@ def response_of(rates: ArrayLike, scores: ArrayLike, rng: np.random.Generator) -
 
 
 def _without_collapses(scores: Floats, diverged: Bools) -> Floats:
-    """The scores (rates, seeds) that tell how sure the best rate is: without the noise of collapsed rates.
+    """The scores (rates, seeds) for the uncertainty of the best rate: without the noise of collapsed rates.
 
-    Where some seeds learned nothing, scores scatter widely, but all on one side: as a symmetric noise that
-    would make their rate a candidate for the best. So a rate that loses to the best one with every seed,
+    Where some seeds learned nothing, scores scatter widely, but to one side only: treated as symmetric
+    noise, they would make their rate a candidate for the best. So a rate that loses to the best one with every seed,
     both losses and scatter more than four times the usual scatter, always loses by its mean.
     """
     if diverged.all() or scores.shape[1] < 2:
@@ -130,9 +130,9 @@ class BestRate:
 
     Attributes:
         rate, score: and the score there.
-        interval: 90%; None if unknown. It reaches halfway to a neighbour where no parabola tells more.
-        edge: the end of the grid at which the best rate lies, so that a better one may lie beyond.
-        refined: whether a parabola gave it, rather than the grid alone.
+        interval: 90%; None if unknown. Where there is no parabola, it reaches halfway to a neighbour.
+        edge: the end of the grid if the best rate is there, so that a better one may be outside; else None.
+        refined: whether it is the vertex of a parabola, not a rate of the grid.
         draws: of the logarithm of the rate; None if unknown.
     """
 
@@ -163,7 +163,7 @@ def best_rate(response: Response) -> BestRate | None:
 
 
 def _rate(log_rate: np.floating[Any] | float) -> float:
-    """To ten digits, so that a rate of the grid is itself again."""
+    """Rounded to ten digits, so that a rate of the grid keeps its value."""
     return float(f"{np.exp(log_rate):.10g}")
 
 
@@ -195,7 +195,7 @@ def _vertices(x: Floats, means: Floats) -> tuple[Floats, Floats, Floats]:
 
 @dataclass(frozen=True)
 class Loss:
-    """How much score a rate costs beside the best rate of its size, the two rates taken as given.
+    """How much score a rate loses against the best rate of its size, both rates taken as fixed.
 
     Attributes:
         score: at that rate; minus infinity if it diverged.
@@ -218,7 +218,7 @@ class Loss:
 
 
 def loss_at(response: Response, best: BestRate, rate: float) -> Loss | None:
-    """The loss at a rate, between the measured rates by a straight line; None outside of them."""
+    """The loss at a rate, by linear interpolation between the measured rates; None outside them."""
     x, finite = response.log_rates, response.finite
     at = np.log(rate)
     if ((np.abs(x - at) < _SAME) & ~finite).any():
@@ -263,7 +263,7 @@ def is_flat(response: Response) -> bool:
 
 
 def _top_weights(response: Response, vertex: float) -> Floats:
-    """What the means weigh, shape ``(rates,)``, in the score at the vertex of the parabola.
+    """The weights of the means, shape ``(rates,)``, in the score at the vertex of the parabola.
 
     At the limit of its shift the neighbour on the far side is too far below to belong to the parabola, which
     is then that through the other two with this vertex.
@@ -288,7 +288,7 @@ def _top_weights(response: Response, vertex: float) -> Floats:
 
 
 def _weights(x: Floats, finite: Bools, at: float) -> Floats | None:
-    """What the means weigh, shape ``(rates,)``, in the score at the log rate ``at``."""
+    """The weights of the means, shape ``(rates,)``, in the score at the log rate ``at``."""
     near = np.abs(x - at) < _SAME
     if near.any():
         weights = near.astype(float)
@@ -304,7 +304,7 @@ class OneRate:
     """The measured rate that serves all sizes best.
 
     Attributes:
-        loss: mean over the sizes of what it costs beside the best rate of each.
+        loss: mean over the sizes of the score lost against the best rate of each.
         interval: of that mean, 90%; None if unknown.
         worst, worst_at: the largest loss, and the index of its size.
     """
@@ -357,15 +357,15 @@ class Trend:
 
 
 def trend(axis: ArrayLike, bests: Sequence[BestRate], groups: Sequence[object]) -> Trend | None:
-    """The exponent of the best rates in ``axis``, one factor of its own for each group.
+    """The exponent of the best rates in ``axis`` by least squares, with a separate factor for each group.
 
-    By least squares. The interval holds both what the scatter about the fit tells, by Student's
-    distribution, and what the seeds tell. None if that leaves no degree of freedom.
+    The interval is the union of one from the scatter about the fit, by Student's distribution, and one
+    from the seeds. None if no degree of freedom is left.
 
     Args:
         axis: positive, shape ``(sizes,)``.
         bests: the best rate of each size.
-        groups: what else sets the sizes apart, equal for those that differ in ``axis`` alone.
+        groups: a label for each size, equal for sizes that differ only in ``axis``.
     """
     labels = list(dict.fromkeys(groups))
     member = np.array([labels.index(group) for group in groups], int)
@@ -388,7 +388,7 @@ def trend(axis: ArrayLike, bests: Sequence[BestRate], groups: Sequence[object]) 
 
 
 def _centred(values: Floats, member: NDArray[np.int_]) -> Floats:
-    """The values less the mean of their group."""
+    """The values minus the mean of their group."""
     return values - (np.bincount(member, values) / np.bincount(member))[member]
 
 

@@ -1,4 +1,4 @@
-"""The result of a tuning sweep, as read from its store, and its JSON."""
+"""The result of a tuning sweep, read from its store, and its JSON."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class SizeResult:
         num_unscored: runs that are done but ended no episode in their last tenth, NaN in ``scores``.
         best: None if no rate has a score.
         early_best: the same by the first half of each run.
-        rule: what the base rate, one for all sizes, costs instead; None if it is outside the measured rates.
+        rule: the loss of the base rate, one for all sizes; None if it is outside the measured rates.
     """
 
     size: Size
@@ -180,7 +180,7 @@ def _drift(results: Sequence[SizeResult]) -> Drift | None:
 
 
 def _apart_from(config: RunConfig, part: str, axis: str) -> str:
-    """A name that two configs share if they differ in ``axis`` and length alone."""
+    """A label that two configs share if they differ only in ``axis`` and length."""
     fields = getattr(config, part).model_copy(update={axis: 1})
     return config.model_copy(update={part: fields, "interactions": 1}).run_id
 
@@ -189,14 +189,14 @@ def _apart_from(config: RunConfig, part: str, axis: str) -> str:
 
 
 def _warnings(results: Sequence[SizeResult], tuning: Tuning) -> list[str]:
-    """One sentence for each kind of trouble, with the sizes that have it."""
+    """One sentence for each kind of problem, with the sizes that have it."""
     by_sentence: dict[str, list[str]] = {}
     for result in results:
         for sentence in _size_warnings(result, tuning):
             by_sentence.setdefault(sentence, []).append(result.size.label)
     warnings = [f"{listed_sizes(labels, len(results))}: {text}" for text, labels in by_sentence.items()]
     if len(tuning.seeds) == 1:
-        warnings.append("One seed tells nothing about uncertainty: no intervals; give tuning.seeds three.")
+        warnings.append("With one seed there are no intervals; give tuning.seeds three.")
     if results[0].size.config.agent.is_phasic:
         warnings.append("agent.phasic.learning_rate, of the auxiliary phase, is left as it is.")
     return warnings
@@ -237,14 +237,14 @@ def _best_warnings(result: SizeResult, best: BestRate, tuning: Tuning) -> Iterab
     if best.interval is None and len(tuning.seeds) > 1:
         yield "fewer than two seeds have every rate, so there are no intervals."
     elif best.interval and (all(result.ends_of_grid(best.interval)) or is_flat(result.response)):
-        yield "these seeds do not tell the rates apart; more seeds, longer runs or a wider grid would."
+        yield "these seeds do not distinguish the rates; use more seeds, longer runs or a wider grid."
     if result.rule is None:
         base = result.size.config.agent.learning_rate
         yield f"the base rate {base:g} is outside the measured rates; add it to see what the rule costs."
 
 
 def listed_sizes(labels: Sequence[str], total: int) -> str:
-    """The first few sizes of several, or that it is all."""
+    """The first few of some sizes, or "Every size"."""
     if len(labels) == total > 1:
         return "Every size"
     rest = len(labels) - _NAMED_SIZES

@@ -247,7 +247,7 @@ def test_resume_takes_the_spec_from_the_store_and_leaves_what_is_done(rlscale, s
 def test_stop_says_when_nobody_works_on_a_sweep_and_who_is_dead(rlscale, store, tmp_path):
     store.write_spec("s", spec_of())
     done = rlscale("sweep", "stop", store.location)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "s: no driver is at work on it.\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "s: no driver works on it.\n", "")
     code = (
         "import os, sys; from rlscale.sweeps.running.drivers import Presence;"
         "from rlscale.sweeps.store.run_store import RunStore;"

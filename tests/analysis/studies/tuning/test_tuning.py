@@ -591,7 +591,7 @@ def test_a_diverged_run_counts_as_worst_and_one_that_failed_otherwise_as_missing
     [
         (1.0, {}, "Every size: the best rate is the largest of the grid; extend the grid to 0.016."),
         (1e-6, {}, "Every size: the best rate is the smallest of the grid; extend the grid to 0.00025."),
-        (2e-3, {"seeds": [3]}, "One seed tells nothing about uncertainty"),
+        (2e-3, {"seeds": [3]}, "With one seed there are no intervals"),
         (4e-3, {"learning_rate": RATES[2:]}, "the base rate 0.001 is outside the measured rates"),
     ],
 )
@@ -606,7 +606,7 @@ def test_what_the_grid_can_not_tell_is_warned_of(fill, optimum, tuning, words):
 def test_a_flat_optimum_is_warned_of(fill):
     spec = spec_of({"width": [0.1]}, {"learning_rate": RATES, "seeds": [5, 6, 7]})
     study = fill(spec, lambda size, rate, seed: 0.5 + 0.01 * rng([seed, round(1e6 * rate)]).standard_normal())
-    assert any("do not tell the rates apart" in text for text in study.warnings)
+    assert any("do not distinguish the rates" in text for text in study.warnings)
 
 
 def test_runs_without_an_episode_at_their_end_have_no_score(store, claim):
