@@ -12,7 +12,7 @@ from rlscale.terminal.tables import differing_fields, differing_values, runs_tab
 
 
 def plan_table(sizes: Sequence[PlannedSize]) -> Table:
-    """One line for each size: what distinguishes it, runs, parameters, length, FLOPs, memory, estimated time."""
+    """One line for each size: what distinguishes it, runs, parameters, length, FLOPs, memory and time."""
     configs = [size.config.model_dump(mode="json") for size in sizes]
     table = runs_table(
         "N", "runs", "interactions", "FLOP", "memory", "time", differing=differing_fields(configs)

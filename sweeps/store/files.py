@@ -99,7 +99,7 @@ class Files:
             return pa.BufferReader(self._whole_object(path))
 
     def _whole_object(self, path: str) -> bytes:
-        """Read an object whole; pyarrow reads its size first, so one that is replaced then would be cut off."""
+        """Read an object whole; pyarrow reads its size first and would cut off one replaced after that."""
         for _ in range(_READS):
             with self.fs.open_input_file(path) as stream:
                 content = bytes(stream.read())

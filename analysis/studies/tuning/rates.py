@@ -99,8 +99,8 @@ def _without_collapses(scores: Floats, diverged: Bools) -> Floats:
     """The scores (rates, seeds) for the uncertainty of the best rate: without the noise of collapsed rates.
 
     Where some seeds learned nothing, scores scatter widely, but to one side only: treated as symmetric
-    noise, they would make their rate a candidate for the best. So a rate that loses to the best one with every seed,
-    both losses and scatter more than four times the usual scatter, always loses by its mean.
+    noise, they would make their rate a candidate for the best. So a rate that loses to the best one with
+    every seed, both losses and scatter more than four times the usual scatter, always loses by its mean.
     """
     if diverged.all() or scores.shape[1] < 2:
         return scores
