@@ -22,21 +22,21 @@ class LevelsConfig(Frozen):
     """Procgen's levels to train on: start_level .. start_level + num_levels - 1."""
 
     num_levels: int | None = Field(None, description="leave it out for an unlimited number")
-    start_level: int = 0
+    start_level: int = Field(0, description="the first level")
 
 
 class RunConfig(Frozen):
     """Everything that decides what a run computes; ``run_id`` is its hash."""
 
     task: str = Field(description="mnist-bandit, digits-bandit or procgen-<game>-<mode>")
-    levels: LevelsConfig = LevelsConfig()
+    levels: LevelsConfig = Field(LevelsConfig(), description="levels to train on; only for Procgen")
     evaluation_episodes: int = Field(
         0, ge=0, description="episodes on unseen levels at each checkpoint, beside the training; 0 for none"
     )
     interactions: int = Field(ge=1, description="length of the run in environment steps")
-    seed: int = Field(0, ge=0)
-    model: ModelConfig = ModelConfig()
-    agent: AgentConfig = AgentConfig()
+    seed: int = Field(0, ge=0, description="of everything random; another seed is another run")
+    model: ModelConfig = Field(ModelConfig(), description="the network")
+    agent: AgentConfig = Field(AgentConfig(), description="the algorithm")
     rows_per_decade: int = Field(100, ge=1, description="rows of the curve per factor 10 of interactions")
     checkpoints: int = Field(20, ge=1, description="evenly spaced in interactions, the last at the end")
     threads: int = Field(1, ge=1, description="CPU threads; sums depend on it in their last bits")

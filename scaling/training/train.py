@@ -27,7 +27,7 @@ def train(
     are at the ends of phases, where nothing is stored for the auxiliary phase.
 
     Args:
-        on_progress: told (interactions, wall seconds so far) after each iteration.
+        on_progress: called with (interactions, wall seconds so far) after each iteration.
         should_stop: asked after each iteration; if true, everything is stored and the run
             stops, to go on later.
 

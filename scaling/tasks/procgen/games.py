@@ -76,7 +76,7 @@ class ProcgenEnv:
             "num_levels": num_levels,
             "start_level": start_level,
         }
-        # The mode exploration fixes the level itself and refuses to be told one.
+        # The mode exploration fixes the level itself and refuses one that is given.
         levels = {} if num_levels is None else {"num_levels": num_levels, "start_level": start_level}
         self._games = make_games(
             num=num_envs,
