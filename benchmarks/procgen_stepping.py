@@ -23,7 +23,7 @@ from torch.distributions import Categorical
 
 from rlscale.scaling.config.run import RunConfig, run_config
 from rlscale.scaling.rollouts.policy import flat_inputs
-from rlscale.scaling.training.build import make_procgen
+from rlscale.scaling.training.build import make_environments
 from rlscale.scaling.training.run import Run
 
 ENVS, STEPS = 64, 256
@@ -57,7 +57,7 @@ def stepping_rates(threads: int, rounds: int) -> dict[str, float]:
     config = config_of("coinrun", 1 / 8, "float32", envs=ENVS, threads=threads)
     run = Run(config)
     model, rng = run.agent.model, np.random.default_rng(0)
-    games = make_procgen(config, seed=0, levels=(None, 0), num_threads=0)
+    games = make_environments(config, seed=0, levels=(None, 0), num_threads=0)
 
     def random_actions() -> None:
         for _ in range(STEPS):

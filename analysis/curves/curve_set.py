@@ -70,6 +70,20 @@ class Curves:
         """Position of each run's size in ``sizes``, shape ``(runs,)``."""
         return np.searchsorted(self.sizes, self.run_sizes)
 
+    @property
+    def return_bounds(self) -> tuple[float, float] | None:
+        """The bounds (low, high) of the return that all runs share; None if a run has none or others."""
+        if not {"return_low", "return_high"} <= set(self.table):
+            return None
+        pairs = {tuple(row) for row in self.table[["return_low", "return_high"]].to_numpy(float).tolist()}
+        low, high = pairs.pop() if len(pairs) == 1 else (np.nan, np.nan)
+        return (low, high) if np.isfinite([low, high]).all() else None
+
+    @property
+    def returns_are_accuracies(self) -> bool:
+        """Whether returns are known to lie between 0 and 1, so that 1 - R is a rate of failures."""
+        return self.return_bounds == (0.0, 1.0)
+
     def curve(self, run: int) -> tuple[Floats, Floats]:
         """(interactions, returns) of one run, by position."""
         rows = slice(*np.searchsorted(self.run_index, [run, run + 1]))

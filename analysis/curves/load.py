@@ -23,6 +23,7 @@ from rlscale.analysis.curves.checks import RawCurves
 from rlscale.analysis.curves.curve_set import SIZE_COLUMNS, Curves
 from rlscale.analysis.curves.selection import SETTINGS, Selection, select
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.tasks.catalog import return_bounds
 from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.run_store import RunStore
 from rlscale.sweeps.store.schema import RUN_COLUMNS
@@ -232,6 +233,7 @@ def _selected(opened: OpenedCurves, selection: Selection, size: SizeColumn) -> C
     sizes, notes_on_sizes = curve_checks.merge_sizes(raw.sizes)
     odd = curve_checks.notes_on_runs(raw.run_ids, sizes, run_index, interactions, returns)
     table = opened.runs.loc[kept, [name for name in RUN_COLUMNS if name in opened.runs and name != "status"]]
+    table = _with_return_bounds(table)
     table.index = pd.Index(raw.run_ids, name="run_id")
     return Curves(
         run_ids=raw.run_ids,
@@ -245,6 +247,19 @@ def _selected(opened: OpenedCurves, selection: Selection, size: SizeColumn) -> C
         size=size,
         notes=(*notes, *notes_on_sizes, *odd),
     )
+
+
+def _with_return_bounds(table: pd.DataFrame) -> pd.DataFrame:
+    """The run columns with the bounds of each run's return; curves that lack them get those of their task."""
+    if "task" not in table:
+        return table
+    bounds = [return_bounds(task) for task in table["task"]]
+    filled = {}
+    for name, of_task in zip(("return_low", "return_high"), zip(*bounds, strict=True), strict=True):
+        known = pd.Series(of_task, index=table.index, dtype=float)
+        stored = pd.to_numeric(table[name], errors="coerce") if name in table else known
+        filled[name] = stored.astype(float).fillna(known)
+    return table.assign(**filled)
 
 
 # -- stores -----------------------------------------------------------------------

@@ -88,5 +88,5 @@ def backtest_figures(section: BacktestSection | None) -> list[ReportFigure]:
     ]
 
 
-def _draw(item: SplitBacktest, size: SizeColumn, _: Curves, fit: FitResult) -> Figure:
-    return backtest_figure(item, size=size, scale=return_scale(fit))
+def _draw(item: SplitBacktest, size: SizeColumn, curves: Curves, fit: FitResult) -> Figure:
+    return backtest_figure(item, size=size, scale=return_scale(curves, fit))

@@ -37,7 +37,7 @@ class ReportFigure:
 
 def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
     """The figures in order, with captions for these results."""
-    scale = _scale_note(fit)
+    scale = _scale_note(curves, fit)
     level = percent(fit.interval_level)
     return [
         ReportFigure(
@@ -123,11 +123,9 @@ def png_of(figure: Figure, dpi: int = PNG_DPI) -> bytes:
     return buffer.getvalue()
 
 
-def return_scale(fit: FitResult) -> ReturnScale:
+def return_scale(curves: Curves, fit: FitResult) -> ReturnScale:
     """One scale of returns for all figures of a report."""
-    tasks = fit.provenance.tasks
-    accuracy = bool(tasks) and all(task.endswith("bandit") for task in tasks)  # a bandit's mean reward
-    return return_scale_for(fit.points.return_, accuracy=accuracy)
+    return return_scale_for(fit.points.return_, accuracy=curves.returns_are_accuracies)
 
 
 def _single(plot: Callable[..., object]) -> Callable[[Curves, FitResult], Figure]:
@@ -140,9 +138,9 @@ def _single(plot: Callable[..., object]) -> Callable[[Curves, FitResult], Figure
 
 
 def _with_returns(plot: Callable[..., object]) -> Callable[[Curves, FitResult], Figure]:
-    def draw(_: Curves, fit: FitResult) -> Figure:
+    def draw(curves: Curves, fit: FitResult) -> Figure:
         figure = new_figure()
-        plot(fit, scale=return_scale(fit), ax=figure.add_subplot())
+        plot(fit, scale=return_scale(curves, fit), ax=figure.add_subplot())
         return figure
 
     return draw
@@ -151,7 +149,7 @@ def _with_returns(plot: Callable[..., object]) -> Callable[[Curves, FitResult], 
 def _learning_curves(curves: Curves, fit: FitResult) -> Figure:
     figure = new_figure()
     share = float(fit.options["early_exclusion"])
-    scale = return_scale(fit)
+    scale = return_scale(curves, fit)
     plots.plot_learning_curves(curves, early_exclusion=share, scale=scale, ax=figure.add_subplot())
     return figure
 
@@ -172,8 +170,8 @@ def _uncertainty(_: Curves, fit: FitResult) -> Figure:
     return figure
 
 
-def _scale_note(fit: FitResult) -> str:
-    if return_scale(fit) == "linear":
+def _scale_note(curves: Curves, fit: FitResult) -> str:
+    if return_scale(curves, fit) == "linear":
         return ""
     return (
         " Returns near 1 are spread out: equal heights are equal factors of the failure rate 1 − R, so that "

@@ -196,7 +196,7 @@ def _candidate(curves: Curves, fit: FitResult, kind: str, request: MetricRequest
     if kind == "trueskill":
         chosen = "k as given." if given else "k is the one with q = 1: ratings alone determine q/k."
         return _Candidate("trueskill", given, chosen)
-    accuracy = bool(fit.provenance.tasks) and all(task.endswith("bandit") for task in fit.provenance.tasks)
+    accuracy = curves.returns_are_accuracies
     constants, said, infer = dict(given), [f"{n} = {v:g} as given" for n, v in given.items()], False
     if kind == "fail-ratio" and "min" not in given:
         if float(curves.returns.min()) < 0:

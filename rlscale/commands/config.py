@@ -52,12 +52,14 @@ def batch_search(
 ) -> None:
     """Find how the batch should grow: train B and 2B from one state, keep the better, fit a power law."""
     from rlscale.scaling.config.run import load_run_config
+    from rlscale.scaling.tasks.data_folder import MNIST
+    from rlscale.scaling.tasks.registry import prepare_task
     from rlscale.scaling.training.batch_search import Fork, search_batch_size
     from rlscale.scaling.training.device import resolve_device
-    from rlscale.scaling.training.facts import check_task_data
 
     config = load_run_config(config_path)
-    check_task_data(config.task, mnist_dir)
+    MNIST.put_first(mnist_dir)
+    prepare_task(config.task)
 
     def say(fork: Fork) -> None:
         kept = "2B" if fork.doubled else "B"
@@ -76,7 +78,6 @@ def batch_search(
         seeds=seeds,
         standard_errors=standard_errors,
         device=resolve_device(device),
-        mnist_dir=mnist_dir,
         on_fork=say,
     )
     doublings = len(schedule.doublings)

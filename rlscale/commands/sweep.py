@@ -58,6 +58,7 @@ def sweep_plan(
 ) -> None:
     """Show what a sweep would cost: runs, FLOPs, memory and time. Starts nothing."""
     from dataclasses import asdict
+    from functools import partial
 
     from rlscale.analysis.formatting.numbers import compact_count, duration
     from rlscale.sweeps.specs.plan import plan_sizes
@@ -69,13 +70,10 @@ def sweep_plan(
 
     spec = find_spec(spec_name)
     configs = expand(spec, source=spec_name)
-    from rlscale.scaling.costs.memory import memory_need
-    from rlscale.scaling.costs.speed import estimate_rate
+    from rlscale.scaling.costs.measure import measure
     from rlscale.scaling.machine import usable_memory
-    from rlscale.scaling.training.facts import run_columns
 
-    seconds_of = (lambda config: config.interactions / estimate_rate(config)) if estimate else None
-    sizes = plan_sizes(configs, run_columns, seconds_of, memory_need)
+    sizes = plan_sizes(configs, partial(measure, timed=estimate))
     total_runs = sum(size.num_runs for size in sizes)
     interactions = sum(size.num_runs * size.config.interactions for size in sizes)
     flops = sum(size.num_runs * size.flops for size in sizes)
@@ -107,7 +105,7 @@ def sweep_plan(
                     "runs": size.num_runs,
                     "flops": size.flops,
                     "seconds": size.seconds,
-                    "memory": asdict(size.memory) | {"total": size.memory.total} if size.memory else None,
+                    "memory": asdict(size.memory) | {"total": size.memory.total},
                 }
                 for size in sizes
             ],

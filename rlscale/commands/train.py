@@ -28,15 +28,18 @@ def train(
 
     from rlscale.analysis.formatting.numbers import duration
     from rlscale.scaling.config.run import load_run_config
+    from rlscale.scaling.tasks.data_folder import MNIST
+    from rlscale.scaling.tasks.registry import prepare_task
     from rlscale.scaling.training.device import resolve_device, warning_of_threads
-    from rlscale.scaling.training.facts import check_task_data, provenance, run_columns
+    from rlscale.scaling.training.facts import provenance, run_columns
     from rlscale.scaling.training.train import train as train_run
     from rlscale.sweeps.store.run_log import logged
     from rlscale.sweeps.store.run_store import RunStore
 
     config = load_run_config(config_path)
     device = resolve_device(device)
-    check_task_data(config.task, mnist_dir)
+    MNIST.put_first(mnist_dir)
+    prepare_task(config.task)
     columns = run_columns(config)
     opened = RunStore(store, create=True)
     record = opened.read_run(sweep, config.run_id)
@@ -80,7 +83,6 @@ def train(
             config,
             logged_writer,
             device=device,
-            mnist_dir=mnist_dir,
             on_progress=on_progress,
             should_stop=stop.is_set,
         )

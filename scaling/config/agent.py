@@ -17,7 +17,7 @@ class BatchGrowth(Frozen):
     (Hilton et al. 2023, section on batch size); exponent 0 keeps the batch fixed.
     """
 
-    exponent: float = Field(0.0, ge=0, le=1)
+    exponent: float = Field(0.0, ge=0, le=1, description="of the power law; 0 keeps the batch fixed")
     reference: int = Field(100_000, ge=1, description="interactions at which the growth begins")
 
 
@@ -35,34 +35,41 @@ class PhasicConfig(Frozen):
 class AgentConfig(Frozen):
     """PPO, PPG and their EWMA variants (Hilton, Cobbe, Schulman 2021, arXiv 2110.00641)."""
 
-    algorithm: Literal["ppo", "ppo-ewma", "ppg", "ppg-ewma"] = "ppo-ewma"
+    algorithm: Literal["ppo", "ppo-ewma", "ppg", "ppg-ewma"] = Field(
+        "ppo-ewma", description="-ewma: the proximal policy is a moving average of the weights"
+    )
     architecture: Literal["dual", "shared", "detach"] = Field(
         "dual",
-        description="policy and value networks apart, one network, or one whose value head is detached",
+        description="two networks, one network, or one network whose value head sees detached features",
     )
-    phasic: PhasicConfig | None = Field(None, description="of ppg and ppg-ewma alone")
+    phasic: PhasicConfig | None = Field(None, description="auxiliary phase; only for ppg and ppg-ewma")
     learning_rate: float = Field(5e-4, ge=0, description="Adam step size at width 1")
-    adam_betas: tuple[float, float] = (0.9, 0.999)
-    adam_eps: float = Field(1e-8, gt=0)
+    adam_betas: tuple[float, float] = Field((0.9, 0.999), description="decay of Adam's two moments")
+    adam_eps: float = Field(1e-8, gt=0, description="Adam's epsilon")
     horizon: float = Field(1.0, ge=1, description="h in environment steps: gamma = 1 - 2/(h+1)")
-    gae_lambda: float = Field(1.0, ge=0, le=1)
-    num_envs: int = Field(1, ge=1)
-    rollout_steps: int = Field(512, ge=1)
-    minibatches: int = Field(8, ge=1, description="per epoch")
-    epochs_policy: int = Field(1, ge=1)
-    epochs_value: int = Field(1, ge=1)
-    batch_growth: BatchGrowth = BatchGrowth()
+    gae_lambda: float = Field(1.0, ge=0, le=1, description="lambda of generalised advantage estimation")
+    num_envs: int = Field(1, ge=1, description="environments side by side")
+    rollout_steps: int = Field(512, ge=1, description="steps of each environment in an iteration")
+    minibatches: int = Field(8, ge=1, description="minibatches, and gradient steps, in an epoch")
+    epochs_policy: int = Field(1, ge=1, description="passes of the policy over each batch")
+    epochs_value: int = Field(1, ge=1, description="passes of the value function over each batch")
+    batch_growth: BatchGrowth = Field(BatchGrowth(), description="growth of the batch along training")
     clip: float = Field(0.2, ge=0, lt=1, description="epsilon of the clipped objective; 0 switches it off")
     kl_penalty: float = Field(0.0, ge=0, description="beta; the fixed-KL mode is clip 0, kl_penalty 1")
     importance_cap: float = Field(100.0, ge=0, description="cap of pi/pi_behaviour; 0 switches it off")
-    value_coef: float = Field(0.5, ge=0)
-    entropy_coef: float = Field(0.01, ge=0)
+    value_coef: float = Field(0.5, ge=0, description="weight of the value loss")
+    entropy_coef: float = Field(0.01, ge=0, description="weight of the entropy bonus")
     ewma_decay: float = Field(
-        8 / 9, ge=0, lt=1, description="per gradient step; 8/9 is a centre of mass of 8"
+        8 / 9,
+        ge=0,
+        lt=1,
+        description="decay of the averaged weights in a gradient step; 8/9 is a centre of mass of 8",
     )
-    normalize_advantage: bool = True
-    advantage_decay: float = Field(0.0, ge=0, lt=1, description="of the moments; 0 is each batch's own")
-    normalize_reward: bool = False
+    normalize_advantage: bool = Field(True, description="advantages get mean 0 and variance 1")
+    advantage_decay: float = Field(
+        0.0, ge=0, lt=1, description="decay of the advantages' moments; 0 uses each batch's own"
+    )
+    normalize_reward: bool = Field(False, description="rewards over the deviation of the discounted return")
 
     @property
     def gamma(self) -> float:

@@ -16,7 +16,9 @@ DEFAULT_DEPTHS = {"mnist-cnn": 1, "impala": 2, "impala-lstm": 2}
 class ModelConfig(Frozen):
     """A member of a model family."""
 
-    family: Literal["mnist-cnn", "impala", "impala-lstm"] = "mnist-cnn"
+    family: Literal["mnist-cnn", "impala", "impala-lstm"] = Field(
+        "mnist-cnn", description="kind of network; in a run's config the default is the task's"
+    )
     width: float = Field(1.0, gt=0, description="multiplier of the family's channels and dense units")
     depth: int = Field(
         DEFAULT_DEPTHS["mnist-cnn"],

@@ -27,12 +27,15 @@ def load_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text())
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+        raise InputError(f"{path} cannot be read: {error.strerror}.", code="unreadable_file") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         problem = " ".join(str(error).split())
-        raise InputError(f"{path} is not valid YAML: {problem}") from error
+        raise InputError(f"{path} is not valid YAML: {problem}", code="unreadable_file") from error
     if not isinstance(values, dict):
-        raise InputError(f"{path} must be a mapping of fields to values, such as 'task: digits-bandit'.")
+        raise InputError(
+            f"{path} must be a mapping of fields to values, such as 'task: digits-bandit'.",
+            code="unreadable_file",
+        )
     return values
 
 
@@ -45,7 +48,14 @@ def validated(model: type[Model], values: Mapping[str, Any], *, source: str) -> 
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{source}: {_first_problem(model, error)}") from error
+        raise InputError(f"{source}: {_first_problem(model, error)}", code=_code(error)) from error
+
+
+def _code(error: ValidationError) -> str:
+    """The code of the first problem: that of the InputError behind it, else ``invalid_config``."""
+    raised = error.errors()[0].get("ctx", {}).get("error")
+    cause = raised.__cause__ if isinstance(raised, ValueError) else None
+    return cause.code if isinstance(cause, InputError) else "invalid_config"
 
 
 def _first_problem(model: type[BaseModel], error: ValidationError) -> str:

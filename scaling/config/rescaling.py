@@ -78,7 +78,8 @@ def _rescaled_phases(phasic: PhasicConfig, c: int, num_envs: int) -> PhasicConfi
     if sequences != int(sequences):
         raise InputError(
             f"phasic.sequences ({phasic.sequences}) is not divisible among {fewer:g} times fewer workers of "
-            f"{WORKER_ENVS} environments; choose a multiple of {math.ceil(fewer)}."
+            f"{WORKER_ENVS} environments; choose a multiple of {math.ceil(fewer)}.",
+            code="indivisible_batch",
         )
     return phasic.model_copy(
         update={
@@ -96,14 +97,18 @@ def _workers(num_envs: int) -> float:
 
 def _check(agent: AgentConfig, c: int) -> None:
     if c < 1:
-        raise InputError(f"The batch cannot be divided by {c}: give a whole number of at least 1.")
+        raise InputError(
+            f"The batch cannot be divided by {c}: give a whole number of at least 1.", code="invalid_number"
+        )
     if not agent.uses_ewma:
         raise InputError(
             f"Batch-size invariance needs the EWMA policy, which {agent.algorithm} does not have: set "
-            f"agent.algorithm to {agent.algorithm}-ewma."
+            f"agent.algorithm to {agent.algorithm}-ewma.",
+            code="no_ewma",
         )
     if agent.num_envs % c:
         raise InputError(
             f"agent.num_envs ({agent.num_envs}) cannot be divided by {c} into whole environments: divide by "
-            f"at most {agent.num_envs}, and by a divisor of it."
+            f"at most {agent.num_envs}, and by a divisor of it.",
+            code="indivisible_batch",
         )

@@ -15,31 +15,28 @@ from rlscale.scaling.config.agent import AgentConfig
 from rlscale.scaling.config.model import ModelConfig
 from rlscale.scaling.config.reading import Frozen, load_yaml, validated
 from rlscale.scaling.errors import InputError
-from rlscale.scaling.tasks.procgen.names import check_levels, is_procgen, parse_task
+from rlscale.scaling.tasks.catalog import TASKS, Task, find_task
 
 
 class LevelsConfig(Frozen):
     """Procgen's levels to train on: start_level .. start_level + num_levels - 1."""
 
     num_levels: int | None = Field(None, description="leave it out for an unlimited number")
-    start_level: int = 0
-
-
-BANDITS = ("mnist-bandit", "digits-bandit")
+    start_level: int = Field(0, description="the first level")
 
 
 class RunConfig(Frozen):
     """Everything that decides what a run computes; ``run_id`` is its hash."""
 
     task: str = Field(description="mnist-bandit, digits-bandit or procgen-<game>-<mode>")
-    levels: LevelsConfig = LevelsConfig()
+    levels: LevelsConfig = Field(LevelsConfig(), description="levels to train on; only for Procgen")
     evaluation_episodes: int = Field(
         0, ge=0, description="episodes on unseen levels at each checkpoint, beside the training; 0 for none"
     )
     interactions: int = Field(ge=1, description="length of the run in environment steps")
-    seed: int = Field(0, ge=0)
-    model: ModelConfig = ModelConfig()
-    agent: AgentConfig = AgentConfig()
+    seed: int = Field(0, ge=0, description="of everything random; another seed is another run")
+    model: ModelConfig = Field(ModelConfig(), description="the network")
+    agent: AgentConfig = Field(AgentConfig(), description="the algorithm")
     rows_per_decade: int = Field(100, ge=1, description="rows of the curve per factor 10 of interactions")
     checkpoints: int = Field(20, ge=1, description="evenly spaced in interactions, the last at the end")
     threads: int = Field(1, ge=1, description="CPU threads; sums depend on it in their last bits")
@@ -48,55 +45,46 @@ class RunConfig(Frozen):
     )
 
     @property
-    def is_bandit(self) -> bool:
-        return self.task in BANDITS
+    def task_entry(self) -> Task:
+        """What the catalogue knows of the task."""
+        return find_task(self.task)
 
     @field_validator("task")
     @classmethod
     def _task_exists(cls, task: str) -> str:
-        if task not in BANDITS and not is_procgen(task):
-            raise ValueError(
-                f"no such task; use {', '.join(BANDITS)} or procgen-<game>-<mode>, "
-                f"such as procgen-coinrun-easy"
-            )
         with _as_value_error():
-            return task if task in BANDITS else parse_task(task).name
+            return find_task(task).name
 
     @model_validator(mode="before")
     @classmethod
     def _default_family(cls, values: Any) -> Any:
-        """A Procgen task without a model gets the family made for it."""
-        if not isinstance(values, dict) or not is_procgen(str(values.get("task", ""))):
-            return values
-        model = values.get("model", {})
-        if isinstance(model, dict) and "family" not in model:
-            return {**values, "model": {**model, "family": "impala"}}
+        """A model without a family gets the task's default one."""
+        entry = TASKS.get(str(values.get("task", ""))) if isinstance(values, dict) else None
+        model = values.get("model", {}) if entry else None
+        if entry and isinstance(model, dict) and "family" not in model:
+            return {**values, "model": {**model, "family": entry.default_family}}
         return values
 
     @model_validator(mode="after")
     def _task_fits(self) -> Self:
-        is_mnist = self.model.family == "mnist-cnn"
-        if self.is_bandit:
-            if not is_mnist:
-                raise ValueError(
-                    f"model.family {self.model.family} is for Procgen; {self.task} needs mnist-cnn"
-                )
-            if self.levels != LevelsConfig() or self.evaluation_episodes:
-                raise ValueError("levels and evaluation_episodes are for Procgen; leave them out")
-            return self
-        if is_mnist:
+        entry = self.task_entry
+        if self.model.family not in entry.families:
             raise ValueError(
-                f"model.family mnist-cnn is for the bandits; {self.task} needs impala or impala-lstm"
+                f"model.family {self.model.family} does not fit {self.task}, "
+                f"which needs {' or '.join(entry.families)}"
             )
-        if self.agent.gamma == 0:
+        if entry.check_levels is None and (self.levels != LevelsConfig() or self.evaluation_episodes):
+            raise ValueError(f"{self.task} has no levels: leave levels and evaluation_episodes out")
+        if entry.kind == "environment" and self.agent.gamma == 0:
             raise ValueError("agent.horizon is 1, a discount of 0; Procgen's papers use 1999 (gamma 0.999)")
         if self.model.is_recurrent and self.agent.minibatches > self.agent.num_envs:
             raise ValueError(
                 f"model.family {self.model.family} is trained on whole rollouts: agent.minibatches "
                 f"({self.agent.minibatches}) must divide agent.num_envs ({self.agent.num_envs})"
             )
-        with _as_value_error("'levels': "):
-            check_levels(parse_task(self.task), self.levels.num_levels, self.levels.start_level)
+        if entry.check_levels is not None:
+            with _as_value_error("'levels': "):
+                entry.check_levels(self.levels.num_levels, self.levels.start_level)
         return self
 
     @property

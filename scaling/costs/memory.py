@@ -9,7 +9,6 @@ import torch
 from rlscale.scaling.config.agent import AgentConfig
 from rlscale.scaling.config.run import RunConfig
 from rlscale.scaling.models.actor_critic import ActorCritic, Inputs
-from rlscale.scaling.tasks.registry import task_shape
 from rlscale.scaling.training.build import build_networks
 
 _FLOAT_BYTES = 4  # weights, gradients and moments are float32 in every precision
@@ -43,8 +42,11 @@ class MemoryNeed:
         return sum(getattr(self, field.name) for field in fields(self))
 
 
-def memory_need(config: RunConfig) -> MemoryNeed:
+def memory_need(config: RunConfig, model: ActorCritic | None = None) -> MemoryNeed:
     """Count a run's memory; loads no data.
+
+    Args:
+        model: the config's networks if they are built already.
 
     Measured on CPU, float32: what peak resident memory grew by beyond the 0.46 GB that torch and Procgen
     take at the first steps of the smallest run was 1.07 times ``total`` for PPG-EWMA at width 0.25 (0.67 GB
@@ -53,9 +55,9 @@ def memory_need(config: RunConfig) -> MemoryNeed:
     is not counted.
     """
     agent = config.agent
-    model = build_networks(config, torch.Generator())
+    model = model or build_networks(config, torch.Generator())
     envs = agent.num_envs_at(config.interactions)
-    one_step = _product(task_shape(config.task)[0])
+    one_step = _product(config.task_entry.observations.shape)
     kept = agent.auxiliary.policy_iterations if agent.auxiliary else 1
     weights = _bytes_of(model)
     return MemoryNeed(
@@ -84,7 +86,7 @@ def _largest_minibatch(agent: AgentConfig, envs: int) -> int:
 def _activations(model: ActorCritic, config: RunConfig, envs: int) -> int:
     """The larger of what training and acting hold at once."""
     agent = config.agent
-    saved, largest = _saved_by_a_pass(model, task_shape(config.task)[0])
+    saved, largest = _saved_by_a_pass(model, config.task_entry.observations.shape)
     if model.chunk is None:
         trained, acted = _largest_minibatch(agent, envs), envs * agent.rollout_steps
     else:

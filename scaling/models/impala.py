@@ -44,7 +44,8 @@ def impala_shape(width: float, depth: int) -> ImpalaShape:
     if channels[0] == 0:
         raise InputError(
             f"Width {width:g} gives 0 channels in the first stack ({BASE_CHANNELS[0]} x {width:g} rounds "
-            f"to 0); use a width of at least {0.5 / BASE_CHANNELS[0]:g}."
+            f"to 0); use a width of at least {0.5 / BASE_CHANNELS[0]:g}.",
+            code="width_too_small",
         )
     return ImpalaShape(tuple(channels), dense, depth)
 

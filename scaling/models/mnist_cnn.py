@@ -43,7 +43,8 @@ def mnist_cnn_shape(width: float, depth: int) -> MnistCnnShape:
     if first == 0:
         raise InputError(
             f"Width {width:g} gives 0 channels in the first convolution ({BASE_CHANNELS[0]} x {width:g} "
-            f"rounds to 0); use a width of at least {0.5 / BASE_CHANNELS[0]:g}."
+            f"rounds to 0); use a width of at least {0.5 / BASE_CHANNELS[0]:g}.",
+            code="width_too_small",
         )
     return MnistCnnShape((first, second), dense, depth)
 

@@ -81,7 +81,8 @@ class EnvironmentCollector:
         if size != self._group_size:
             raise InputError(
                 f"The checkpoint steps its environments in groups of {size}, this device in groups of "
-                f"{self._group_size}: go on with the --device that the run began on."
+                f"{self._group_size}: go on with the --device that the run began on.",
+                code="other_device",
             )
         self._groups = [self._make_group(i) for i in range(len(saved))]
         for group, group_state in zip(self._groups, saved, strict=True):

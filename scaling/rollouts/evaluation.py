@@ -31,7 +31,8 @@ def unseen_levels(num_levels: int | None, start_level: int) -> tuple[int | None,
     if after >= LEVEL_LIMIT:
         raise InputError(
             f"start_level + num_levels is {after:,}, which leaves no level to evaluate on: "
-            f"Procgen's levels end at {LEVEL_LIMIT:,}, use a smaller start_level or num_levels."
+            f"Procgen's levels end at {LEVEL_LIMIT:,}, use a smaller start_level or num_levels.",
+            code="invalid_levels",
         )
     return LEVEL_LIMIT - after, after
 
@@ -53,7 +54,7 @@ def evaluate(act: Act, env: Environment, episodes: int) -> Episodes:
         InputError: if ``episodes`` is below 1.
     """
     if episodes < 1:
-        raise InputError(f"episodes is {episodes}: evaluate on 1 or more.")
+        raise InputError(f"episodes is {episodes}: evaluate on 1 or more.", code="invalid_number")
     quota = math.ceil(episodes / env.num_envs)
     env.pop_episodes()
     observed = env.observe()

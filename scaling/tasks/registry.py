@@ -1,36 +1,57 @@
-"""From a task's name to the task, and the same tasks as gymnasium environments."""
+"""From a task's name to the task itself; its entry in the catalogue names the module that makes it."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import importlib
+from typing import Any, cast
 
 import gymnasium
 
-from rlscale.scaling.tasks.digits.bandit import NUM_DIGITS, DigitBandit, DigitBanditEnv, DigitBanditVectorEnv
-from rlscale.scaling.tasks.digits.images import DigitImages, load_mnist_train, load_small_digits
-from rlscale.scaling.tasks.interface import Bandit
-from rlscale.scaling.tasks.procgen.names import NUM_ACTIONS as PROCGEN_ACTIONS
-from rlscale.scaling.tasks.procgen.names import OBSERVATION_SHAPE as PROCGEN_SHAPE
-from rlscale.scaling.tasks.procgen.names import ProcgenTask, all_tasks, is_procgen
-
-TASKS = {"mnist-bandit": "rlscale/MnistBandit-v0", "digits-bandit": "rlscale/DigitsBandit-v0"}
+from rlscale.scaling.tasks.catalog import TASKS, find_task
+from rlscale.scaling.tasks.interface import Bandit, Environment
 
 
-def make_task(name: str, *, mnist_dir: Path | None = None) -> Bandit:
-    """The task of that name; reads (or downloads) its images.
+def make_bandit(task: str) -> Bandit:
+    """The bandit of that name; reads (or downloads) its data.
 
     Raises:
-        InputError: if MNIST is needed and cannot be had.
+        InputError: if its data is not available.
     """
-    return DigitBandit(_images(name, mnist_dir))
+    return cast(Bandit, _module(task).make_bandit(task))
 
 
-def task_shape(name: str) -> tuple[tuple[int, int, int], int]:
-    """(channels, height, width) of a task's observations and its number of actions, without loading it."""
-    if is_procgen(name):
-        return PROCGEN_SHAPE, PROCGEN_ACTIONS
-    return {"mnist-bandit": (1, 28, 28), "digits-bandit": (1, 8, 8)}[name], NUM_DIGITS
+def make_environment(
+    task: str, *, num_envs: int, num_levels: int | None, start_level: int, seed: int, num_threads: int
+) -> Environment:
+    """Environments of that name, stepped together.
+
+    Args:
+        num_envs: environments side by side.
+        num_levels, start_level: the levels to play; None for all.
+        seed: 0 .. 2**31 - 1.
+        num_threads: threads that step the environments; 0 steps them in ``act``.
+
+    Raises:
+        InputError: if an argument is out of its range or the task's package is not installed.
+    """
+    made = _module(task).make_environment(
+        task,
+        num_envs=num_envs,
+        num_levels=num_levels,
+        start_level=start_level,
+        seed=seed,
+        num_threads=num_threads,
+    )
+    return cast(Environment, made)
+
+
+def prepare_task(task: str) -> None:
+    """Make sure that a task's data and packages are there; downloads data if necessary.
+
+    Raises:
+        InputError: if they are not available.
+    """
+    _module(task).prepare(task)
 
 
 def register_envs() -> None:
@@ -40,39 +61,17 @@ def register_envs() -> None:
     and, for MNIST, ``mnist_dir``; ``rlscale/Procgen-<game>-<mode>-v0``, for every mode that a
     game has, those of ``ProcgenVectorEnv``.
     """
-    for name, env_id in TASKS.items():
-        if env_id not in gymnasium.registry:
+    for task in TASKS.values():
+        names = task.gymnasium
+        if names and names.env_id not in gymnasium.registry:
             gymnasium.register(
-                env_id,
-                entry_point=f"{__name__}:make_env",
-                vector_entry_point=f"{__name__}:make_vector_env",
-                kwargs={"task": name},
-            )
-    for task in all_tasks():
-        env_id = procgen_id(task)
-        if env_id not in gymnasium.registry:
-            gymnasium.register(
-                env_id,
-                entry_point="rlscale.scaling.tasks.procgen.gymnasium_env:ProcgenScalarEnv",
-                vector_entry_point="rlscale.scaling.tasks.procgen.gymnasium_env:ProcgenVectorEnv",
+                names.env_id,
+                entry_point=names.scalar,
+                vector_entry_point=names.vector,
                 kwargs={"task": task.name},
             )
 
 
-def procgen_id(task: ProcgenTask) -> str:
-    """A Procgen task's name in gymnasium, such as ``rlscale/Procgen-coinrun-easy-v0``."""
-    return f"rlscale/Procgen-{task.game}-{task.mode}-v0"
-
-
-def make_env(task: str, mnist_dir: Path | None = None, **options: Any) -> DigitBanditEnv:
-    """Entry point of the scalar environments."""
-    return DigitBanditEnv(_images(task, mnist_dir), **options)
-
-
-def make_vector_env(task: str, mnist_dir: Path | None = None, **options: Any) -> DigitBanditVectorEnv:
-    """Entry point of the vector environments."""
-    return DigitBanditVectorEnv(_images(task, mnist_dir), **options)
-
-
-def _images(task: str, mnist_dir: Path | None) -> DigitImages:
-    return load_mnist_train(mnist_dir) if task == "mnist-bandit" else load_small_digits()
+def _module(task: str) -> Any:
+    """The module that makes a task; imported when it is needed, since Procgen's import is slow."""
+    return importlib.import_module(find_task(task).module)

@@ -31,7 +31,6 @@ import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -102,7 +101,6 @@ def search_batch_size(
     seeds: int = 3,
     standard_errors: float = 2.0,
     device: str = "cpu",
-    mnist_dir: Path | None = None,
     on_fork: Callable[[Fork], None] = lambda fork: None,
 ) -> BatchSchedule:
     """Search the schedule up to ``interactions``; the forks take 2 * ``seeds`` times as many.
@@ -113,7 +111,7 @@ def search_batch_size(
     """
     _check(config, interactions, fork_interactions, seeds, standard_errors)
     steps = config.agent.rollout_steps
-    run = Run(config, device=device, mnist_dir=mnist_dir)
+    run = Run(config, device=device)
     checkpoint, reached, envs = run.save(), 0, config.agent.num_envs
     forks: list[Fork] = []
     while reached < interactions:
@@ -126,7 +124,6 @@ def search_batch_size(
                     size,
                     length,
                     device,
-                    mnist_dir,
                 )
                 for k in range(seeds)
             ]
@@ -159,10 +156,10 @@ def summarize(agent: AgentConfig, forks: Sequence[Fork]) -> BatchSchedule:
 
 
 def _fork(
-    config: RunConfig, checkpoint: bytes, envs: int, length: int, device: str, mnist_dir: Path | None
+    config: RunConfig, checkpoint: bytes, envs: int, length: int, device: str
 ) -> tuple[float, bytes, int]:
     """Go on from a checkpoint. Returns the score, and checkpoint and interactions at the end."""
-    run = Run(config, device=device, mnist_dir=mnist_dir)
+    run = Run(config, device=device)
     run.restore(checkpoint)
     begin = run.interactions
     for goal in (begin + length // 2, begin + length):
@@ -172,7 +169,8 @@ def _fork(
     if row["return_mean"] is None:
         raise InputError(
             f"No episode ended in the second half of a fork of {length:,} interactions with {envs} "
-            f"environments; give --fork-interactions a larger number."
+            f"environments; give --fork-interactions a larger number.",
+            code="no_episodes",
         )
     return row["return_mean"], run.save(), run.interactions
 
@@ -209,13 +207,18 @@ def _check(
     config: RunConfig, interactions: int, fork_interactions: int, seeds: int, standard_errors: float
 ) -> None:
     if config.agent.batch_growth.exponent > 0:
-        raise InputError("The search finds agent.batch_growth: leave it out of the config.")
+        raise InputError(
+            "The search finds agent.batch_growth: leave it out of the config.", code="invalid_config"
+        )
     values = config.model_dump()
     values["agent"]["batch_growth"] = {"exponent": 1.0}
     run_config(values, source="the batch search")  # a phase's batch, and some minibatches, cannot grow
     if interactions < 1 or fork_interactions < 1:
-        raise InputError("--interactions and --fork-interactions need at least 1.")
+        raise InputError("--interactions and --fork-interactions need at least 1.", code="invalid_option")
     if seeds < 2:
-        raise InputError(f"--seeds {seeds}: at least 2 are needed to know how far runs differ by chance.")
+        raise InputError(
+            f"--seeds {seeds}: at least 2 are needed to know how far runs differ by chance.",
+            code="invalid_option",
+        )
     if not standard_errors >= 0:
-        raise InputError(f"--standard-errors {standard_errors:g}: use 0 or more.")
+        raise InputError(f"--standard-errors {standard_errors:g}: use 0 or more.", code="invalid_option")

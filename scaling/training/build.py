@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 
@@ -17,13 +14,9 @@ from rlscale.scaling.models.families import build_actor_critic
 from rlscale.scaling.rollouts.bandits import BanditCollector
 from rlscale.scaling.rollouts.environments import EnvironmentCollector
 from rlscale.scaling.rollouts.policy import Collector
-from rlscale.scaling.tasks.interface import Bandit
-from rlscale.scaling.tasks.procgen.names import parse_task
-from rlscale.scaling.tasks.registry import make_task, task_shape
+from rlscale.scaling.tasks.interface import Bandit, Environment
+from rlscale.scaling.tasks.registry import make_bandit, make_environment
 from rlscale.scaling.training.out_of_memory import memory_is_asked_for, smaller_width
-
-if TYPE_CHECKING:
-    from rlscale.scaling.tasks.procgen.games import ProcgenEnv
 
 
 def build_networks(config: RunConfig, generator: torch.Generator) -> ActorCritic:
@@ -32,12 +25,12 @@ def build_networks(config: RunConfig, generator: torch.Generator) -> ActorCritic
     Raises:
         InputError: if the width leaves a layer without units, or the memory does not suffice.
     """
-    shape, num_actions = task_shape(config.task)
+    task = config.task_entry
     with memory_is_asked_for(smaller_width(config)):
         return build_actor_critic(
             config.model,
-            shape,
-            num_actions,
+            task.observations.shape,
+            task.actions.count,
             generator,
             architecture=config.agent.architecture,
             has_auxiliary=config.agent.is_phasic,
@@ -61,7 +54,6 @@ def make_collector(
     task_seed: np.random.SeedSequence,
     action_seed: np.random.SeedSequence,
     *,
-    mnist_dir: Path | None = None,
     bandit: Bandit | None = None,
 ) -> Collector:
     """What steps the agent through the config's task.
@@ -70,16 +62,17 @@ def make_collector(
     other; on CPU the two would only take processor time from each other.
     """
     actions = np.random.default_rng(action_seed)
-    if config.is_bandit:
-        task = bandit or make_task(config.task, mnist_dir=mnist_dir)
-        return BanditCollector(task, np.random.default_rng(task_seed), actions, device)
+    if config.task_entry.kind == "bandit":
+        return BanditCollector(
+            bandit or make_bandit(config.task), np.random.default_rng(task_seed), actions, device
+        )
     overlaps = device.type == "cuda" and config.agent.num_envs % 2 == 0
     group_size = config.agent.num_envs // (2 if overlaps else 1)
     levels = config.levels.num_levels, config.levels.start_level
 
-    def make_group(index: int) -> ProcgenEnv:
+    def make_group(index: int) -> Environment:
         seed = np.random.SeedSequence(task_seed.entropy, spawn_key=(*task_seed.spawn_key, index))
-        return make_procgen(
+        return make_environments(
             config,
             seed=int(seed.generate_state(1)[0]) // 2,  # Procgen's seeds have 31 bits
             levels=levels,
@@ -90,19 +83,17 @@ def make_collector(
     return EnvironmentCollector(make_group, group_size, actions, device)
 
 
-def make_procgen(
+def make_environments(
     config: RunConfig,
     *,
     seed: int,
     levels: tuple[int | None, int],
     num_threads: int,
     num_envs: int | None = None,
-) -> ProcgenEnv:
-    """The config's game on (num_levels, start_level); the import is slow and bandits do without."""
-    from rlscale.scaling.tasks.procgen.games import ProcgenEnv
-
-    return ProcgenEnv(
-        task=parse_task(config.task),
+) -> Environment:
+    """The config's environments on the levels (num_levels, start_level)."""
+    return make_environment(
+        config.task,
         num_envs=num_envs or config.agent.num_envs,
         num_levels=levels[0],
         start_level=levels[1],

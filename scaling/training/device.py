@@ -34,10 +34,12 @@ def resolve_device(name: str) -> str:
         InputError: if cuda is asked for and there is none, or the name is unknown.
     """
     if name not in ("auto", "cpu", "cuda"):
-        raise InputError(f"--device {name}: choose auto, cpu or cuda.")
+        raise InputError(f"--device {name}: choose auto, cpu or cuda.", code="invalid_option")
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
-        raise InputError("--device cuda: torch finds no CUDA GPU here; use --device cpu or auto.")
+        raise InputError(
+            "--device cuda: torch finds no CUDA GPU here; use --device cpu or auto.", code="no_gpu"
+        )
     return "cuda" if name != "cpu" and available else "cpu"
 
 

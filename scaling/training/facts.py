@@ -1,4 +1,4 @@
-"""What is known of a run before it starts: its columns, provenance, and that its task's data is there."""
+"""What is known of a run before it starts: its columns and its provenance."""
 
 from __future__ import annotations
 
@@ -7,37 +7,25 @@ import platform
 import socket
 from dataclasses import asdict
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from rlscale.scaling.config.run import RunConfig
+from rlscale.scaling.models.actor_critic import ActorCritic
 from rlscale.scaling.models.sizing import sizes_of
-from rlscale.scaling.tasks.digits.images import find_mnist
-from rlscale.scaling.tasks.procgen.names import is_procgen
-from rlscale.scaling.tasks.registry import task_shape
 from rlscale.scaling.training.build import build_networks
 
 
-def check_task_data(task: str, mnist_dir: Path | None = None) -> None:
-    """Make sure that what a task needs is at hand, downloading data if need be.
+def run_columns(config: RunConfig, model: ActorCritic | None = None) -> dict[str, Any]:
+    """The run columns of the schema, sizes included; loads no data.
 
-    Raises:
-        InputError: if it cannot be had.
+    Args:
+        model: the config's networks if they are built already.
     """
-    if task == "mnist-bandit":
-        find_mnist(mnist_dir)
-    if is_procgen(task):
-        from rlscale.scaling.tasks.procgen.games import import_procgen
-
-        import_procgen()
-
-
-def run_columns(config: RunConfig) -> dict[str, Any]:
-    """The run columns of the schema, sizes included; loads no data."""
-    model = build_networks(config, torch.Generator())
+    model = model or build_networks(config, torch.Generator())
+    task = config.task_entry
     return {
         "task": config.task,
         "algorithm": config.agent.algorithm,
@@ -47,7 +35,9 @@ def run_columns(config: RunConfig) -> dict[str, Any]:
         "horizon": config.agent.horizon,
         "seed": config.seed,
         "learning_rate": config.agent.learning_rate,
-        **asdict(sizes_of(model, task_shape(config.task)[0], config.agent)),
+        **asdict(sizes_of(model, task.observations.shape, config.agent)),
+        "return_low": task.return_low,
+        "return_high": task.return_high,
     }
 
 

@@ -1,4 +1,4 @@
-"""Running out of memory, told with what to change."""
+"""Running out of memory: recognised, and reported with what to change."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ import io
 import json
 import math
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,7 @@ from rlscale.scaling.models.sizing import sizes_of
 from rlscale.scaling.rollouts.evaluation import evaluate, unseen_levels
 from rlscale.scaling.rollouts.policy import policy_of
 from rlscale.scaling.tasks.interface import Bandit
-from rlscale.scaling.tasks.registry import task_shape
-from rlscale.scaling.training.build import build_networks, make_agent, make_collector, make_procgen
+from rlscale.scaling.training.build import build_networks, make_agent, make_collector, make_environments
 from rlscale.scaling.training.device import keep_freed_memory
 from rlscale.scaling.training.out_of_memory import (
     is_out_of_memory,
@@ -44,7 +42,6 @@ class Run:
         config: RunConfig,
         *,
         device: str = "cpu",
-        mnist_dir: Path | None = None,
         bandit: Bandit | None = None,
     ) -> None:
         self.config = config
@@ -57,13 +54,11 @@ class Run:
         generator = torch.Generator().manual_seed(int(init.generate_state(1)[0]))
         model = build_networks(config, generator)
         self.flops_per_interaction = sizes_of(
-            model, task_shape(config.task)[0], config.agent
+            model, config.task_entry.observations.shape, config.agent
         ).flops_per_interaction
         with memory_is_asked_for(smaller_width(config)):
             self.agent = make_agent(config, model.to(self.device))
-        self._collector = make_collector(
-            config, self.device, task, actions, mnist_dir=mnist_dir, bandit=bandit
-        )
+        self._collector = make_collector(config, self.device, task, actions, bandit=bandit)
         self._batches = np.random.default_rng(batches)
         self.recorder = CurveRecorder(config.rows_per_decade)
         self.interactions = 0
@@ -109,7 +104,7 @@ class Run:
         levels = unseen_levels(config.levels.num_levels, config.levels.start_level)
         # The same levels at every evaluation, so that its noise does not hide progress.
         seed = config.seed % 2**31  # Procgen's seeds have 31 bits
-        environment = make_procgen(config, seed=seed, levels=levels, num_threads=0)
+        environment = make_environments(config, seed=seed, levels=levels, num_threads=0)
         rng = np.random.default_rng(self.interactions)
         try:
             episodes = evaluate(

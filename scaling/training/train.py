@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 from rlscale.scaling.config.run import RunConfig
 from rlscale.scaling.errors import InputError, LeaseLost, NonFiniteLoss, StoreUnavailable
@@ -18,7 +17,6 @@ def train(
     writer: CurveWriter,
     *,
     device: str = "cpu",
-    mnist_dir: Path | None = None,
     on_progress: Callable[[int, float], None] = lambda interactions, wall_seconds: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> str:
@@ -29,7 +27,7 @@ def train(
     are at the ends of phases, where nothing is stored for the auxiliary phase.
 
     Args:
-        on_progress: told (interactions, wall seconds so far) after each iteration.
+        on_progress: called with (interactions, wall seconds so far) after each iteration.
         should_stop: asked after each iteration; if true, everything is stored and the run
             stops, to go on later.
 
@@ -42,7 +40,7 @@ def train(
     index = 0
     rows: list[Row] = []
     try:
-        run, index = _resume(lambda: Run(config, device=device, mnist_dir=mnist_dir), writer)
+        run, index = _resume(lambda: Run(config, device=device), writer)
         due = _next_checkpoint(run.interactions, config)
         on_progress(run.interactions, run.wall_seconds)
         while run.interactions < config.interactions or not run.is_between_phases:

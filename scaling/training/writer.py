@@ -1,4 +1,4 @@
-"""What training needs of whoever keeps its curve."""
+"""What training needs of the object that stores its curve."""
 
 from __future__ import annotations
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from rlscale.scaling.config.run import RunConfig, run_config
-from rlscale.scaling.costs.memory import memory_need
-from rlscale.scaling.training.facts import check_task_data, run_columns
+from rlscale.scaling.costs.measure import measure
+from rlscale.scaling.tasks.data_folder import MNIST
+from rlscale.scaling.tasks.registry import prepare_task
 from rlscale.sweeps.running.demand import estimated_memory
 from rlscale.sweeps.running.drivers import Presence, drivers
 from rlscale.sweeps.running.events import (
@@ -96,13 +97,11 @@ def _checked(where: Where, configs: Sequence[RunConfig], resources: Resources) -
     Raises:
         InputError: before anything starts, if the runs' device or data is not available.
     """
+    where = replace(where, mnist_dir=where.mnist_dir.resolve() if where.mnist_dir else None)
+    MNIST.put_first(where.mnist_dir)
     for task in {config.task for config in configs}:
-        check_task_data(task, where.mnist_dir)
-    return replace(
-        where,
-        device=workers_device(where.device, resources),
-        mnist_dir=where.mnist_dir.resolve() if where.mnist_dir else None,
-    )
+        prepare_task(task)
+    return replace(where, device=workers_device(where.device, resources))
 
 
 def _location(store: RunStore) -> str:
@@ -117,7 +116,8 @@ def _jobs(configs: Sequence[RunConfig]) -> list[Job]:
     for config in configs:
         key = config.model_copy(update={"seed": 0}).run_id
         if key not in measured:
-            measured[key] = run_columns(config), estimated_memory(memory_need(config).total)
+            size = measure(config)
+            measured[key] = size.columns, estimated_memory(size.memory.total)
         columns, memory = measured[key]
         jobs.append(Job(config, {**columns, "seed": config.seed}, memory))
     return jobs

@@ -381,6 +381,7 @@ def _attempt(
     patiently: Patience,
     stop: threading.Event,
 ) -> AttemptEnd:
+    from rlscale.scaling.tasks.data_folder import MNIST
     from rlscale.scaling.training.device import resolve_device
     from rlscale.scaling.training.facts import provenance
     from rlscale.scaling.training.train import train
@@ -392,6 +393,7 @@ def _attempt(
         patiently(lambda: store.clean_finished(work.sweep, run.run_id))
         return AttemptEnd("done")
     device = resolve_device(work.where.device)
+    MNIST.put_first(work.where.mnist_dir)
     writer = patiently(
         lambda: store.claim(
             work.sweep,
@@ -408,7 +410,6 @@ def _attempt(
             run,
             PatientWriter(logged_writer, patiently),
             device=device,
-            mnist_dir=work.where.mnist_dir,
             should_stop=stop.is_set,
         )
     return AttemptEnd("done" if status == "done" else "stopped")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rlscale.scaling.config.run import RunConfig
 
 if TYPE_CHECKING:
+    from rlscale.scaling.costs.measure import Measured
     from rlscale.scaling.costs.memory import MemoryNeed
 
 
@@ -22,7 +23,7 @@ class PlannedSize:
         num_runs: how many there are.
         flops: floating-point operations of one run's training.
         seconds: estimated time of one run on one slot; None if it was not timed.
-        memory: what one run needs; None if it was not counted.
+        memory: what one run needs.
     """
 
     config: RunConfig
@@ -30,21 +31,14 @@ class PlannedSize:
     num_runs: int
     flops: float
     seconds: float | None
-    memory: MemoryNeed | None
+    memory: MemoryNeed
 
 
-def plan_sizes(
-    configs: Sequence[RunConfig],
-    columns_of: Callable[[RunConfig], dict[str, Any]],
-    seconds_of: Callable[[RunConfig], float] | None = None,
-    memory_of: Callable[[RunConfig], MemoryNeed] | None = None,
-) -> list[PlannedSize]:
+def plan_sizes(configs: Sequence[RunConfig], measure: Callable[[RunConfig], Measured]) -> list[PlannedSize]:
     """Group runs by everything but the seed, each group with its cost.
 
     Args:
-        columns_of: returns the run columns of a config; called once a group, as are the others.
-        seconds_of: estimates the seconds of a run.
-        memory_of: counts the memory of a run.
+        measure: returns columns, memory and time of a config; called once a group.
     """
     groups: dict[str, list[RunConfig]] = {}
     for config in configs:
@@ -52,15 +46,15 @@ def plan_sizes(
     planned = []
     for members in groups.values():
         first = members[0]
-        columns = columns_of(first)
+        measured = measure(first)
         planned.append(
             PlannedSize(
                 config=first,
-                columns=columns,
+                columns=measured.columns,
                 num_runs=len(members),
-                flops=columns["flops_per_interaction"] * first.interactions,
-                seconds=seconds_of(first) if seconds_of else None,
-                memory=memory_of(first) if memory_of else None,
+                flops=measured.columns["flops_per_interaction"] * first.interactions,
+                seconds=measured.seconds,
+                memory=measured.memory,
             )
         )
     return planned

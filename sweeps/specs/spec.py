@@ -71,9 +71,9 @@ class Resources(Frozen):
 class RateRange(Frozen):
     """Learning rates evenly spaced in their logarithm, including both ends."""
 
-    low: float = Field(gt=0)
-    high: float = Field(gt=0)
-    points: int = Field(5, ge=2, le=100)
+    low: float = Field(gt=0, description="the smallest rate")
+    high: float = Field(gt=0, description="the largest rate")
+    points: int = Field(5, ge=2, le=100, description="how many rates")
 
     @property
     def rates(self) -> list[float]:
@@ -97,7 +97,9 @@ class Tuning(Frozen):
         None, description="a list, or {low: ..., high: ..., points: ...}; stored in ascending order"
     )
     interactions: float = Field(0.25, gt=0, le=1, description="share of each run's length")
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 1, 2), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (0, 1, 2), min_length=1, description="seeds of each rate at each size"
+    )
 
     @field_validator("learning_rate", mode="before")
     @classmethod
@@ -138,11 +140,11 @@ class Tuning(Frozen):
 class SweepSpec(Frozen):
     """A sweep as its YAML file states it."""
 
-    name: str
-    base: dict[str, Any]
-    axes: tuple[AxisGroup, ...]
-    resources: Resources = Resources()
-    tuning: Tuning | None = None
+    name: str = Field(description="name of the sweep, a folder of the store")
+    base: dict[str, Any] = Field(description="run config that all runs share")
+    axes: tuple[AxisGroup, ...] = Field(description="values that vary; names in one entry vary together")
+    resources: Resources = Field(Resources(), description="resources and fault limits of a run")
+    tuning: Tuning | None = Field(None, description="search for learning rates; none without it")
 
     @field_validator("name")
     @classmethod

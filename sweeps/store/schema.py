@@ -50,6 +50,8 @@ RUN_COLUMNS: dict[str, Column] = {
     "num_params_total": Column("int64", "parameters", "parameters of the policy and value networks"),
     "flops_forward": Column("float64", "FLOP", "forward pass of the policy on one observation"),
     "flops_per_interaction": Column("float64", "FLOP", "all training, amortised over interactions"),
+    "return_low": Column("float64", "reward", "lowest return that the task allows; null if none is known"),
+    "return_high": Column("float64", "reward", "highest return that the task allows; null if none is known"),
     "status": Column("string", "", "wanted, running, done, failed or stopped"),
 }
 

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import typing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +18,8 @@ import yaml
 
 from rlscale.cli import app
 from rlscale.scaling.config.agent import AgentConfig
-from rlscale.scaling.config.run import run_config
-from rlscale.sweeps.specs.spec import parse_spec
+from rlscale.scaling.config.run import RunConfig, run_config
+from rlscale.sweeps.specs.spec import SweepSpec, parse_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -165,3 +166,19 @@ def test_the_tests_that_the_page_on_faults_names_exist() -> None:
     ]
     for name in re.findall(r"`(\w+)`", " ".join(rows)):
         assert name in tests, name
+
+
+def fields_of(model: Any) -> dict[str, Any]:
+    """Every field of a config and of the configs within it, by its dotted name."""
+    found: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        found[f"{model.__name__}.{name}"] = field
+        for inner in [field.annotation, *typing.get_args(field.annotation)]:
+            if hasattr(inner, "model_fields"):
+                found |= fields_of(inner)
+    return found
+
+
+def test_every_field_of_a_config_says_what_it_means() -> None:
+    fields = fields_of(RunConfig) | fields_of(SweepSpec)
+    assert [name for name, field in fields.items() if not field.description] == []

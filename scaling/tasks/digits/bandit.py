@@ -8,6 +8,7 @@ one seed gives the same images in all three.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -16,7 +17,9 @@ import torch
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from rlscale.scaling.tasks.digits.images import DigitImages
+from rlscale.scaling.tasks.catalog import find_task
+from rlscale.scaling.tasks.data_folder import MNIST
+from rlscale.scaling.tasks.digits.images import DigitImages, find_mnist, load_mnist_train, load_small_digits
 from rlscale.scaling.tasks.interface import BanditBlock
 
 NUM_DIGITS = 10
@@ -117,3 +120,28 @@ class DigitBanditVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np
     def _draw(self) -> np.ndarray:
         self._indices = self.np_random.integers(len(self._labels), size=self.num_envs)
         return self._images[self._indices]
+
+
+def make_bandit(task: str) -> DigitBandit:
+    """The task for the trainer; reads its images."""
+    return DigitBandit(_images(task))
+
+
+def prepare(task: str) -> None:
+    """Make sure that the images are on this machine; see ``find_mnist``."""
+    if find_task(task).data is MNIST:
+        find_mnist()
+
+
+def make_env(task: str, mnist_dir: Path | None = None, **options: Any) -> DigitBanditEnv:
+    """Entry point of ``gymnasium.make``."""
+    return DigitBanditEnv(_images(task, mnist_dir), **options)
+
+
+def make_vector_env(task: str, mnist_dir: Path | None = None, **options: Any) -> DigitBanditVectorEnv:
+    """Entry point of ``gymnasium.make_vec``."""
+    return DigitBanditVectorEnv(_images(task, mnist_dir), **options)
+
+
+def _images(task: str, mnist_dir: Path | None = None) -> DigitImages:
+    return load_mnist_train(mnist_dir) if find_task(task).data is MNIST else load_small_digits()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import urllib.request
 import zlib
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ import numpy as np
 
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.files import write_file
-
-DEFAULT_MNIST_DIR = Path("data/mnist")
+from rlscale.scaling.tasks.data_folder import MNIST
 
 #: The four files of MNIST and the SHA-256 of each as published (gzipped).
 MNIST_FILES = {
@@ -47,50 +45,46 @@ def load_small_digits() -> DigitImages:
     return DigitImages(images, digits.target.astype(np.int64))
 
 
-def load_mnist_train(mnist_dir: Path | None = None) -> DigitImages:
+def load_mnist_train(first: Path | None = None) -> DigitImages:
     """The 60,000 training digits of MNIST.
 
-    Looked for in ``mnist_dir``, then in the folder named by RLSCALE_MNIST_DIR, then in
-    data/mnist; if in none of them, downloaded into the first of these that was given.
+    Looks in the folders of ``DataFolder.places``; if none has the files, downloads them into the first one.
+
+    Args:
+        first: folder to look in before the others.
 
     Raises:
         InputError: if the files are damaged, or are missing and cannot be downloaded.
     """
-    folder = find_mnist(mnist_dir)
+    folder = find_mnist(first)
     images = read_idx(_existing(folder, "train-images-idx3-ubyte"))
     labels = read_idx(_existing(folder, "train-labels-idx1-ubyte"))
     sizes_agree = images.shape[1:] == (28, 28) and labels.shape == images.shape[:1]
     if not sizes_agree or not labels.size or labels.max() > 9:
         raise InputError(
             f"The files in {folder} are not MNIST: images {images.shape}, labels {labels.shape} instead of "
-            f"28x28 images and a digit for each; remove them to have them downloaded again."
+            f"28x28 images and a digit for each; remove them to have them downloaded again.",
+            code="damaged_file",
         )
     return DigitImages(images, labels.astype(np.int64))
 
 
-def find_mnist(mnist_dir: Path | None = None) -> Path:
-    """The folder with MNIST, downloading it if need be; see ``load_mnist_train``."""
-    found = mnist_at_hand(mnist_dir)
+def find_mnist(first: Path | None = None) -> Path:
+    """The folder with MNIST, downloaded if necessary; see ``load_mnist_train``."""
+    found = mnist_at_hand(first)
     if found is None:
-        folders = _folders(mnist_dir)
+        folders = MNIST.places(first)
         _download(folders[0], looked_in=folders)
         found = folders[0]
     return found
 
 
-def mnist_at_hand(mnist_dir: Path | None = None) -> Path | None:
-    """The folder that has MNIST's four files; None if it would have to be downloaded."""
+def mnist_at_hand(first: Path | None = None) -> Path | None:
+    """The folder that has MNIST's four files; None if they would have to be downloaded."""
     return next(
-        (folder for folder in _folders(mnist_dir) if all(_present(folder, name) for name in MNIST_FILES)),
+        (folder for folder in MNIST.places(first) if all(_present(folder, name) for name in MNIST_FILES)),
         None,
     )
-
-
-def _folders(mnist_dir: Path | None) -> list[Path]:
-    given = [mnist_dir] if mnist_dir else []
-    if os.environ.get("RLSCALE_MNIST_DIR"):
-        given.append(Path(os.environ["RLSCALE_MNIST_DIR"]))
-    return [*given, DEFAULT_MNIST_DIR]
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -102,14 +96,18 @@ def read_idx(path: Path) -> np.ndarray:
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} is damaged ({error}); remove it to have it downloaded again.") from error
+        raise InputError(
+            f"{path} is damaged ({error}); remove it to have it downloaded again.", code="damaged_file"
+        ) from error
     dimensions = raw[3] if len(raw) > 3 else 0
     header = 4 + 4 * dimensions
     if raw[:3] != b"\x00\x00\x08" or len(raw) < header:
-        raise InputError(f"{path} is not an IDX file of bytes; remove it to have it downloaded again.")
+        raise InputError(
+            f"{path} is not an IDX file of bytes; remove it to have it downloaded again.", code="damaged_file"
+        )
     shape = tuple(int(size) for size in np.frombuffer(raw, ">u4", count=dimensions, offset=4))
     if len(raw) != header + int(np.prod(shape)):
-        raise InputError(f"{path} is truncated; remove it to have it downloaded again.")
+        raise InputError(f"{path} is truncated; remove it to have it downloaded again.", code="damaged_file")
     return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
 
 
@@ -137,7 +135,8 @@ def _download(folder: Path, *, looked_in: list[Path]) -> None:
     raise InputError(
         f"MNIST is not in {' or '.join(str(f) for f in looked_in)} and could not be downloaded ({problem}). "
         f"Put these four files into {folder}: {', '.join(MNIST_FILES)}; "
-        f"or name the folder that has them with --mnist-dir or RLSCALE_MNIST_DIR."
+        f"or name the folder that has them with --mnist-dir or {MNIST.variable}.",
+        code="missing_data",
     )
 
 
@@ -153,4 +152,4 @@ def _fetch(name: str, checksum: str) -> bytes:
         if hashlib.sha256(data).hexdigest() == checksum:
             return bytes(data)
         problems.append(f"{mirror}: {name} has a wrong checksum")
-    raise InputError("; ".join(problems))
+    raise InputError("; ".join(problems), code="missing_data")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +9,14 @@ import numpy as np
 
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.tasks.interface import Episodes, Observed, concatenate_episodes
-from rlscale.scaling.tasks.procgen.names import NUM_ACTIONS, OBSERVATION_SHAPE, ProcgenTask, check_levels
+from rlscale.scaling.tasks.procgen.names import (
+    NUM_ACTIONS,
+    OBSERVATION_SHAPE,
+    ProcgenTask,
+    check_levels,
+    parse_task,
+)
+from rlscale.scaling.tasks.procgen.private import ended_level, image, import_procgen, make_games
 
 #: Seeds are 0 .. SEED_LIMIT - 1.
 SEED_LIMIT = 2**31
@@ -56,11 +61,14 @@ class ProcgenEnv:
     ) -> None:
         check_levels(task, num_levels, start_level)
         if num_envs < 1:
-            raise InputError(f"num_envs is {num_envs}: use 1 or more environments.")
+            raise InputError(f"num_envs is {num_envs}: use 1 or more environments.", code="invalid_number")
         if num_threads < 0:
-            raise InputError(f"num_threads is {num_threads}: use 0 (the caller's own thread) or more.")
+            raise InputError(
+                f"num_threads is {num_threads}: use 0 (the caller's own thread) or more.",
+                code="invalid_number",
+            )
         if not 0 <= seed < SEED_LIMIT:
-            raise InputError(f"seed is {seed}: Procgen takes 0 to {SEED_LIMIT - 1:,}.")
+            raise InputError(f"seed is {seed}: Procgen takes 0 to {SEED_LIMIT - 1:,}.", code="invalid_number")
         self.num_envs = num_envs
         self._identity = {
             "task": task.name,
@@ -68,9 +76,9 @@ class ProcgenEnv:
             "num_levels": num_levels,
             "start_level": start_level,
         }
-        # The mode exploration fixes the level itself and refuses to be told one.
+        # The mode exploration fixes the level itself and refuses one that is given.
         levels = {} if num_levels is None else {"num_levels": num_levels, "start_level": start_level}
-        self._games = import_procgen().ProcgenGym3Env(
+        self._games = make_games(
             num=num_envs,
             env_name=task.game,
             distribution_mode=task.mode,
@@ -78,8 +86,6 @@ class ProcgenEnv:
             num_threads=num_threads,
             **levels,
         )
-        # Otherwise gym3 copies all observations at every look; it has no public way to say so.
-        self._games._reuse_arrays = True
         self._is_stepping = False
         self._returns = np.zeros(num_envs)
         self._lengths = np.zeros(num_envs, np.int64)
@@ -148,37 +154,31 @@ class ProcgenEnv:
 
     def _look(self) -> Observed:
         reward, observation, first = self._games.observe()
-        return Observed(observation["rgb"], reward.astype(np.float64), first.copy())
+        return Observed(image(observation), reward.astype(np.float64), first.copy())
 
     def _close_episodes(self, ended: np.ndarray) -> None:
         infos = self._games.get_info()
+        levels, completed = zip(*(ended_level(infos[e]) for e in ended), strict=True)
         self._completed.append(
             _episodes(
                 returns=self._returns[ended],
                 lengths=self._lengths[ended],
-                levels=[infos[e]["prev_level_seed"] for e in ended],
-                completed=[infos[e]["prev_level_complete"] for e in ended],
+                levels=levels,
+                completed=completed,
             )
         )
         self._returns[ended] = 0.0
         self._lengths[ended] = 0
 
 
-def import_procgen() -> Any:
-    """The package ``procgen``, without the notice that the gym it needs prints.
+def make_environment(task: str, **options: Any) -> ProcgenEnv:
+    """The task's environments for the trainer; options as for ``ProcgenEnv``."""
+    return ProcgenEnv(task=parse_task(task), **options)
 
-    Raises:
-        InputError: if it cannot be imported, whatever the reason.
-    """
-    try:
-        with contextlib.suppress(ImportError):
-            importlib.import_module("gym_notices.notices").notices.clear()
-        return importlib.import_module("procgen")
-    except Exception as error:  # a missing package, a wheel for another system, a numpy that does not fit
-        raise InputError(
-            f"Procgen cannot be imported ({type(error).__name__}: {error}). Install it with "
-            f"pip install 'rlscale[train]' on Python 3.11 or 3.12; there are no wheels for Python 3.13."
-        ) from error
+
+def prepare(task: str) -> None:
+    """Make sure that Procgen is installed."""
+    import_procgen()
 
 
 def _episodes(returns: Any, lengths: Any, levels: Any, completed: Any) -> Episodes:

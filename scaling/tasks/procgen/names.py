@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from rlscale.scaling.errors import InputError
 
 PREFIX = "procgen-"
+#: The form of a task's name, and one name, for messages.
+PATTERN = "procgen-<game>-<mode>"
+EXAMPLE = "procgen-coinrun-easy"
 
 GAMES = (
     "bigfish",
@@ -54,11 +57,14 @@ class ProcgenTask:
 
     def __post_init__(self) -> None:
         if self.game not in GAMES:
-            raise InputError(f"Procgen has no game {self.game!r}; choose one of {', '.join(GAMES)}.")
+            raise InputError(
+                f"Procgen has no game {self.game!r}; choose one of {', '.join(GAMES)}.", code="unknown_task"
+            )
         modes = modes_of(self.game)
         if self.mode not in modes:
             raise InputError(
-                f"Procgen's {self.game} has no mode {self.mode!r}; choose one of {', '.join(modes)}."
+                f"Procgen's {self.game} has no mode {self.mode!r}; choose one of {', '.join(modes)}.",
+                code="unknown_task",
             )
 
     @property
@@ -76,11 +82,6 @@ def all_tasks() -> tuple[ProcgenTask, ...]:
     return tuple(ProcgenTask(game, mode) for game in GAMES for mode in modes_of(game))
 
 
-def is_procgen(name: str) -> bool:
-    """Whether a task's name is meant for Procgen; ``parse_task`` says whether it is right."""
-    return name.startswith(PREFIX)
-
-
 def parse_task(name: str) -> ProcgenTask:
     """``procgen-starpilot-easy`` as a task.
 
@@ -88,10 +89,11 @@ def parse_task(name: str) -> ProcgenTask:
         InputError: if the name has another form, or there is no such game or mode.
     """
     game, dash, mode = name.removeprefix(PREFIX).partition("-")
-    if not is_procgen(name) or not dash:
+    if not name.startswith(PREFIX) or not dash:
         raise InputError(
-            f"{name!r} is not a Procgen task: write procgen-<game>-<mode>, such as procgen-coinrun-easy; "
-            f"games: {', '.join(GAMES)}; modes: {', '.join(MODES)}."
+            f"{name!r} is not a Procgen task: write {PATTERN}, such as {EXAMPLE}; "
+            f"games: {', '.join(GAMES)}; modes: {', '.join(MODES)}.",
+            code="unknown_task",
         )
     return ProcgenTask(game, mode)
 
@@ -103,21 +105,28 @@ def check_levels(task: ProcgenTask, num_levels: int | None, start_level: int) ->
         InputError: if it cannot; ``num_levels`` None means all levels, which begin at 0.
     """
     if start_level < 0:
-        raise InputError(f"start_level is {start_level}: levels are numbered from 0, use 0 or more.")
+        raise InputError(
+            f"start_level is {start_level}: levels are numbered from 0, use 0 or more.", code="invalid_levels"
+        )
     if task.mode == "exploration" and (num_levels is not None or start_level):
-        raise InputError(f"{task.name} is one fixed level: leave num_levels and start_level out.")
+        raise InputError(
+            f"{task.name} is one fixed level: leave num_levels and start_level out.", code="invalid_levels"
+        )
     if num_levels is None:
         if start_level:
             raise InputError(
                 f"start_level is {start_level} but num_levels is not given, which means all levels: "
-                f"give num_levels too, or leave start_level out."
+                f"give num_levels too, or leave start_level out.",
+                code="invalid_levels",
             )
     elif num_levels < 1:
         raise InputError(
-            f"num_levels is {num_levels}: use 1 or more, or leave it out for an unlimited number of levels."
+            f"num_levels is {num_levels}: use 1 or more, or leave it out for an unlimited number of levels.",
+            code="invalid_levels",
         )
     elif start_level + num_levels > LEVEL_LIMIT:
         raise InputError(
             f"start_level + num_levels is {start_level + num_levels:,}, but Procgen's levels end at "
-            f"{LEVEL_LIMIT:,}: use a smaller start_level or num_levels."
+            f"{LEVEL_LIMIT:,}: use a smaller start_level or num_levels.",
+            code="invalid_levels",
         )

@@ -134,11 +134,17 @@ def test_options_that_fit_together_are_accepted(options):
         (procgen(levels={"num_levels": 3, "start_level": -1}), "'levels': start_level is -1"),
         (procgen(levels={"num_levels": 3, "start_level": 2**31}), "Procgen's levels end at 2,147,483,647"),
         (procgen(task="procgen-maze-exploration", levels={"num_levels": 1}), "one fixed level"),
-        (BASE | {"levels": {"num_levels": 200}}, "levels and evaluation_episodes are for Procgen"),
-        (BASE | {"evaluation_episodes": 10}, "levels and evaluation_episodes are for Procgen"),
+        (BASE | {"levels": {"num_levels": 200}}, "has no levels: leave levels and evaluation_episodes out"),
+        (BASE | {"evaluation_episodes": 10}, "has no levels: leave levels and evaluation_episodes out"),
         (procgen(levels=None), "'levels' must hold fields .known there: num_levels, start_level., not None"),
-        (BASE | {"model": {"family": "impala"}}, "model.family impala is for Procgen; .* needs mnist-cnn"),
-        (procgen(model={"family": "mnist-cnn"}), "mnist-cnn is for the bandits; .* needs impala"),
+        (
+            BASE | {"model": {"family": "impala"}},
+            "model.family impala does not fit .* needs mnist-cnn",
+        ),
+        (
+            procgen(model={"family": "mnist-cnn"}),
+            "mnist-cnn does not fit .* needs impala or",
+        ),
         (procgen(agent={"horizon": 1}), "agent.horizon is 1, a discount of 0; .* 1999"),
         ({"task": "procgen-coinrun-easy", "interactions": 1}, "agent.horizon is 1"),
         (

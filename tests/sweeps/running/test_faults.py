@@ -292,8 +292,8 @@ def with_two_checkpoints(place: Path):
 
 
 def truncate_checkpoints(folder: Path, number: int) -> None:
-    """Cut the newest checkpoints of a run, of which two are kept, to nothing and to a half."""
-    newest, older = sorted((folder / "checkpoint").iterdir(), reverse=True)
+    """Cut the newest checkpoints of a run to nothing and to a half; a kill amid a write leaves three."""
+    newest, older, *_ = sorted((folder / "checkpoint").iterdir(), reverse=True)
     for path, keep in ((newest, 0.0), (older, 0.5))[:number]:
         os.truncate(path, int(path.stat().st_size * keep))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from rlscale.scaling.costs.measure import Measured
 from rlscale.scaling.costs.memory import MemoryNeed
 from rlscale.sweeps.running.missing import to_do
 from rlscale.sweeps.running.status import SweepReader, counts, sweep_status
@@ -14,6 +15,7 @@ from rlscale.terminal.curves import curves_table
 from rlscale.terminal.plan import memory_note, plan_table
 from rlscale.terminal.sweep import status_json, status_notes, status_table
 
+NEED = MemoryNeed(*[1] * 7)
 BASE = {"task": "digits-bandit", "interactions": 1000}
 
 
@@ -155,8 +157,9 @@ def test_a_plan_groups_runs_that_differ_in_seed_alone():
     columns = {0.05: 10.0, 0.1: 20.0}
     sizes = plan_sizes(
         configs,
-        lambda config: {"flops_per_interaction": columns[config.model.width], "num_params": 7},
-        lambda config: 2.0,
+        lambda config: Measured(
+            {"flops_per_interaction": columns[config.model.width], "num_params": 7}, NEED, 2.0
+        ),
     )
     assert [(s.config.model.width, s.config.interactions, s.num_runs, s.flops, s.seconds) for s in sizes] == [
         (0.05, 1000, 3, 1e4, 2.0),
@@ -184,9 +187,11 @@ def test_tables_fit_a_terminal_of_80_columns_and_cut_nothing(store, begin):
     begin(configs[1]).fail("policy_loss is nan after 1,000 interactions; try a smaller agent.learning_rate")
     sizes = plan_sizes(
         configs,
-        lambda config: {"flops_per_interaction": 1.5e9, "num_params": 63_171_420},
-        lambda config: 123_456.0,
-        lambda config: MemoryNeed(*[123_456_789_012] * 7),
+        lambda config: Measured(
+            {"flops_per_interaction": 1.5e9, "num_params": 63_171_420},
+            MemoryNeed(*[123_456_789_012] * 7),
+            123_456.0,
+        ),
     )
     statuses = sweep_status(store, "s")
     tables = [
@@ -202,8 +207,9 @@ def test_tables_fit_a_terminal_of_80_columns_and_cut_nothing(store, begin):
 
 
 def test_tables_show_what_sets_the_runs_apart_and_nothing_else(store):
-    columns_of = lambda config: {"flops_per_interaction": 1.0, "num_params": 7}  # noqa: E731
-    table = text(plan_table(plan_sizes(expand(spec({"width": [0.05, 0.1], "seed": [0, 1]})), columns_of)))
+    measured = Measured({"flops_per_interaction": 1.0, "num_params": 7}, NEED)
+    sizes = plan_sizes(expand(spec({"width": [0.05, 0.1], "seed": [0, 1]})), lambda config: measured)
+    table = text(plan_table(sizes))
     assert "width" in table
     assert not any(name in table for name in ("depth", "horizon", "learning", "seed"))
     save(store, spec({"agent.clip": [0.1, 0.25]}))
@@ -229,8 +235,9 @@ def test_the_memory_note_says_what_a_run_needs_and_when_the_machine_has_less():
     need = MemoryNeed(25_000_000_000, 1, 2, 3, 4, 5, 2_000_000_000)
     sizes = plan_sizes(
         expand(spec({"width": [0.05, 0.1]})),
-        lambda config: {"flops_per_interaction": 1.0, "num_params": 7},
-        memory_of=lambda config: need if config.model.width == 0.1 else MemoryNeed(*[1] * 7),
+        lambda config: Measured(
+            {"flops_per_interaction": 1.0, "num_params": 7}, need if config.model.width == 0.1 else NEED
+        ),
     )
     enough, short_of = memory_note(sizes, 64 * 10**9), memory_note(sizes, 16 * 10**9)
     assert "up to 27 GB a run, 25 GB of it observations; this machine has 64 GB" in enough

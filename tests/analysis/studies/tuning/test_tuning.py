@@ -28,6 +28,8 @@ from rlscale.analysis.studies.tuning.rates import (
     trend,
 )
 from rlscale.analysis.studies.tuning.study import read_study, study_json
+from rlscale.scaling.costs.measure import Measured
+from rlscale.scaling.costs.memory import MemoryNeed
 from rlscale.scaling.errors import InputError, RlscaleError
 from rlscale.sweeps.specs.plan import plan_sizes
 from rlscale.sweeps.specs.spec import expand, parse_spec
@@ -475,8 +477,8 @@ def test_without_rates_the_final_spec_is_the_spec():
 
 def test_the_cost_is_that_of_the_tuning_sweep():
     spec = spec_of({"width": [0.1, 0.2], "seed": [0, 1, 2]}, {"learning_rate": RATES, "seeds": [0, 1]})
-    columns = {"num_params": 1, "flops_per_interaction": 10.0}
-    cost = tuning_cost(spec, plan_sizes(expand(spec), lambda config: columns))
+    measured = Measured({"num_params": 1, "flops_per_interaction": 10.0}, MemoryNeed(*[1] * 7))
+    cost = tuning_cost(spec, plan_sizes(expand(spec), lambda config: measured))
     runs = expand(tuning_sweep(spec))
     assert cost.runs == len(runs) == 20
     assert cost.interactions == sum(config.interactions for config in runs)

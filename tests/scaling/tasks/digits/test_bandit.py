@@ -6,18 +6,19 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from scipy import stats
 
+from rlscale.scaling.tasks.catalog import TASKS
 from rlscale.scaling.tasks.digits.bandit import DigitBandit, DigitBanditEnv, DigitBanditVectorEnv
 from rlscale.scaling.tasks.digits.images import DigitImages
-from rlscale.scaling.tasks.registry import TASKS, make_task, register_envs, task_shape
+from rlscale.scaling.tasks.registry import make_bandit, register_envs
 
 
-@pytest.fixture(params=sorted(TASKS))
+@pytest.fixture(params=["digits-bandit", "mnist-bandit"])
 def task(request):
     """(name, gymnasium id, its keywords) of each task; MNIST is skipped where it is absent."""
-    needs_mnist = request.param == "mnist-bandit"
+    needs_mnist = TASKS[request.param].data is not None
     options = {"mnist_dir": request.getfixturevalue("mnist_dir")} if needs_mnist else {}
     register_envs()
-    return request.param, TASKS[request.param], options
+    return request.param, TASKS[request.param].gymnasium.env_id, options
 
 
 def numbered_images(count):
@@ -36,7 +37,7 @@ def test_scalar_environment_runs_under_gymnasiums_wrappers(task):
     name, env_id, options = task
     env = gymnasium.wrappers.RecordEpisodeStatistics(gymnasium.make(env_id, episode_length=16, **options))
     observation, _ = env.reset(seed=3)
-    assert observation.shape == task_shape(name)[0]
+    assert observation.shape == TASKS[name].observations.shape
     total = 0.0
     for t in range(16):
         observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
@@ -54,7 +55,7 @@ def test_vector_environment_keeps_gymnasiums_contract(task):
     assert env.num_envs == 3
     assert env.metadata["autoreset_mode"] is gymnasium.vector.AutoresetMode.SAME_STEP
     observation, info = env.reset(seed=0)
-    assert observation.shape == (3, *task_shape(name)[0])
+    assert observation.shape == (3, *TASKS[name].observations.shape)
     assert info == {}
     env.action_space.seed(0)
     for t in range(1, 9):
@@ -93,7 +94,7 @@ def test_reward_is_one_exactly_where_the_action_is_the_label():
 @pytest.mark.parametrize("seed", [0, 7])
 def test_one_seed_gives_the_same_images_in_scalar_vector_and_block(task, seed):
     name, env_id, options = task
-    bandit = make_task(name, **options)
+    bandit = make_bandit(name)
     steps, envs = 25, 4
     rng = np.random.default_rng(seed)
     first = bandit.draw(rng, envs)
@@ -112,8 +113,8 @@ def test_one_seed_gives_the_same_images_in_scalar_vector_and_block(task, seed):
 
 
 def test_cutting_the_stream_of_images_differently_leaves_it_the_same(task):
-    name, _, options = task
-    bandit = make_task(name, **options)
+    name, *_ = task
+    bandit = make_bandit(name)
     whole = bandit.draw(np.random.default_rng(3), 30)
     rng = np.random.default_rng(3)
     np.testing.assert_array_equal(np.concatenate([bandit.draw(rng, n) for n in (1, 1, 5, 0, 20, 3)]), whole)

@@ -13,9 +13,11 @@ import torch
 from gymnasium.utils.env_checker import check_env
 
 from rlscale.scaling.errors import InputError
-from rlscale.scaling.tasks.procgen.games import ProcgenEnv, import_procgen
+from rlscale.scaling.tasks.catalog import TASKS
+from rlscale.scaling.tasks.procgen.games import ProcgenEnv
 from rlscale.scaling.tasks.procgen.names import GAMES, LEVEL_LIMIT, MODES, ProcgenTask, all_tasks, parse_task
-from rlscale.scaling.tasks.registry import procgen_id, register_envs
+from rlscale.scaling.tasks.procgen.private import import_procgen
+from rlscale.scaling.tasks.registry import register_envs
 
 COINRUN = ProcgenTask("coinrun", "easy")
 FRUITBOT = ProcgenTask("fruitbot", "hard")  # short episodes: some forty in 400 steps of 4
@@ -59,7 +61,7 @@ class TestNames:
     def test_games_with_memory_are_those_that_the_library_itself_names(self):
         """The library ends the process when asked for memory elsewhere, naming the games that have it."""
         code = (
-            "from rlscale.scaling.tasks.procgen.games import import_procgen\n"
+            "from rlscale.scaling.tasks.procgen.private import import_procgen\n"
             "import_procgen().ProcgenGym3Env(num=1, env_name='bigfish', distribution_mode='memory')"
         )
         refused = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -325,7 +327,7 @@ def registered():
 class TestGymnasium:
     @pytest.mark.parametrize("task", all_tasks(), ids=lambda task: task.name)
     def test_every_task_is_registered(self, task):
-        assert procgen_id(task) in gymnasium.registry
+        assert TASKS[task.name].gymnasium.env_id in gymnasium.registry
 
     @pytest.mark.filterwarnings("error:.*:UserWarning")
     def test_scalar_environment_passes_gymnasiums_checker(self):

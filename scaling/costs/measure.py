@@ -1,0 +1,112 @@
+"""What one run of a config costs: its columns, memory and time, from networks that are built once."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlscale.scaling.config.agent import BatchGrowth
+from rlscale.scaling.config.run import RunConfig
+from rlscale.scaling.costs.memory import MemoryNeed, memory_need
+from rlscale.scaling.tasks.catalog import Task
+from rlscale.scaling.tasks.interface import BanditBlock
+from rlscale.scaling.training.build import build_networks
+from rlscale.scaling.training.facts import run_columns
+from rlscale.scaling.training.run import Run
+
+#: The most of an iteration that is timed: FLOPs, which bound wide networks, and interactions.
+TIMED_FLOPS = 6e10
+TIMED_INTERACTIONS = 1024
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A config's run columns, what its run needs of memory, and the seconds that it takes if it was timed."""
+
+    columns: dict[str, Any]
+    memory: MemoryNeed
+    seconds: float | None = None
+
+
+def measure(config: RunConfig, *, timed: bool = False) -> Measured:
+    """Measure a run that is not started; loads no data.
+
+    Args:
+        timed: also train a few seconds on this machine's CPU.
+
+    Raises:
+        InputError: if the width leaves a layer without units, the memory does not suffice, or the task's
+            package is not installed and ``timed``.
+    """
+    model = build_networks(config, torch.Generator())
+    columns = run_columns(config, model)
+    seconds = None
+    if timed:
+        seconds = config.interactions * seconds_per_interaction(config, columns["flops_per_interaction"])
+    return Measured(columns, memory_need(config, model), seconds)
+
+
+def seconds_per_interaction(config: RunConfig, flops: float) -> float:
+    """Train two iterations of a run on this machine's CPU; the faster one counts.
+
+    The first one also allocates memory. An iteration is small (see ``timed_config``) and contains a whole
+    phase of PPG. Bandits show blank images.
+
+    Args:
+        flops: of training on one interaction.
+    """
+    run = Run(timed_config(config, flops), bandit=BlankBandit(config.task_entry))
+    seconds = []
+    for _ in range(2):
+        began, before = time.perf_counter(), run.interactions
+        run.iterate()
+        seconds.append((time.perf_counter() - began) / (run.interactions - before))
+    return min(seconds)
+
+
+def timed_config(config: RunConfig, flops: float) -> RunConfig:
+    """The config with a batch that takes a few seconds.
+
+    It is the batch of the middle of the run where that is at most ``TIMED_FLOPS`` and
+    ``TIMED_INTERACTIONS``. Else it is one minibatch, cut to what fits: networks without memory keep their
+    environments and lose steps, those with memory keep their steps, which they are trained through one
+    by one. PPG gets phases of one iteration with one minibatch, so that each iteration includes its share.
+    """
+    agent = config.agent
+    envs, steps, parts = agent.num_envs_at(config.interactions // 2), agent.rollout_steps, agent.minibatches
+    most = max(1, int(min(TIMED_INTERACTIONS, TIMED_FLOPS / flops)))
+    if envs * steps > most:
+        count = min(most, envs * steps // parts)
+        envs = max(1, min(envs, count // steps if config.model.is_recurrent else count))
+        steps, parts = min(steps, count // envs), 1
+    changes: dict[str, Any] = {
+        "num_envs": envs,
+        "rollout_steps": steps,
+        "minibatches": parts,
+        "batch_growth": BatchGrowth(),
+    }
+    if agent.auxiliary:
+        phases = {"policy_iterations": 1, "sequences": envs}
+        changes["phasic"] = agent.auxiliary.model_copy(update=phases)
+    return config.model_copy(update={"agent": agent.model_copy(update=changes), "evaluation_episodes": 0})
+
+
+class BlankBandit:
+    """A bandit with the spaces of a task that shows black images, so that no data is needed."""
+
+    def __init__(self, task: Task) -> None:
+        self.observation_shape = task.observations.shape
+        self.num_actions = task.actions.count
+
+    def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """See ``Bandit``."""
+        return rng.integers(self.num_actions, size=count)
+
+    def block(self, indices: np.ndarray) -> BanditBlock:
+        """See ``Bandit``."""
+        observations = torch.zeros((*indices.shape, *self.observation_shape), dtype=torch.uint8)
+        return BanditBlock(observations, indices[:-1])

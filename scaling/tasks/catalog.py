@@ -1,0 +1,172 @@
+"""What is known of each task by its name, before anything of it is imported or loaded.
+
+A task is one entry here and one module that makes it (``Task.module``). The catalogue is plain data: it
+imports neither torch nor gymnasium, so that configs, plans and stores can read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from rlscale.scaling.errors import InputError
+from rlscale.scaling.tasks.data_folder import MNIST, DataFolder
+from rlscale.scaling.tasks.procgen.names import (
+    EXAMPLE,
+    NUM_ACTIONS,
+    OBSERVATION_SHAPE,
+    PATTERN,
+    PREFIX,
+    ProcgenTask,
+    all_tasks,
+    check_levels,
+    parse_task,
+)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Observations: images (channels, height, width) uint8, 0 to 255."""
+
+    shape: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """Actions: one of ``count`` choices, 0 .. count - 1."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class GymnasiumNames:
+    """The task as gymnasium environments.
+
+    env_id: its name for ``gymnasium.make`` and ``gymnasium.make_vec``
+    scalar, vector: ``module:callable`` of the entry points, which get the task's name as ``task``
+    """
+
+    env_id: str
+    scalar: str
+    vector: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task.
+
+    name: as configs, stores and reports call it
+    kind: ``bandit`` if the next observation does not depend on the action, else ``environment``
+    observations, actions: its spaces
+    families: the model families that fit its observations, the default one first
+    module: makes the task. It has ``make_bandit(task)`` or ``make_environment(task, ...)``, by ``kind``,
+        and ``prepare(task)``, which makes sure that data and packages are there; see ``registry``
+    gymnasium: how gymnasium finds it; None if it does not
+    return_low, return_high: bounds of an episode's undiscounted return, of the mean reward for a bandit;
+        None where there is none or none is known
+    check_levels: raises an InputError if the task cannot be played on the levels start_level ..
+        start_level + num_levels - 1 (``num_levels`` None means all); None if the task has no levels
+    data: the files that it reads; None if it comes with its package
+    """
+
+    name: str
+    kind: Literal["bandit", "environment"]
+    observations: Images
+    actions: Discrete
+    families: tuple[str, ...]
+    module: str
+    gymnasium: GymnasiumNames | None = None
+    return_low: float | None = None
+    return_high: float | None = None
+    check_levels: Callable[[int | None, int], None] | None = None
+    data: DataFolder | None = None
+
+    @property
+    def default_family(self) -> str:
+        return self.families[0]
+
+
+def _digit_bandit(name: str, side: int, env_id: str, data: DataFolder | None = None) -> Task:
+    module = "rlscale.scaling.tasks.digits.bandit"
+    return Task(
+        name=name,
+        kind="bandit",
+        observations=Images((1, side, side)),
+        actions=Discrete(10),
+        families=("mnist-cnn",),
+        module=module,
+        gymnasium=GymnasiumNames(env_id, f"{module}:make_env", f"{module}:make_vector_env"),
+        return_low=0.0,
+        return_high=1.0,
+        data=data,
+    )
+
+
+def _procgen(task: ProcgenTask) -> Task:
+    environments = "rlscale.scaling.tasks.procgen.gymnasium_env"
+    return Task(
+        name=task.name,
+        kind="environment",
+        observations=Images(OBSERVATION_SHAPE),
+        actions=Discrete(NUM_ACTIONS),
+        families=("impala", "impala-lstm"),
+        module="rlscale.scaling.tasks.procgen.games",
+        gymnasium=GymnasiumNames(
+            f"rlscale/Procgen-{task.game}-{task.mode}-v0",
+            f"{environments}:ProcgenScalarEnv",
+            f"{environments}:ProcgenVectorEnv",
+        ),
+        check_levels=partial(check_levels, task),
+    )
+
+
+#: Every task, in the order in which messages name them.
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        _digit_bandit("mnist-bandit", 28, "rlscale/MnistBandit-v0", MNIST),
+        _digit_bandit("digits-bandit", 8, "rlscale/DigitsBandit-v0"),
+        *map(_procgen, all_tasks()),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Tasks whose names follow one pattern, named in messages by it.
+
+    explain: raises an InputError that says what is wrong with a name that begins with ``prefix``
+    """
+
+    prefix: str
+    pattern: str
+    example: str
+    explain: Callable[[str], object]
+
+
+COLLECTIONS = (Collection(PREFIX, PATTERN, EXAMPLE, parse_task),)
+
+
+def find_task(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        InputError: if there is none (code ``unknown_task``).
+    """
+    if name in TASKS:
+        return TASKS[name]
+    for collection in COLLECTIONS:
+        if name.startswith(collection.prefix):
+            collection.explain(name)
+    single = [known for known in TASKS if not known.startswith(tuple(c.prefix for c in COLLECTIONS))]
+    *first, last = [*single, *(collection.pattern for collection in COLLECTIONS)]
+    example = f", such as {COLLECTIONS[0].example}" if COLLECTIONS else ""
+    raise InputError(f"no such task; use {', '.join(first)} or {last}{example}.", code="unknown_task")
+
+
+def return_bounds(name: object) -> tuple[float | None, float | None]:
+    """(return_low, return_high) of a task, (None, None) of a name that is not in the catalogue."""
+    task = TASKS.get(name) if isinstance(name, str) else None
+    return (task.return_low, task.return_high) if task else (None, None)
