@@ -23,7 +23,8 @@ from rlscale.terminal.tables import differing_fields, differing_values, runs_tab
 
 _SILENT_SECONDS = 60.0
 _MOST_SHOWN = 20  # runs, where not all are asked for
-_ID_LENGTH = 8  # of a run's id; --json and the store have all of it
+#: Characters of a run's id that tables and lines show; --json and the store have all of it.
+ID_LENGTH = 8
 
 
 def status_table(statuses: Sequence[RunStatus], shown: Sequence[RunStatus] | None = None) -> Table:
@@ -35,7 +36,7 @@ def status_table(statuses: Sequence[RunStatus], shown: Sequence[RunStatus] | Non
     values_of = dict(zip(kinds, differing_values(list(kinds.values())), strict=True))
     for status in shown:
         table.add_row(
-            stored_text(status.run_id[:_ID_LENGTH]),
+            stored_text(status.run_id[:ID_LENGTH]),
             *values_of[status.size],
             _num_params(status),
             stored_text(str(status.config.get("seed", ""))),
@@ -108,7 +109,7 @@ def run_line(status: RunStatus, last_return: float | None, note: str = "") -> Te
     stored = status.stored
     parts = [
         f"{status.status:<8}",
-        status.run_id[:_ID_LENGTH],
+        status.run_id[:ID_LENGTH],
         f"N {stored.num_params or 0:,}" if stored else "",
         f"seed {status.config.get('seed')}",
         f"{compact_count(stored.interactions if stored else 0)} interactions",
@@ -121,12 +122,12 @@ def run_line(status: RunStatus, last_return: float | None, note: str = "") -> Te
 
 def unstored_run_line(run_id: str, reason: str) -> Text:
     """The line of a run that failed and of which nothing is stored."""
-    return stored_text(f"failed    {run_id[:_ID_LENGTH]}  {reason}")
+    return stored_text(f"failed    {run_id[:ID_LENGTH]}  {reason}")
 
 
 def worker_death_line(run_id: str, reason: str) -> Text:
     """The line of a run whose attempt ended too early."""
-    return stored_text(f"again     {run_id[:_ID_LENGTH]}  {reason}; it goes on from its last checkpoint")
+    return stored_text(f"again     {run_id[:ID_LENGTH]}  {reason}; it goes on from its last checkpoint")
 
 
 def outcome_line(done: int, failed: int, stopped: int, superseded: int, location: str) -> str:
@@ -183,7 +184,7 @@ def status_notes(statuses: Sequence[RunStatus]) -> list[Text]:
         else:
             continue
         again = f" (attempt {attempts})" if attempts > 1 else ""
-        notes.append(stored_text(f"{status.run_id[:_ID_LENGTH]} {note}{again}"))
+        notes.append(stored_text(f"{status.run_id[:ID_LENGTH]} {note}{again}"))
     return notes
 
 

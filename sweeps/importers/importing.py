@@ -141,7 +141,7 @@ def _import(source: str | Path, store: str | Path, options: ImportOptions) -> Im
     if scale is not None and not 0 < scale < float("inf"):
         raise InputError(
             f"--steps-scale {scale:g}: give a positive number, e.g. 0.25 for frames / 4.",
-            code="invalid_option",
+            code="invalid_number",
         )
     if options.sweep is not None:
         check_name(options.sweep, "sweep")

@@ -361,7 +361,7 @@ def test_an_attempt_frozen_at_any_moment_changes_nothing_when_it_comes_back(
         overtake(store, claim, rows_of)
         seen.append(as_read(store))
 
-    old._folder = RunFolder(Interrupted(store.location, method, n, meanwhile), str(folder), "s", "r1")
+    old.folder = RunFolder(Interrupted(store.location, method, n, meanwhile), str(folder), "s", "r1")
     with suppress(LeaseLost):
         WRITES[write](old, rows_of(3, 5))
     if seen:
@@ -390,7 +390,7 @@ def test_an_attempt_frozen_while_it_finishes_leaves_one_whole_curve(
             overtake(store, claim, rows_of)
 
     files = Interrupted(store.location, method, n, meanwhile)
-    old._folder = RunFolder(files, str(folder), "s", "r1")
+    old.folder = RunFolder(files, str(folder), "s", "r1")
     with suppress(LeaseLost):
         old.finish()
     if store.read_run("s", "r1").status != "done":
