@@ -30,7 +30,7 @@ def parse_predictions(texts: list[str] | None) -> list[tuple[float, float]]:
     return found
 
 
-#: What ``JointScalingFit`` takes, checked here under the names of the options.
+#: Limits of ``JointScalingFit``, checked here so that messages name the options.
 MAX_EARLY_EXCLUSION = 0.5
 MIN_DRAWS = 20
 

@@ -22,7 +22,7 @@ from rlscale.sweeps.running.status import (
 from rlscale.terminal.tables import differing_fields, differing_values, runs_table, stored_text
 
 _SILENT_SECONDS = 60.0
-_MOST_SHOWN = 20  # runs, where not all are asked for
+_MOST_SHOWN = 20  # runs that are listed without --all
 #: Characters of a run's id that tables and lines show; --json and the store have all of it.
 ID_LENGTH = 8
 
@@ -66,7 +66,7 @@ def status_parts(state: SweepState, *, show_all: bool = False) -> list[Renderabl
     parts.append(stored_text(progress_line(progress(runs))))
     parts += [stored_text(driver_line(driver, silence)) for driver, silence in state.drivers]
     if state.has_spec and not state.has_ended and not state.has_live_driver:
-        parts.append(stored_text("no driver works on it; go on with: rlscale sweep resume"))
+        parts.append(stored_text("no driver works on it; continue with: rlscale sweep resume"))
     return parts
 
 
@@ -88,7 +88,7 @@ def print_status(console: Console, state: SweepState, *, show_all: bool = False)
 
 
 def status_line(state: SweepState) -> tuple[str, Text]:
-    """(the number of runs by status, those with the progress on one line)."""
+    """(the number of runs by status, one line with these numbers and the progress)."""
     counted = _counted(state.statuses)
     return counted, stored_text(f"{state.sweep}: {counted}; {progress_line(progress(state.statuses))}")
 
@@ -96,7 +96,7 @@ def status_line(state: SweepState) -> tuple[str, Text]:
 def progress_line(done: SweepProgress) -> str:
     """How far a sweep is, its speed and the time left."""
     wanted = done.interactions_wanted
-    # Runs end with an iteration, so a little beyond what is wanted.
+    # A run ends with a whole iteration, so it may exceed the interactions wanted.
     share = f" ({min(1.0, done.interactions / wanted):.0%})" if wanted else ""
     parts = [f"{compact_count(done.interactions)} of {compact_count(wanted)} interactions{share}"]
     if done.seconds_left != 0:
@@ -105,7 +105,7 @@ def progress_line(done: SweepProgress) -> str:
 
 
 def run_line(status: RunStatus, last_return: float | None, note: str = "") -> Text:
-    """The one line that sums a run up when it ends."""
+    """One line about a run that ended."""
     stored = status.stored
     parts = [
         f"{status.status:<8}",
@@ -121,13 +121,13 @@ def run_line(status: RunStatus, last_return: float | None, note: str = "") -> Te
 
 
 def unstored_run_line(run_id: str, reason: str) -> Text:
-    """The line of a run that failed and of which nothing is stored."""
+    """The line of a run that failed before anything of it was stored."""
     return stored_text(f"failed    {run_id[:ID_LENGTH]}  {reason}")
 
 
 def worker_death_line(run_id: str, reason: str) -> Text:
     """The line of a run whose attempt ended too early."""
-    return stored_text(f"again     {run_id[:ID_LENGTH]}  {reason}; it goes on from its last checkpoint")
+    return stored_text(f"again     {run_id[:ID_LENGTH]}  {reason}; it continues from its last checkpoint")
 
 
 def outcome_line(done: int, failed: int, stopped: int, superseded: int, location: str) -> str:

@@ -38,7 +38,7 @@ def find_format(source: Path, asked: str | None) -> tuple[Format, str]:
         return asked, f"{source} is read as {asked}."
     if source.is_file():
         found = _of_file(source)
-        return found, f"{source} is read as {found}, by the look of it."
+        return found, f"{source} is read as {found}, as its content suggests."
     kinds = _of_folder(source)
     if not kinds:
         raise InputError(
@@ -47,7 +47,7 @@ def find_format(source: Path, asked: str | None) -> tuple[Format, str]:
             code="no_curves",
         )
     also = f"; --format would choose what is also there: {listed(kinds[1:])}" if kinds[1:] else ""
-    return kinds[0], f"{source} is read as {kinds[0]}, by the look of it{also}."
+    return kinds[0], f"{source} is read as {kinds[0]}, as its content suggests{also}."
 
 
 def _of_file(path: Path) -> Format:

@@ -34,7 +34,7 @@ _FOLDER = "drivers"
 
 
 class StoppedOnRequest(RlscaleError):
-    """A request in the store asked this driver to stop; its runs can go on later."""
+    """A request in the store asked this driver to stop; its runs can continue later."""
 
     code = "stopped_on_request"
 

@@ -120,7 +120,7 @@ class RunWriter:
         self._end(record.ended("failed", reason, code))
 
     def stop(self, reason: str) -> None:
-        """Mark the run stopped: it can go on later from its last checkpoint."""
+        """Mark the run stopped: it can continue later from its last checkpoint."""
         self._end(self.record.ended("stopped", reason))
 
     def write_log(self, text: str) -> None:

@@ -688,7 +688,7 @@ def test_a_record_of_another_place_is_refused(store, claim, folder, field, value
     claim(store)
     path = folder / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
-    with pytest.raises(InputError, match="give the folder its name back"):
+    with pytest.raises(InputError, match="give the folder its old name"):
         store.read_run("s", "r1")
 
 
