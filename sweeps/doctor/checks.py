@@ -211,7 +211,7 @@ def check_token(*, cluster: bool) -> Check:
     if mode is None or mode.lower() != "token":
         remedy = (
             "Export RAY_AUTH_MODE=token for every process of the cluster and here, with one token for all "
-            "(ray get-auth-token --generate): else whoever reaches the cluster's ports can run code on it."
+            "(ray get-auth-token --generate): otherwise everyone who reaches its ports can run code on it."
         )
         return Check(name, HERE, "warn", f"RAY_AUTH_MODE is {mode or 'not set'}", remedy)
     if cluster and not has_token:

@@ -58,7 +58,7 @@ def run_sweep(
     Raises:
         InputError: if the spec, the task's data, the device or the cluster does not fit.
         KeyboardInterrupt: if a signal ended it early; what was done is stored.
-        StoppedOnRequest: if a request in the store ended it; the same holds.
+        StoppedOnRequest: if a request in the store ended it early; what was done is stored.
     """
     configs = expand(spec, source=source)
     missing, failed = to_do(configs, store, spec.name)
