@@ -43,7 +43,7 @@ def trained_run(width: float, threads: int) -> Run:
 def log_ratio_errors(run: Run) -> dict[str, float]:
     """Root mean square and maximum of log ratios that would be 0 in exact arithmetic."""
     model = run.agent.model
-    rollout, _, _ = run._collector.collect(model, envs=ENVS, steps=STEPS, needs_bootstrap=True)
+    rollout, _, _ = run.collector.collect(model, envs=ENVS, steps=STEPS, needs_bootstrap=True)
     zeros = torch.zeros(STEPS, ENVS)
     batch = run.agent.batch(rollout, zeros, zeros)
     errors = {"bfloat16 learning against bfloat16 acting": learning_logp(run, batch) - batch.logp}

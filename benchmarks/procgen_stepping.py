@@ -72,7 +72,7 @@ def stepping_rates(threads: int, rounds: int) -> dict[str, float]:
             games.act(Categorical(logits=logits, validate_args=False).sample().numpy())
 
     def collect() -> None:
-        run._collector.collect(model, envs=ENVS, steps=STEPS, needs_bootstrap=True)
+        run.collector.collect(model, envs=ENVS, steps=STEPS, needs_bootstrap=True)
 
     works = {
         "environment alone": random_actions,

@@ -71,7 +71,7 @@ def further_runs(sweep: SyntheticSweep, found: Suggestion, rng: np.random.Genera
     z = (np.log(sweep.law.intrinsic(n[:, None], e)) - own.min()) / (own.max() - own.min())
     shape = SHAPES[sweep.shape]
     noise = sweep.noise * np.ptp(shape((own - own.min()) / np.ptp(own)))
-    return curves_of(n, e, shape(z) + noise * sweep._ar1(rng, z.shape), "further")
+    return curves_of(n, e, shape(z) + noise * sweep.ar1_noise(rng, z.shape), "further")
 
 
 def curves_of(n: np.ndarray, e: np.ndarray, returns: np.ndarray, prefix: str) -> Curves:

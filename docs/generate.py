@@ -1,4 +1,4 @@
-"""Reference pages from the code itself: columns, configs, commands, presets and the public names.
+"""Reference pages from the code itself: columns, configs, commands, presets, errors and the public names.
 
 ``conf.py`` calls ``write_all`` before Sphinx reads its sources; pages include what it writes.
 """
@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+from error_codes import WARNING, coded_sentences, error_classes
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -23,6 +25,7 @@ def write_all(folder: Path) -> None:
         "configs.md": configs(),
         "commands.md": commands(),
         "presets.md": presets(),
+        "errors.md": errors(),
         "api.rst": api(),
     }
     for name, text in pages.items():
@@ -243,6 +246,33 @@ def _paragraphs(help_text: str) -> str:
 
 def _sentence(text: str) -> str:
     return " ".join(text.split())
+
+
+# -- errors and warnings ------------------------------------------------------
+
+
+def errors() -> str:
+    """Every code of an error and of a warning, with the sentences that carry it."""
+    found = [each for each in coded_sentences() if each.code and each.sentence]
+    statuses = {name: str(kind.exit_status) for name, kind in error_classes().items()}
+    raised = [(*each[:3], statuses[each.kind]) for each in found if each.kind != WARNING]
+    warned = [each[:3] for each in found if each.kind == WARNING]
+    return "\n\n".join(
+        [
+            "## Errors",
+            _table(("code", "sentence", "in", "exit status"), _coded_rows(raised)),
+            "## Warnings",
+            _table(("code", "sentence", "in"), _coded_rows(warned)),
+        ]
+    )
+
+
+def _coded_rows(found: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, ...]]:
+    """A row for each sentence, in the order of the codes; a code stands in the first of its rows."""
+    before = None
+    for code, sentence, module, *status in sorted(set(found)):
+        yield (f"`{code}`" if code != before else "", f"`{sentence}`", f"`{module}`", *status)
+        before = code
 
 
 # -- public names -------------------------------------------------------------

@@ -168,7 +168,7 @@ def curves_from_frame(
 def _open(source: str, selection: Selection, columns: dict[str, str], size: str) -> OpenedCurves:
     if size not in get_args(SizeColumn):
         raise InputError(
-            f"size is {size!r}: choose one of {', '.join(get_args(SizeColumn))}.", code="invalid_option"
+            f"size is {size!r}: choose one of {', '.join(get_args(SizeColumn))}.", code="unknown_choice"
         )
     if _is_store(source):
         if columns:

@@ -97,7 +97,7 @@ class SyntheticSweep:
         log_i = self.law.log_intrinsic(np.log(n)[:, None], np.log(learned))  # (runs, points)
         z = (log_i - log_i.min()) / (log_i.max() - log_i.min())
         clean = (_random_spline(rng) if self.shape == "spline" else SHAPES[self.shape])(z)
-        returns = clean + self.noise * np.ptp(clean) * self._ar1(rng, clean.shape)
+        returns = clean + self.noise * np.ptp(clean) * self.ar1_noise(rng, clean.shape)
         ids = tuple(f"run-{i:04d}" for i in range(len(n)))
         seeds = np.tile(np.arange(self.seeds), len(self.sizes))
         return Curves(
@@ -115,7 +115,7 @@ class SyntheticSweep:
             return self.max_interactions * np.arange(1, self.points + 1) / self.points
         return np.geomspace(self.first_interactions, self.max_interactions, self.points)
 
-    def _ar1(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    def ar1_noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
         """Noise of unit standard deviation, AR(1) along each run, stationary from the start."""
         steps = rng.standard_normal(shape) * np.sqrt(1 - self.correlation**2)
         steps[:, 0] /= np.sqrt(1 - self.correlation**2)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="The run store.")]
 _MOST_CANDIDATES = 10
-_PARTING_SECONDS = 10.0  # for which a job lasts once its driver has left the store
+_PARTING_SECONDS = 10.0  # a job takes less to end once its driver has left the store
 
 
 def sweep_submit(
@@ -121,7 +121,7 @@ def sweep_resume(
             expand(specs[name], source=f"the stored spec of {name}")
     if not specs:
         raise InputError(
-            f"{store} holds no sweep to go on with; begin one with: rlscale sweep run", code="no_spec"
+            f"{store} holds no sweep to continue; start one with: rlscale sweep run", code="no_spec"
         )
     from rlscale.sweeps.running.launch import run_sweep
     from rlscale.sweeps.running.where import Where
@@ -162,7 +162,7 @@ def sweep_stop(
 
     reports = stop_drivers(opened, opened.select(sweep), timeout=timeout, on_asked=on_asked)
     for name, report in reports.items():
-        _tell_stop(name, report, store, timeout)
+        _print_stop(name, report, store, timeout)
     write_json(json_path, {"sweeps": [_stop_json(name, report) for name, report in reports.items()]})
     if any(report.still_there for report in reports.values()):
         raise typer.Exit(1)
@@ -187,13 +187,13 @@ def sweep_logs(
     for _, text in logs:
         console.print(text.rstrip("\n"), markup=False, highlight=False, soft_wrap=True)
     if not logs:
-        console.print("No log is stored of it.")
+        console.print("The store has no log of it.")
     attempts = [{"number": number, "log": text} for number, text in logs]
     write_json(json_path, {"sweep": name, "run_id": run_id, "status": status, "attempts": attempts})
 
 
 def _shared_location(store: str) -> str:
-    """The store as every machine can name it; InputError if its address holds a secret."""
+    """The store's address for every machine of a cluster; InputError if it holds a secret."""
     from rlscale.sweeps.store.files import check_location
 
     return check_location(store) if "://" in store else str(Path(store).expanduser().resolve())
@@ -205,12 +205,12 @@ def _refuse_second_job(jobs: RayJobs, store: RunStore, sweep: str) -> None:
     job_id = jobs.unfinished(sweep=sweep, store=store.location)
     if job_id is None:
         return
-    is_at_work = any(driver.job == job_id for driver in drivers(store, sweep).values())
-    if not is_at_work and jobs.wait(job_id, timeout=_PARTING_SECONDS) is not None:
+    has_driver = any(driver.job == job_id for driver in drivers(store, sweep).values())
+    if not has_driver and jobs.wait(job_id, timeout=_PARTING_SECONDS) is not None:
         return  # it was just about to end
     raise InputError(
         f"The job {job_id} works on sweep {sweep} already; see it with: rlscale sweep status "
-        f"{store.location}, or end it with: rlscale sweep stop {store.location}",
+        f"{store.location}, or stop it with: rlscale sweep stop {store.location}",
         code="job_exists",
     )
 
@@ -224,15 +224,17 @@ def _entrypoint(python: str, store: str, sweep: str, device: str, mnist_dir: Pat
     return shlex.join(words)
 
 
-def _tell_stop(sweep: str, report: StopReport, store: str, timeout: float) -> None:
+def _print_stop(sweep: str, report: StopReport, store: str, timeout: float) -> None:
     for record in report.stopped:
         say_of(sweep, f"the driver on {_place(record)} has stopped.")
     for record in report.dead:
         say_of(sweep, f"the driver on {_place(record)} was dead already; its file is removed.")
     for record in report.still_there:
-        say_of(sweep, f"the driver on {_place(record)} has not ended in {timeout:g} s; it will when it can.")
+        say_of(
+            sweep, f"the driver on {_place(record)} has not ended within {timeout:g} s; it will end later."
+        )
     if report.stopped or report.dead:
-        say_of(sweep, f"go on with: rlscale sweep resume {store} --sweep {sweep}")
+        say_of(sweep, f"continue with: rlscale sweep resume {store} --sweep {sweep}")
     if report == type(report)((), (), ()):
         say_of(sweep, "no driver works on it.")
 

@@ -62,7 +62,7 @@ def doctor(
 
 
 def _choose_probe(store: str | None) -> tuple[Probe | None, list[Check]]:
-    """Where to write probe files in the store, or the line that says why that is not possible."""
+    """Where to write probe files in the store, or a failed check that says why that is not possible."""
     from rlscale.sweeps.doctor.checks import HERE, Check
     from rlscale.sweeps.doctor.store_probe import choose_probe
 
@@ -72,7 +72,7 @@ def _choose_probe(store: str | None) -> tuple[Probe | None, list[Check]]:
         return choose_probe(store), []
     except InputError as error:
         return None, [Check("store", HERE, "fail", str(error), "Choose another --store.")]
-    except ImportError as error:  # pyarrow or numpy is broken, which has a line of its own
+    except ImportError as error:  # pyarrow or numpy is broken, which another check reports
         return None, [Check("store", HERE, "fail", f"cannot be opened: {error}", "See: import pyarrow.")]
 
 
@@ -90,7 +90,10 @@ def _check_cluster(
 
 
 def _show(checks: Sequence[Check]) -> None:
-    """A line each, equal ones of several machines as one, and below it what to do; then the totals."""
+    """Print one line for each check, with the remedy below, then the totals.
+
+    Equal checks of several machines share a line.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text

@@ -58,7 +58,7 @@ def fit(
     from rlscale.terminal.studies import print_studies
 
     if metric is not None:
-        parse_metric(metric)  # a wrong one is refused before the fit takes its time
+        parse_metric(metric)  # refuses a wrong metric before the fit, which takes time
     curves = load_curves(
         source,
         sweep=sweep,
@@ -85,7 +85,7 @@ def fit(
 def make_estimator(
     objective: Objective, early_exclusion: float, bootstrap: int, seed: int, workers: int
 ) -> JointScalingFit:
-    """The estimator that the options of a command ask for; 0 workers are one a core."""
+    """The estimator with the options of a command; 0 workers mean one for each core."""
     from rlscale.analysis.fit.joint_fit import JointScalingFit, usable_cores
 
     return JointScalingFit(

@@ -30,7 +30,7 @@ def parse_predictions(texts: list[str] | None) -> list[tuple[float, float]]:
     return found
 
 
-#: What ``JointScalingFit`` takes, checked here under the names of the options.
+#: Limits of ``JointScalingFit``, checked here so that messages name the options.
 MAX_EARLY_EXCLUSION = 0.5
 MIN_DRAWS = 20
 
@@ -116,15 +116,16 @@ def _choice(option: str, text: str, choices: tuple[str, ...]) -> str:
 
 
 def writable(path: Path | None) -> Path | None:
-    """Refuse before the work what could only fail after it."""
+    """Refuse a path that cannot be written, before the work that its file would hold."""
     if path is not None and path.is_dir():
         raise InputError(
-            f"{path} is a folder; name the file to write, e.g. {path / 'result.json'}.", code="not_a_file"
+            f"{path} is a folder; name the file to write, e.g. {path / 'result.json'}.",
+            code="unwritable_file",
         )
     if path is not None and not path.parent.is_dir():
         raise InputError(
             f"{path} cannot be written: there is no folder {path.parent}; create it first.",
-            code="no_such_folder",
+            code="unwritable_file",
         )
     return path
 

@@ -30,13 +30,13 @@ from rlscale.terminal.console import console, write_json
 
 
 def horizons_of(source: str, which: dict[str, Any]) -> dict[float, Any]:
-    """The curves of each horizon, or none where they do not say their horizon or cannot be read."""
+    """The curves of each horizon; none if the source states no horizons or cannot be read."""
     from rlscale.analysis.curves.load import load_by_horizon
 
     try:
         return load_by_horizon(source, **which)
     except InputError:
-        return {}  # whatever is wrong with them, loading them as one tells it
+        return {}  # loading all curves together reports what is wrong
 
 
 def report(

@@ -127,7 +127,7 @@ def sweep_run(
     from rlscale.terminal.live import run_with_view
 
     spec = find_spec(spec_name)
-    # What is wrong with it is said before torch and ray are loaded.
+    # Errors of the spec are reported before torch and ray are loaded.
     busiest = max(expand(spec, source=spec_name), key=lambda config: config.threads)
     warn_of_tuning(spec, spec_name)
     opened = RunStore(store, create=True)
@@ -135,7 +135,7 @@ def sweep_run(
     from rlscale.sweeps.running.launch import run_sweep
     from rlscale.sweeps.running.where import Where
 
-    if address is None:  # elsewhere there may be more cores
+    if address is None:  # a cluster may have more cores
         warn(warning_of_threads([busiest]))
 
     where = Where(address, device, mnist_dir)
@@ -208,4 +208,4 @@ def sweep_status(
 def warn_of_tuning(spec: SweepSpec, spec_name: str) -> None:
     """Warn that running a sweep does not tune its learning rates."""
     if spec.tuning and spec.tuning.learning_rate:
-        warn(f"'tuning' is for: rlscale sweep tune {spec_name}; here every size takes the one base rate.")
+        warn(f"Only rlscale sweep tune {spec_name} uses 'tuning'; here all sizes take one base rate.")

@@ -86,5 +86,5 @@ def train(
             on_progress=on_progress,
             should_stop=stop.is_set,
         )
-    ending = "done" if status == "done" else "stopped; run the same command again to go on"
+    ending = "done" if status == "done" else "stopped; run the same command again to continue"
     console.print(f"Run {config.run_id} is {ending}.", highlight=False)

@@ -18,6 +18,7 @@ from rlscale.commands.options import (
 )
 from rlscale.scaling.errors import InputError
 from rlscale.terminal.console import console, warn, write_json, write_yaml
+from rlscale.terminal.tables import print_line
 
 if TYPE_CHECKING:
     from rlscale.analysis.studies.tuning.study import TuningStudy
@@ -82,7 +83,7 @@ def sweep_tune(
                 f"{spec_name}: --json and --figure need rates to tune; add tuning.learning_rate.",
                 code="no_tuning",
             )
-        _tell_rule(spec, sizes_of(spec, spec_name), spec_name, out)
+        _print_rule(spec, sizes_of(spec, spec_name), spec_name, out)
         return
     sweep = tuning_sweep(spec, spec_name)
     opened = RunStore(store, create=True)
@@ -96,43 +97,41 @@ def sweep_tune(
 
     run_with_view(go, opened, sweep.name)
     study = read_study(spec, opened, spec_name)
-    _tell_study(study)
+    _print_study(study)
     write_json(json_path, study_json(study))
     if figure is not None:
         write_figure(study, figure)
     if out is not None:
         write_yaml(out, final_values(spec, study, spec_name), heading=heading(study))
-        _say(f"Wrote {out}; run it with: rlscale sweep run {out} --store {store}")
-        _say(
-            f"The store then holds both sweeps; name the one to fit: rlscale fit {store} --sweep {spec.name}"
+        print_line(f"Wrote {out}; run it with: rlscale sweep run {out} --store {store}", console)
+        print_line(
+            f"The store then holds both sweeps; name the one to fit: rlscale fit {store} --sweep {spec.name}",
+            console,
         )
     if study.num_missing:
         raise typer.Exit(1)
 
 
-def _tell_study(study: TuningStudy) -> None:
+def _print_study(study: TuningStudy) -> None:
     from rlscale.terminal.tuning import study_lines, study_table
 
     console.print(study_table(study))
     for line in study_lines(study):
-        _say(line)
+        print_line(line, console)
     for warning in study.warnings:
         warn(warning)
 
 
-def _tell_rule(spec: SweepSpec, sizes: list[Size], source: str, out: Path | None) -> None:
-    """Say that there is nothing to tune, and show what the paper's rule gives."""
+def _print_rule(spec: SweepSpec, sizes: list[Size], source: str, out: Path | None) -> None:
+    """Print that there is nothing to tune, and the rates by the paper's rule."""
     from rlscale.analysis.studies.tuning.final_spec import final_values
     from rlscale.terminal.tuning import rule_table
 
     console.print(rule_table(sizes))
-    _say(
-        f"{source} names no tuning.learning_rate, so the paper's rule holds and no runs are needed. "
-        "To tune, add: tuning: {learning_rate: {low: 1.0e-4, high: 1.0e-2, points: 5}}"
+    print_line(
+        f"{source} names no tuning.learning_rate, so the paper's rule applies and no runs are needed. "
+        "To tune, add: tuning: {learning_rate: {low: 1.0e-4, high: 1.0e-2, points: 5}}",
+        console,
     )
     if out is not None:
         write_yaml(out, final_values(spec, None), heading="Learning rates by the paper's rule, not tuned.")
-
-
-def _say(line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)

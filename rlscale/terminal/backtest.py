@@ -10,7 +10,7 @@ from rlscale.terminal.tables import new_table, print_line, print_warnings
 
 
 def print_backtest(result: BacktestResult, console: Console) -> None:
-    """For each split its tables, what they rest on, and its warnings."""
+    """Print, for each split, its tables, a summary of its data, and its warnings."""
     for backtest in result.splits:
         table = new_table(f"Held out: {split_name(backtest.split)}", *HEADINGS)
         for row in rows(backtest):

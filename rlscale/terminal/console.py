@@ -18,10 +18,10 @@ from rlscale.terminal.printable import printable
 
 
 class PrintingConsole(Console):
-    """A console that prints no control characters that are part of the text, whoever wrote the text."""
+    """A console that prints no control characters that the text contains, whatever its source."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """The segments of ``renderable``; those with which rich moves the cursor stay."""
+        """The segments of ``renderable``, with no control characters but those of rich itself."""
         for segment in super().render(renderable, options):
             shown = segment.text if segment.control else printable(segment.text, keep_lines=True)
             yield Segment(shown, segment.style, segment.control)

@@ -10,14 +10,14 @@ from rich.table import Table
 from rlscale.analysis.formatting.numbers import compact_count
 from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.run_store import RunStore
-from rlscale.terminal.sweep import _ID_LENGTH
+from rlscale.terminal.sweep import ID_LENGTH
 from rlscale.terminal.tables import runs_table, stored_text
 
-_NAME_LENGTH = 28  # of an imported run's id, which is its name
+_NAME_LENGTH = 28  # an imported run's id is its name
 
 
 def curves_table(store: RunStore, sweep: str, records: Sequence[RunRecord]) -> Table:
-    """One line a stored curve: its run, its length and its last return."""
+    """One line for each stored curve: its run, its length and its last return."""
     tasks = ", ".join(sorted({str(record.columns.get("task") or "unknown task") for record in records}))
     table = runs_table("N", "seed", "status", "rows", "interactions", "return", differing=(), first="run")
     table.title = stored_text(f"{sweep}: {len(records)} curves, {tasks}")
@@ -38,9 +38,9 @@ def curves_table(store: RunStore, sweep: str, records: Sequence[RunRecord]) -> T
 
 
 def _short_id(run_id: str) -> str:
-    """The start of a hash; of a name both ends, for names of runs often differ in the last letters."""
+    """The start of a hash, or both ends of a long name: names often differ only in their last letters."""
     if re.fullmatch(r"[0-9a-f]{16}", run_id):
-        return run_id[:_ID_LENGTH]
+        return run_id[:ID_LENGTH]
     if len(run_id) <= _NAME_LENGTH:
         return run_id
     half = (_NAME_LENGTH - 3) // 2

@@ -21,7 +21,7 @@ _MEANINGS = {
 
 
 def print_fit(fit: FitResult, console: Console) -> None:
-    """The exponents with their intervals, what they rest on, then the warnings."""
+    """Print the exponents with their intervals, a summary of their data, then the warnings."""
     table = new_table(
         f"Scaling law, objective {fit.objective}", "", "estimate", "90% interval", "systematic", ""
     )
@@ -77,7 +77,7 @@ def _checks(fit: FitResult) -> list[str]:
 
 
 def print_summary(fit: FitResult, paths: ReportPaths, console: Console) -> None:
-    """The answer in a line, and where the report is."""
+    """Print the answer on one line, and where the report is."""
     said = report_text.answer(fit)
     lines = [
         f"N_opt grows as C^{said.nu} [{said.nu_interval}]. Identified: {'yes' if fit.identified else 'no'}, "

@@ -14,7 +14,7 @@ _BUDGETS = {"flops": "FLOPs", "gpu-hours": "GPU hours"}
 
 
 def print_forecast(result: ForecastResult, console: Console) -> None:
-    """A row for each compute and return, the optima with the environment's cost, then the warnings."""
+    """Print a row for each compute and return, the optima with the environment's cost, then the warnings."""
     unit = SIZE_WORDS[result.options["size"]].unit
     if result.forecasts:
         console.print(_optima_table(result, unit))

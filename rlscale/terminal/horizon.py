@@ -18,7 +18,7 @@ from rlscale.terminal.tables import new_table, print_line, print_warnings, with_
 
 
 def print_horizon(result: HorizonResult, console: Console) -> None:
-    """Laws by horizon, interactions to each level, what they say of κ, predictions, warnings."""
+    """Print the laws by horizon, the interactions to each level with κ, the predictions and the warnings."""
     console.print(_laws_table(result))
     slope = result.nu_slope
     p_value = "" if slope.p_value is None else f", p = {slope.p_value:.2g}"

@@ -19,7 +19,7 @@ from rlscale.sweeps.running.events import (
     HeadBack,
     HeadLost,
     OnEvent,
-    OthersAtWork,
+    OtherDrivers,
     Polled,
     RunEnded,
     Started,
@@ -46,12 +46,12 @@ if TYPE_CHECKING:
     from rlscale.sweeps.running.ray_jobs import JobEnd, RayJobs
 
 _REFRESH_SECONDS = 2.0
-_LINE_SECONDS = 60.0  # between lines on the progress where there is no terminal
+_LINE_SECONDS = 60.0  # between lines with the progress, if there is no terminal
 _READS_PER_WAIT = 1 / 9  # at most a tenth of the time goes into reading the store
 
 
 class SweepView:
-    """Sweeps as one picture that changes on a terminal, elsewhere as a line each minute.
+    """A view of sweeps: a picture that changes on a terminal, otherwise a line each minute.
 
     Args:
         parts: what the picture shows of one sweep.
@@ -136,10 +136,10 @@ def run_with_view(go: Callable[[OnEvent], SweepOutcome], store: RunStore, sweep:
         with SweepView(console, [SweepReader(store, sweep)]) as view:
             outcome = go(lambda event: _show_event(event, view, store, sweep))
     except KeyboardInterrupt:
-        say_of(sweep, "stopped; run the same command again to go on.")
+        say_of(sweep, "stopped; run the same command again to continue.")
         raise typer.Exit(130) from None
     except StoppedOnRequest:
-        say_of(sweep, "stopped on request; run the same command again to go on.")
+        say_of(sweep, "stopped on request; run the same command again to continue.")
         raise typer.Exit(1) from None
     failed = outcome.ended["failed"] + len(outcome.failed_before)
     done = outcome.ended["done"] + outcome.done_before
@@ -160,26 +160,26 @@ def _show_event(event: Event, view: SweepView, store: RunStore, sweep: str) -> N
         case Started(missing, done, failed):
             before = f", {failed} failed before (see: rlscale sweep retry)" if failed else ""
             say(f"{missing} run{'' if missing == 1 else 's'} to do, {done} done before{before}.")
-        case OthersAtWork(drivers):
+        case OtherDrivers(drivers):
             for driver in drivers:
                 say(f"{driver_line(driver, silence=0.0)}.")
             say(
-                "two drivers of one sweep take its runs from each other, so let one of them work alone: "
-                f"rlscale sweep stop {store.location} ends all that are at it now."
+                "two drivers of one sweep take its runs from each other, so leave it to one of them: "
+                f"rlscale sweep stop {store.location} stops all that work on it now."
             )
         case StoreTrouble(None):
             say("the store can be written again.")
         case StoreTrouble(problem):
-            say(f"{problem}; runs wait for it.")
+            say(f"{problem}; runs wait until the store can be written.")
         case HeadLost():
             say(
-                "the head of the Ray cluster does not answer. What the runs stored is kept; should "
-                "it be gone, go on with the same command on another cluster."
+                "the head of the Ray cluster does not answer. What the runs stored is kept; if the head "
+                "is gone, continue with the same command on another cluster."
             )
         case HeadBack():
             say("the head of the Ray cluster answers again.")
         case Stopping():
-            say("stopping, the runs store what they have.")
+            say("stopping; the runs store their progress.")
 
 
 def _ending(event: RunEnded, store: RunStore, sweep: str) -> Text:
@@ -238,7 +238,7 @@ def follow_job(jobs: RayJobs, job_id: str, sweep: str, store: str, *, show_log: 
         end = jobs.follow(job_id, show) if show_log else jobs.wait(job_id)
         assert end is not None  # without a timeout
     except KeyboardInterrupt:
-        say_of(sweep, f"the job {job_id} goes on; end it with: rlscale sweep stop {store}")
+        say_of(sweep, f"the job {job_id} continues; stop it with: rlscale sweep stop {store}")
         raise typer.Exit(130) from None
     say_of(sweep, f"the job {job_id} has {end.status}.")
     if not end.succeeded and not show_log and end.message:

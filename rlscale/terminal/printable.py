@@ -6,9 +6,8 @@ from __future__ import annotations
 def printable(text: str, *, keep_lines: bool = False) -> str:
     """``text`` without characters that a terminal obeys instead of showing.
 
-    Escape sequences, overrides of the writing direction, other characters without a shape and
-    halves of characters become U+FFFD; white space becomes spaces, line ends with it unless
-    ``keep_lines``.
+    Escape sequences, overrides of the writing direction, other invisible characters and lone
+    surrogates become U+FFFD. White space becomes spaces, and so do line ends unless ``keep_lines``.
     """
     if text.isprintable():
         return text

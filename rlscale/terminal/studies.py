@@ -17,7 +17,7 @@ from rlscale.terminal.tables import new_table, print_line, with_interval
 
 
 def print_studies(fit: FitResult, console: Console) -> None:
-    """The studies that were made: periods of training, measures of size, natural metrics."""
+    """Print the studies that the fit has: periods of training, measures of size, natural metrics."""
     if fit.periods:
         console.print(_periods_table(fit, fit.periods))
         print_line(PERIODS, console)
@@ -81,5 +81,5 @@ def _metric_table(study: MetricStudy) -> Table:
 
 
 def _narrow(interval: Interval | None) -> str:
-    """An interval for one of three columns side by side, which leave little room in 80 characters."""
+    """An interval in few characters: tables have three columns with intervals in 80 characters."""
     return interval_text(interval, ".2f", between="–")

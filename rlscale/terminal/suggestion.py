@@ -11,7 +11,7 @@ from rlscale.terminal.tables import new_table, print_line, print_warnings
 
 
 def print_suggestion(result: Suggestion, console: Console) -> None:
-    """The runs, what they are expected to do for N_opt, then the warnings."""
+    """Print the runs, the interval of N_opt that they are expected to give, then the warnings."""
     spent, budget = brief_number(result.spent), brief_number(result.budget)
     unit = SIZE_WORDS[result.size].unit
     table = new_table(f"Runs for {spent} of {budget} compute", unit, "interactions", "runs", "compute", "")

@@ -22,8 +22,9 @@ from rlscale.sweeps.running.status import (
 from rlscale.terminal.tables import differing_fields, differing_values, runs_table, stored_text
 
 _SILENT_SECONDS = 60.0
-_MOST_SHOWN = 20  # runs, where not all are asked for
-_ID_LENGTH = 8  # of a run's id; --json and the store have all of it
+_MOST_SHOWN = 20  # runs that are listed without --all
+#: Characters of a run's id that tables and lines show; --json and the store have all of it.
+ID_LENGTH = 8
 
 
 def status_table(statuses: Sequence[RunStatus], shown: Sequence[RunStatus] | None = None) -> Table:
@@ -35,7 +36,7 @@ def status_table(statuses: Sequence[RunStatus], shown: Sequence[RunStatus] | Non
     values_of = dict(zip(kinds, differing_values(list(kinds.values())), strict=True))
     for status in shown:
         table.add_row(
-            stored_text(status.run_id[:_ID_LENGTH]),
+            stored_text(status.run_id[:ID_LENGTH]),
             *values_of[status.size],
             _num_params(status),
             stored_text(str(status.config.get("seed", ""))),
@@ -65,7 +66,7 @@ def status_parts(state: SweepState, *, show_all: bool = False) -> list[Renderabl
     parts.append(stored_text(progress_line(progress(runs))))
     parts += [stored_text(driver_line(driver, silence)) for driver, silence in state.drivers]
     if state.has_spec and not state.has_ended and not state.has_live_driver:
-        parts.append(stored_text("no driver works on it; go on with: rlscale sweep resume"))
+        parts.append(stored_text("no driver works on it; continue with: rlscale sweep resume"))
     return parts
 
 
@@ -87,7 +88,7 @@ def print_status(console: Console, state: SweepState, *, show_all: bool = False)
 
 
 def status_line(state: SweepState) -> tuple[str, Text]:
-    """(the number of runs by status, those with the progress on one line)."""
+    """(the number of runs by status, one line with these numbers and the progress)."""
     counted = _counted(state.statuses)
     return counted, stored_text(f"{state.sweep}: {counted}; {progress_line(progress(state.statuses))}")
 
@@ -95,7 +96,7 @@ def status_line(state: SweepState) -> tuple[str, Text]:
 def progress_line(done: SweepProgress) -> str:
     """How far a sweep is, its speed and the time left."""
     wanted = done.interactions_wanted
-    # Runs end with an iteration, so a little beyond what is wanted.
+    # A run ends with a whole iteration, so it may exceed the interactions wanted.
     share = f" ({min(1.0, done.interactions / wanted):.0%})" if wanted else ""
     parts = [f"{compact_count(done.interactions)} of {compact_count(wanted)} interactions{share}"]
     if done.seconds_left != 0:
@@ -104,11 +105,11 @@ def progress_line(done: SweepProgress) -> str:
 
 
 def run_line(status: RunStatus, last_return: float | None, note: str = "") -> Text:
-    """The one line that sums a run up when it ends."""
+    """One line about a run that ended."""
     stored = status.stored
     parts = [
         f"{status.status:<8}",
-        status.run_id[:_ID_LENGTH],
+        status.run_id[:ID_LENGTH],
         f"N {stored.num_params or 0:,}" if stored else "",
         f"seed {status.config.get('seed')}",
         f"{compact_count(stored.interactions if stored else 0)} interactions",
@@ -120,13 +121,13 @@ def run_line(status: RunStatus, last_return: float | None, note: str = "") -> Te
 
 
 def unstored_run_line(run_id: str, reason: str) -> Text:
-    """The line of a run that failed and of which nothing is stored."""
-    return stored_text(f"failed    {run_id[:_ID_LENGTH]}  {reason}")
+    """The line of a run that failed before anything of it was stored."""
+    return stored_text(f"failed    {run_id[:ID_LENGTH]}  {reason}")
 
 
 def worker_death_line(run_id: str, reason: str) -> Text:
     """The line of a run whose attempt ended too early."""
-    return stored_text(f"again     {run_id[:_ID_LENGTH]}  {reason}; it goes on from its last checkpoint")
+    return stored_text(f"again     {run_id[:ID_LENGTH]}  {reason}; it continues from its last checkpoint")
 
 
 def outcome_line(done: int, failed: int, stopped: int, superseded: int, location: str) -> str:
@@ -183,7 +184,7 @@ def status_notes(statuses: Sequence[RunStatus]) -> list[Text]:
         else:
             continue
         again = f" (attempt {attempts})" if attempts > 1 else ""
-        notes.append(stored_text(f"{status.run_id[:_ID_LENGTH]} {note}{again}"))
+        notes.append(stored_text(f"{status.run_id[:ID_LENGTH]} {note}{again}"))
     return notes
 
 

@@ -1,4 +1,4 @@
-"""What tuning found, for a terminal and for machines."""
+"""The results of tuning for a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rlscale.sweeps.specs.spec import Tuning
 from rlscale.sweeps.specs.tuning_sweep import Size, TuningCost
 from rlscale.terminal.tables import runs_table
 
-#: The power of the axis by which the step size in effect falls in the paper, where it falls.
+#: The paper's rule: the power of an axis to which the step size in effect is proportional.
 _RULE = {"width": "width^-0.5", "depth": "depth^-0.25"}
 
 
@@ -24,8 +24,9 @@ def cost_line(cost: TuningCost) -> str:
     """The cost in one line."""
     time = f", {duration(cost.seconds)} on this machine if one ran after the other" if cost.seconds else ""
     return (
-        f"Before it, rlscale sweep tune: {cost.rates} rates x {cost.seeds} seeds x {cost.sizes} sizes = "
-        f"{cost.runs} runs, {compact_count(cost.interactions)} interactions, {cost.flops:.1e} FLOP{time}."
+        f"Tuning before it (rlscale sweep tune): {cost.rates} rates x {cost.seeds} seeds x {cost.sizes} "
+        f"sizes = {cost.runs} runs, {compact_count(cost.interactions)} interactions, "
+        f"{cost.flops:.1e} FLOP{time}."
     )
 
 
@@ -69,7 +70,7 @@ def _findings(result: SizeResult) -> list[str]:
 
 
 def study_lines(study: TuningStudy) -> list[str]:
-    """What the table does not say: how far one base rate for all sizes holds."""
+    """Lines below the table: how the best rate depends on size, and what one rate for all sizes costs."""
     lines = [_trend_line(axis, found) for axis, found in study.trends.items()]
     if not study.trends and len(study.sizes) > 1:
         lines.append(

@@ -70,7 +70,7 @@ class PPG:
 
     def auxiliary_phase(self, rng: np.random.Generator) -> dict[str, float]:
         """E_aux epochs over what is stored; then forget it and reset the EWMA."""
-        stored = [self._with_old_logits(rows) for rows in self._stored]
+        stored = [self.with_old_logits(rows) for rows in self._stored]
         self._stored = []
         steps = [
             gradient_step(
@@ -101,7 +101,8 @@ class PPG:
         )
 
     @torch.no_grad()
-    def _with_old_logits(self, rows: StoredRows) -> StoredRows:
+    def with_old_logits(self, rows: StoredRows) -> StoredRows:
+        """The rows with the logits of the present policy as ``old_logits``."""
         logits = [
             self.model.policy_logits(part.inputs) for part in rows.parts(self.model.chunk, self._device)
         ]

@@ -11,7 +11,7 @@ from torch.distributions import Categorical
 
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.models.actor_critic import ActorCritic, Inputs
-from rlscale.scaling.rollouts.policy import _as_images, sample
+from rlscale.scaling.rollouts.policy import as_images, sample
 from rlscale.scaling.rollouts.rollout import Rollout
 from rlscale.scaling.tasks.interface import Environment
 
@@ -54,7 +54,7 @@ class EnvironmentCollector:
             observed = group.observe()
             buffer.reward[steps - 1, places] = observed.reward
             buffer.first[steps, places] = torch.from_numpy(observed.first).to(self._device)
-            buffer.last_observation[places] = _as_images(observed.observation)
+            buffer.last_observation[places] = as_images(observed.observation)
         self._state = self._evaluate(model, buffer, begin, state, needs_bootstrap)
         episodes = [group.pop_episodes() for group in self._groups]
         return (
@@ -113,7 +113,7 @@ class EnvironmentCollector:
         observed = group.observe()
         if t > 0:
             buffer.reward[t - 1, places] = observed.reward
-        buffer.observation[t, places] = _as_images(observed.observation)
+        buffer.observation[t, places] = as_images(observed.observation)
         buffer.first[t, places] = torch.from_numpy(observed.first).to(self._device)
         logits, value, state = model.act(
             Inputs(

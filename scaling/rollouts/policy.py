@@ -36,7 +36,7 @@ def policy_of(model: ActorCritic, rng: np.random.Generator, device: torch.device
         nonlocal state
         if state.shape[0] != first.size:
             state = torch.zeros(first.size, model.num_state, device=device)
-        images = _as_images(observation)[:, None].to(device)
+        images = as_images(observation)[:, None].to(device)
         inputs = Inputs(images, torch.from_numpy(first)[:, None].to(device, torch.float32), state)
         logits, _, state = model.act(inputs)
         policy = Categorical(logits=logits, validate_args=False)
@@ -65,6 +65,6 @@ def sample(policy: Categorical, uniform: np.ndarray) -> torch.Tensor:
     return torch.minimum(below, last_possible)
 
 
-def _as_images(observation: np.ndarray) -> torch.Tensor:
+def as_images(observation: np.ndarray) -> torch.Tensor:
     """(n, height, width, channels) as (n, channels, height, width), without a copy."""
     return torch.from_numpy(observation).permute(0, 3, 1, 2)

@@ -120,7 +120,7 @@ def search_batch_size(
             [
                 _fork(
                     config,
-                    _reseeded(checkpoint, (config.seed, reached, size, k)),
+                    reseeded(checkpoint, (config.seed, reached, size, k)),
                     size,
                     length,
                     device,
@@ -129,7 +129,7 @@ def search_batch_size(
             ]
             for size in (envs, 2 * envs)
         ]
-        fork = _judged(reached, envs, [[score for score, _, _ in side] for side in sides], standard_errors)
+        fork = judged(reached, envs, [[score for score, _, _ in side] for side in sides], standard_errors)
         _, checkpoint, reached = sides[int(fork.doubled)][0]
         envs *= 1 + fork.doubled
         forks.append(fork)
@@ -175,13 +175,14 @@ def _fork(
     return row["return_mean"], run.save(), run.interactions
 
 
-def _judged(reached: int, envs: int, scores: Sequence[Sequence[float]], standard_errors: float) -> Fork:
+def judged(reached: int, envs: int, scores: Sequence[Sequence[float]], standard_errors: float) -> Fork:
+    """The fork at ``reached`` interactions from the scores of both sides, one score for each seed."""
     small, large = (float(np.mean(side)) for side in scores)
     error = math.sqrt(sum(np.var(side, ddof=1) / len(side) for side in scores))
     return Fork(reached, envs, small, large, error, doubled=large - small > standard_errors * error)
 
 
-def _reseeded(checkpoint: bytes, entropy: Sequence[int]) -> bytes:
+def reseeded(checkpoint: bytes, entropy: Sequence[int]) -> bytes:
     """The checkpoint with its random streams replaced by those of ``entropy``; games stay as they are."""
     state = torch.load(io.BytesIO(checkpoint), weights_only=True)
     streams = _streams(np.random.SeedSequence(entropy))
@@ -214,11 +215,11 @@ def _check(
     values["agent"]["batch_growth"] = {"exponent": 1.0}
     run_config(values, source="the batch search")  # a phase's batch, and some minibatches, cannot grow
     if interactions < 1 or fork_interactions < 1:
-        raise InputError("--interactions and --fork-interactions need at least 1.", code="invalid_option")
+        raise InputError("--interactions and --fork-interactions need at least 1.", code="invalid_number")
     if seeds < 2:
         raise InputError(
             f"--seeds {seeds}: at least 2 are needed to know how far runs differ by chance.",
-            code="invalid_option",
+            code="invalid_number",
         )
     if not standard_errors >= 0:
-        raise InputError(f"--standard-errors {standard_errors:g}: use 0 or more.", code="invalid_option")
+        raise InputError(f"--standard-errors {standard_errors:g}: use 0 or more.", code="invalid_number")

@@ -34,7 +34,7 @@ def resolve_device(name: str) -> str:
         InputError: if cuda is asked for and there is none, or the name is unknown.
     """
     if name not in ("auto", "cpu", "cuda"):
-        raise InputError(f"--device {name}: choose auto, cpu or cuda.", code="invalid_option")
+        raise InputError(f"--device {name}: choose auto, cpu or cuda.", code="unknown_choice")
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise InputError(

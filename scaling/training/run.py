@@ -33,6 +33,9 @@ from rlscale.scaling.training.writer import Row
 class Run:
     """The state of one run between iterations.
 
+    Attributes:
+        collector: steps the environments and returns the rollout of one iteration.
+
     Raises:
         InputError: if the task's data or the device cannot be had, or the width is too small.
     """
@@ -58,7 +61,7 @@ class Run:
         ).flops_per_interaction
         with memory_is_asked_for(smaller_width(config)):
             self.agent = make_agent(config, model.to(self.device))
-        self._collector = make_collector(config, self.device, task, actions, bandit=bandit)
+        self.collector = make_collector(config, self.device, task, actions, bandit=bandit)
         self._batches = np.random.default_rng(batches)
         self.recorder = CurveRecorder(config.rows_per_decade)
         self.interactions = 0
@@ -82,7 +85,7 @@ class Run:
         started = time.perf_counter()
         agent = self.config.agent
         with memory_is_asked_for(smaller_batch(agent)):
-            rollout, returns, lengths = self._collector.collect(
+            rollout, returns, lengths = self.collector.collect(
                 self.agent.model,
                 envs=envs or agent.num_envs_at(self.interactions),
                 steps=agent.rollout_steps,
@@ -136,7 +139,7 @@ class Run:
             "run_id": self.config.run_id,
             "interactions": self.interactions,
             "wall_seconds": self.wall_seconds,
-            "collector": self._collector.state_dict(),
+            "collector": self.collector.state_dict(),
             "batches": self._batches.bit_generator.state,
             "recorder": json.dumps(self.recorder.state_dict()),
             "agent": self.agent.state_dict(),
@@ -162,7 +165,7 @@ class Run:
                 raise ValueError(f"the checkpoint does not fit ({error})") from error
 
     def _load(self, state: dict[str, Any]) -> None:
-        self._collector.load_state_dict(state["collector"])
+        self.collector.load_state_dict(state["collector"])
         self.agent.load_state_dict(state["agent"])
         self._batches.bit_generator.state = state["batches"]
         self.recorder.load_state_dict(json.loads(state["recorder"]))

@@ -119,7 +119,7 @@ def _check_device(versions: Mapping[str, str | None], where: str, offer: Offer |
         from rlscale.scaling.training.device import resolve_device
 
         device = resolve_device("auto")
-    except Exception:  # the line about its import says why
+    except Exception:  # the check of its import says why
         return
     gpus = None if offer is None else offer.gpus
     if device == "cpu" and gpus:
@@ -163,7 +163,7 @@ def _check_memory(where: str) -> Check:
 def _check_mnist(where: str, mnist_dir: str | None) -> Iterator[Check]:
     try:
         from rlscale.scaling.tasks.digits.images import mnist_at_hand
-    except Exception:  # the lines about imports say why
+    except Exception:  # the checks of imports say why
         return
     folder = mnist_at_hand(Path(mnist_dir) if mnist_dir else None)
     if folder:
@@ -211,7 +211,7 @@ def check_token(*, cluster: bool) -> Check:
     if mode is None or mode.lower() != "token":
         remedy = (
             "Export RAY_AUTH_MODE=token for every process of the cluster and here, with one token for all "
-            "(ray get-auth-token --generate): else whoever reaches the cluster's ports can run code on it."
+            "(ray get-auth-token --generate): otherwise everyone who reaches its ports can run code on it."
         )
         return Check(name, HERE, "warn", f"RAY_AUTH_MODE is {mode or 'not set'}", remedy)
     if cluster and not has_token:

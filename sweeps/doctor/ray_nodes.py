@@ -87,5 +87,5 @@ def _unexamined(name: str, problem: str) -> Check:
 
 
 def _name(node: Mapping[str, Any]) -> str:
-    """The node's host and the head of its id, since a host may have several; it can be a file's name."""
+    """The node's host and the start of its id, as a host may have several nodes; valid as a file's name."""
     return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', node['NodeManagerHostname'])}-{node['NodeID'][:6]}"

@@ -22,7 +22,7 @@ def find_format(source: Path, asked: str | None) -> tuple[Format, str]:
         InputError: if the source does not exist, has no known format, or cannot have the format ``asked``.
     """
     if asked is not None and asked not in FORMATS:
-        raise InputError(f"--format {asked}: choose one of {', '.join(FORMATS)}.", code="unknown_file_format")
+        raise InputError(f"--format {asked}: choose one of {', '.join(FORMATS)}.", code="unknown_choice")
     if not source.exists():
         raise InputError(
             f"{source} does not exist; give a file of curves or a folder of runs.", code="missing_file"
@@ -34,13 +34,11 @@ def find_format(source: Path, asked: str | None) -> tuple[Format, str]:
         )
     if asked is not None:
         if source.is_dir() and asked in _FILES_ONLY:
-            raise InputError(
-                f"{source} is a folder; --format {asked} needs one file.", code="unknown_file_format"
-            )
+            raise InputError(f"{source} is a folder; --format {asked} needs one file.", code="not_a_file")
         return asked, f"{source} is read as {asked}."
     if source.is_file():
         found = _of_file(source)
-        return found, f"{source} is read as {found}, by the look of it."
+        return found, f"{source} is read as {found}, as its content suggests."
     kinds = _of_folder(source)
     if not kinds:
         raise InputError(
@@ -49,7 +47,7 @@ def find_format(source: Path, asked: str | None) -> tuple[Format, str]:
             code="no_curves",
         )
     also = f"; --format would choose what is also there: {listed(kinds[1:])}" if kinds[1:] else ""
-    return kinds[0], f"{source} is read as {kinds[0]}, by the look of it{also}."
+    return kinds[0], f"{source} is read as {kinds[0]}, as its content suggests{also}."
 
 
 def _of_file(path: Path) -> Format:

@@ -123,11 +123,12 @@ def import_curves(source: str | Path, store: str | Path, options: ImportOptions)
     Raises:
         InputError: if the source, the sizes or an option cannot be used, or a run is in the store
             with another curve; then nothing is written.
+        StoreUnavailable: if a run cannot be written; the runs before it are stored.
     """
     try:
         result = _import(source, store, options)
     except InputError as error:
-        raise InputError(one_line(str(error)), code=error.code) from error
+        raise type(error)(one_line(str(error)), code=error.code) from error
     except OSError as error:
         where = error.filename or source
         raise InputError(
@@ -141,7 +142,7 @@ def _import(source: str | Path, store: str | Path, options: ImportOptions) -> Im
     if scale is not None and not 0 < scale < float("inf"):
         raise InputError(
             f"--steps-scale {scale:g}: give a positive number, e.g. 0.25 for frames / 4.",
-            code="invalid_option",
+            code="invalid_number",
         )
     if options.sweep is not None:
         check_name(options.sweep, "sweep")
@@ -284,10 +285,9 @@ def _store(entries: Sequence[_Entry], location: str | Path, overwrite: bool) -> 
             try:
                 store.add_curve(entry.record, entry.table)
             except (StoreUnavailable, OSError, pa.ArrowException) as error:
-                raise InputError(
+                raise StoreUnavailable(
                     f"Run {entry.name} cannot be written to {location}: {error}; "
-                    f"once that is fixed, import again: runs that are stored stay.",
-                    code="store_unavailable",
+                    f"once that is fixed, import again: runs that are stored stay."
                 ) from error
         record = entry.record
         runs.append(

@@ -34,7 +34,7 @@ _FOLDER = "drivers"
 
 
 class StoppedOnRequest(RlscaleError):
-    """A request in the store asked this driver to stop; its runs can go on later."""
+    """A request in the store asked this driver to stop; its runs can continue later."""
 
     code = "stopped_on_request"
 
@@ -258,7 +258,7 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # somebody else's
+    except OSError:  # the process belongs to another user
         pass
     return True
 

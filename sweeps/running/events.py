@@ -22,7 +22,7 @@ class Started:
 
 
 @dataclass(frozen=True)
-class OthersAtWork:
+class OtherDrivers:
     """Other drivers may work on the same sweep."""
 
     drivers: tuple[DriverRecord, ...]
@@ -78,7 +78,7 @@ class Stopping:
 
 
 Event = (
-    Started | OthersAtWork | RunEnded | WorkerDied | Polled | StoreTrouble | HeadLost | HeadBack | Stopping
+    Started | OtherDrivers | RunEnded | WorkerDied | Polled | StoreTrouble | HeadLost | HeadBack | Stopping
 )
 OnEvent = Callable[[Event], None]
 

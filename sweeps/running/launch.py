@@ -16,7 +16,7 @@ from rlscale.sweeps.running.drivers import Presence, drivers
 from rlscale.sweeps.running.events import (
     Event,
     OnEvent,
-    OthersAtWork,
+    OtherDrivers,
     Outcome,
     Polled,
     Started,
@@ -48,9 +48,9 @@ def run_sweep(
     *,
     source: str = "the spec",
 ) -> SweepOutcome:
-    """Do what is missing of a sweep. Done runs stay as they are; failed ones wait for ``retry_failed``.
+    """Run what a store lacks of a sweep. Done runs do not change; failed ones wait for ``retry_failed``.
 
-    The store keeps the spec as what is wanted now; runs of an earlier spec stay.
+    The store keeps this spec as the current one of the sweep; runs of an earlier spec stay.
 
     Args:
         source: what messages call the spec.
@@ -58,7 +58,7 @@ def run_sweep(
     Raises:
         InputError: if the spec, the task's data, the device or the cluster does not fit.
         KeyboardInterrupt: if a signal ended it early; what was done is stored.
-        StoppedOnRequest: if a request in the store ended it; the same holds.
+        StoppedOnRequest: if a request in the store ended it early; what was done is stored.
     """
     configs = expand(spec, source=source)
     missing, failed = to_do(configs, store, spec.name)
@@ -129,7 +129,7 @@ def _run(jobs: Sequence[Job], store: RunStore, work: Work, on_event: OnEvent) ->
         return no_outcomes()
     others = [driver for driver in drivers(store, work.sweep).values() if not driver.is_known_dead]
     if others:
-        on_event(OthersAtWork(tuple(others)))
+        on_event(OtherDrivers(tuple(others)))
     with Presence(store, work.sweep) as presence:
         problem: str | None = None
 

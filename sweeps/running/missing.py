@@ -1,4 +1,4 @@
-"""What of a sweep is missing in a store."""
+"""The runs of a sweep that a store lacks."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class Head:
                 if now - self._reached >= self._patience:
                     raise RlscaleError(
                         f"The head of the Ray cluster at {self._address} is gone: "
-                        f"go on with the same command on another cluster.",
+                        f"continue with the same command on another cluster.",
                         code="cluster_lost",
                     ) from error
         return self._reached == self._asked

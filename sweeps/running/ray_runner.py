@@ -169,7 +169,7 @@ class _Driver:
         self._work, self._on_event, self._should_stop = work, on_event, should_stop
         # Largest first: a long run that starts last would leave the other slots idle.
         self._waiting = deque(sorted(jobs, key=lambda job: job.flops, reverse=True))
-        self._flying: dict[ray.ObjectRef, Job] = {}
+        self._in_flight: dict[ray.ObjectRef, Job] = {}
         self._demands: dict[str, Demand] = {}  # of runs that ran out of memory
         self._deaths: dict[str, tuple[int, int]] = {}  # consecutive deaths, and the interactions stored then
         self._nodes: tuple[float, list[Node]] = (-math.inf, [])
@@ -187,7 +187,7 @@ class _Driver:
     def work(self) -> None:
         """Do the jobs until all have ended or the driver was asked to stop."""
         head = Head(self._on_event)
-        while (self._waiting or self._flying) and not self.stopping:
+        while (self._waiting or self._in_flight) and not self.stopping:
             while head.is_there() and self._waiting and self._has_room():
                 self._submit(self._waiting.popleft())
             self._wait()
@@ -195,21 +195,21 @@ class _Driver:
     def stop(self) -> None:
         """Ask the running runs to store what they have, and wait for them; forget the others."""
         deadline = time.monotonic() + _STOP_SECONDS
-        while self._flying and time.monotonic() < deadline:
-            for reference in self._flying:
+        while self._in_flight and time.monotonic() < deadline:
+            for reference in self._in_flight:
                 # Reaches a running task as SIGINT; one that is just starting may miss it.
                 ray.cancel(reference)
             self._wait()
 
     def _wait(self) -> None:
-        if self._flying:
-            ready, _ = ray.wait(list(self._flying), timeout=_POLL_SECONDS)
+        if self._in_flight:
+            ready, _ = ray.wait(list(self._in_flight), timeout=_POLL_SECONDS)
             for reference in ready:
-                self._collect(self._flying.pop(reference), reference)
+                self._collect(self._in_flight.pop(reference), reference)
         else:
             self._stop.wait(_POLL_SECONDS)
         with suppress(StoreUnavailable):  # what is shown may be old for a while
-            self._on_event(Polled(len(self._flying), len(self._waiting), sum(self.ended.values())))
+            self._on_event(Polled(len(self._in_flight), len(self._waiting), sum(self.ended.values())))
         if self._should_stop():
             self.ask_to_stop()
 
@@ -218,10 +218,10 @@ class _Driver:
         try:
             demand = self._demand(self._waiting[0])
         except InputError:
-            if not self._flying and not any(self.ended.values()):
+            if not self._in_flight and not any(self.ended.values()):
                 raise
             return False  # the nodes that could hold it are gone, and may come back
-        return len(self._flying) < 2 * slots(demand, self._alive_nodes())
+        return len(self._in_flight) < 2 * slots(demand, self._alive_nodes())
 
     def _demand(self, job: Job) -> Demand:
         known = self._demands.get(job.config.run_id)
@@ -238,7 +238,7 @@ class _Driver:
     def _submit(self, job: Job) -> None:
         demand = self._demand(job)
         task = _train_remotely.options(num_cpus=demand.cpus, num_gpus=demand.gpus, memory=demand.memory)
-        self._flying[task.remote(self._work, job.config.model_dump(mode="json"), job.columns)] = job
+        self._in_flight[task.remote(self._work, job.config.model_dump(mode="json"), job.columns)] = job
 
     def _collect(self, job: Job, reference: ray.ObjectRef) -> None:
         """See how an attempt ended, and submit the run again unless the run ended with it."""
@@ -284,7 +284,7 @@ class _Driver:
 
     def _after_death(self, job: Job, error: Exception) -> End | Again:
         """What it means for a run that its attempt raised, or ended without a result."""
-        if isinstance(error, ray_exceptions.RayTaskError):  # our code raised: doing it again would too
+        if isinstance(error, ray_exceptions.RayTaskError):  # our code raised: it would raise again
             problem = " ".join(f"{type(error.cause).__name__}: {error.cause}".split())
             return self._give_up(job, problem[:_REASON_LENGTH], "unexpected_error")
         if isinstance(error, ray_exceptions.NodeDiedError):  # never the run's fault
@@ -322,7 +322,7 @@ class _Driver:
     def _give_up(self, job: Job, reason: str, code: str) -> End:
         """Mark a run failed, unless it is done, is marked already or belongs to another driver by now."""
         record = self._record(job)
-        if record is not None and record.status == "done":  # its worker died in the moment after
+        if record is not None and record.status == "done":  # its worker died right after it finished the run
             return End("done")
         if record is None:
             record = RunRecord(

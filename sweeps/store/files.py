@@ -47,11 +47,12 @@ class Files:
         self.location = check_location(location)
         try:
             self.fs, self.root = _filesystem(location)
-        except (OSError, pa.ArrowException) as error:
-            sentence = f"The store {location} cannot be opened: {_problem(error)}"
-            if isinstance(error, OSError):
-                raise StoreUnavailable(sentence) from error
-            raise InputError(sentence, code="not_a_store") from error
+        except OSError as error:
+            raise StoreUnavailable(f"The store {location} cannot be opened: {_problem(error)}") from error
+        except pa.ArrowException as error:
+            raise InputError(
+                f"The store {location} cannot be opened: {_problem(error)}", code="not_a_store"
+            ) from error
         if not self.root:
             raise InputError(
                 f"The store {location} cannot be opened: name a bucket and a folder in it.",

@@ -136,7 +136,7 @@ class RunFolder:
         if (record.sweep, record.run_id) != (self.sweep, self.run_id):
             raise InputError(
                 f"{path} is the record of run {record.run_id!r} of sweep {record.sweep!r}; "
-                f"give the folder its name back, or move it out of the store.",
+                f"give the folder its old name, or move it out of the store.",
                 code="damaged_file",
             )
         return record

@@ -96,7 +96,7 @@ class LoggedWriter:
 
     def drop_after(self, index: int) -> None:
         self._writer.drop_after(index)
-        self._log.add("begins at the beginning" if index < 0 else f"goes on from checkpoint {index}")
+        self._log.add("begins at the beginning" if index < 0 else f"continues from checkpoint {index}")
         self.store_log()
 
     def write_segment(

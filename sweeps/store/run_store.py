@@ -118,7 +118,7 @@ class RunStore:
         if not isinstance(spec, dict | None):
             raise InputError(
                 f"{self._sweep_dir(sweep)}/{_SPEC} is damaged; "
-                f"run the sweep again with its spec to have it written anew.",
+                f"run the sweep again with its spec, which writes it again.",
                 code="damaged_file",
             )
         return spec

@@ -18,20 +18,25 @@ _KEPT_CHECKPOINTS = 2  # the last one, and the one before in case the last is un
 
 
 class RunWriter:
-    """One attempt's right to write one run; each write checks that the attempt still has it."""
+    """One attempt's right to write one run; each write checks that the attempt still has it.
+
+    Attributes:
+        record: the run's record as this attempt last wrote it.
+        folder: the run's files.
+    """
 
     def __init__(self, folder: RunFolder, record: RunRecord, key: str) -> None:
         self.record = record
-        self._folder, self._key = folder, key
+        self.folder, self._key = folder, key
         self._is_published = False
         self._uncommitted: str | None = None
 
     def checkpoints(self) -> Iterator[tuple[int, bytes]]:
         """(index, content) of the stored checkpoints, newest first."""
-        names = self._folder.checkpoint_names()
+        names = self.folder.checkpoint_names()
         for index, segment in reversed(list(enumerate(self.record.segments))):
             if checkpoint_name(segment) in names:
-                content = self._folder.files.read(self._folder.checkpoint_path(segment))
+                content = self.folder.files.read(self.folder.checkpoint_path(segment))
                 if content is not None:
                     yield index, content
 
@@ -55,7 +60,7 @@ class RunWriter:
         """
         segment = self._write_part(index, rows)
         try:
-            self._folder.files.write(self._folder.checkpoint_path(segment), checkpoint)
+            self.folder.files.write(self.folder.checkpoint_path(segment), checkpoint)
         except FileNotFoundError:  # the folder goes when a run is done
             self._check()
             raise
@@ -67,7 +72,7 @@ class RunWriter:
             )
         )
         for old in self.record.segments[-_KEPT_CHECKPOINTS - 1 : -_KEPT_CHECKPOINTS]:
-            self._folder.files.delete(self._folder.checkpoint_path(old))
+            self.folder.files.delete(self.folder.checkpoint_path(old))
 
     def drop_after(self, index: int) -> None:
         """Forget the segments after ``index`` (-1: all of them), which will be measured again."""
@@ -86,13 +91,13 @@ class RunWriter:
         record = self.record.ended("done", None).changed(segments=())
         if not self._is_published:
             self._check()
-            table = self._folder.parts(self.record.segments)
-            self._folder.write_curve(table, record)
+            table = self.folder.parts(self.record.segments)
+            self.folder.write_curve(table, record)
             self._is_published = True
-        self._folder.check_finisher(self._key)
-        self._folder.files.write(f"{self._folder.path}/{RUN}", record.as_bytes())
+        self.folder.check_finisher(self._key)
+        self.folder.files.write(f"{self.folder.path}/{RUN}", record.as_bytes())
         self.record = record
-        self._folder.clean_finished()
+        self.folder.clean_finished()
 
     def fail(
         self,
@@ -115,7 +120,7 @@ class RunWriter:
         self._end(record.ended("failed", reason, code))
 
     def stop(self, reason: str) -> None:
-        """Mark the run stopped: it can go on later from its last checkpoint."""
+        """Mark the run stopped: it can continue later from its last checkpoint."""
         self._end(self.record.ended("stopped", reason))
 
     def write_log(self, text: str) -> None:
@@ -123,7 +128,7 @@ class RunWriter:
         if self.record.status != "done":
             self._check()
         attempt = len(self.record.attempts)
-        self._folder.files.write(f"{self._folder.path}/{log_name(attempt, self._key)}", text.encode())
+        self.folder.files.write(f"{self.folder.path}/{log_name(attempt, self._key)}", text.encode())
 
     def _write_part(self, index: int, rows: Sequence[Mapping[str, Any]]) -> str:
         """Write the rows of a segment, which does not count yet; returns its name."""
@@ -132,25 +137,25 @@ class RunWriter:
         self._uncommitted = segment
         keys = {name: getattr(self.record, name) for name in KEY_COLUMNS}
         table = pa.Table.from_pylist([{**row, **keys} for row in rows], schema=CURVE_SCHEMA)
-        self._folder.write_table(part_name(segment), table)
+        self.folder.write_table(part_name(segment), table)
         return segment
 
     def _end(self, record: RunRecord) -> None:
         self._commit(record)
-        self._folder.write_record(self._key, record)
+        self.folder.write_record(self._key, record)
 
     def _commit(self, record: RunRecord) -> None:
         self._check()
         self._uncommitted = None
-        self._folder.write_lease(self._key, record)
+        self.folder.write_lease(self._key, record)
         self._check()
         self.record = record
 
     def _check(self) -> None:
         try:
-            self._folder.check_holder(self._key)
+            self.folder.check_holder(self._key)
         except LeaseLost:
-            self._folder.withdraw(self._key, self._uncommitted)
+            self.folder.withdraw(self._key, self._uncommitted)
             raise
 
 

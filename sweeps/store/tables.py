@@ -118,7 +118,7 @@ class Table:
 
     @property
     def unused(self) -> list[str]:
-        """The table's own names of columns that stand for no column of the schema."""
+        """Names of the table's columns that are no column of the schema."""
         return [name for name in self._names if name not in self._theirs.values()]
 
     def require(self, *names: str) -> None:

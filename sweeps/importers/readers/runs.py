@@ -19,11 +19,11 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 
 #: How rows were changed, by kind: a phrase that follows the number of rows.
 COUNTED = {
-    "before": "at step 0, from before training, left out",
-    "averaged": "that shared a step with others of their run averaged into one a step",
-    "again": "of attempts that a later attempt did again left out: the later ones count",
-    "unfinished": "cut off at the end of a file left out",
-    "rounded": "whose scaled step is not whole, rounded to the nearest step",
+    "before": "left out: they are at step 0, before training",
+    "averaged": "averaged with others of their run at the same step",
+    "again": "left out: a later attempt logged the same steps again",
+    "unfinished": "left out: they were cut off at the end of a file",
+    "rounded": "moved to the nearest step: their scaled step is not a whole number",
 }
 
 

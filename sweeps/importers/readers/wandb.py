@@ -53,9 +53,7 @@ def read_wandb(path: Path, options: ReadOptions) -> Parsed:
         InputError: if it cannot be used, naming the column or row and the remedy.
     """
     if path.is_dir():
-        raise InputError(
-            f"{path} is a folder; give one CSV file that W&B exported.", code="unknown_file_format"
-        )
+        raise InputError(f"{path} is a folder; give one CSV file that W&B exported.", code="not_a_file")
     require_columns_of_schema(options.columns)
     table = read_log(path, appended=False)
     if not table.rows:

@@ -119,7 +119,7 @@ def test_a_terminated_process_stores_what_it_has_and_can_go_on(tmp_path, whole):
     process.terminate()
     output, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    assert "run the same command again to go on" in " ".join(output.split())
+    assert "run the same command again to continue" in " ".join(output.split())
     record, curve = stored(tmp_path)
     assert record.status == "stopped"
     assert 0 < record.interactions < 24_576

@@ -112,7 +112,7 @@ def test_which_losses_reach_the_policys_trunk(random_digits, architecture):
     agent.ppo.value_objective(all_rows(agent.ppo, rollout))[0].backward()
     assert all((p.grad is not None) == (architecture == "shared") for p in trunk.parameters())
     agent.model.zero_grad(set_to_none=True)
-    rows = agent._with_old_logits(stored_rows(rollout, torch.ones(32, 4)))
+    rows = agent.with_old_logits(stored_rows(rollout, torch.ones(32, 4)))
     agent.auxiliary_objective(rows)[0].backward()
     assert all(p.grad.abs().max() > 0 for p in trunk.parameters())
 
@@ -350,7 +350,7 @@ def test_a_policy_step_in_parts_is_the_step_on_the_whole_minibatch(random_digits
 def test_an_auxiliary_step_in_parts_is_the_step_on_the_whole_minibatch(random_digits):
     agent = make_ppg(num_envs=5, minibatches=5, phasic={"sequences": 5})
     rollout = collect(bandit_collector(random_digits), agent.model, agent.ppo.config)
-    rows = agent._with_old_logits(stored_rows(rollout, torch.from_numpy(rollout.reward).float()))
+    rows = agent.with_old_logits(stored_rows(rollout, torch.from_numpy(rollout.reward).float()))
     with torch.no_grad():  # away from where the cloning term has its minimum
         agent.model.policy.heads["logits"].weight.mul_(1.5)
 

@@ -16,8 +16,8 @@ from rlscale.scaling.errors import InputError
 from rlscale.scaling.training.batch_search import (
     MIN_ITERATIONS,
     Fork,
-    _judged,
-    _reseeded,
+    judged,
+    reseeded,
     search_batch_size,
     summarize,
 )
@@ -74,10 +74,10 @@ def test_a_fork_is_kept_only_if_it_is_better_by_more_than_chance():
     small = [0.50, 0.52, 0.54]
     error = math.sqrt(2 * 0.0004 / 3)
     for gain in (-0.1, 0.0, 1.9 * error, 2.1 * error, 0.2):
-        fork = _judged(100, 4, [small, [value + gain for value in small]], 2.0)
+        fork = judged(100, 4, [small, [value + gain for value in small]], 2.0)
         assert fork.doubled == (gain > 2 * error)
         assert fork.standard_error == pytest.approx(error)
-    assert not _judged(0, 1, [small, small], 0.0).doubled  # a tie keeps the batch
+    assert not judged(0, 1, [small, small], 0.0).doubled  # a tie keeps the batch
 
 
 def test_other_streams_leave_the_networks_and_change_what_is_drawn():
@@ -93,7 +93,7 @@ def test_other_streams_leave_the_networks_and_change_what_is_drawn():
         fork.iterate(envs=2)
         return before, [p.clone() for p in fork.agent.model.parameters()]
 
-    same, other, again = (after(_reseeded(state, (1, seed))) for seed in (0, 1, 0))
+    same, other, again = (after(reseeded(state, (1, seed))) for seed in (0, 1, 0))
     for mine, theirs in zip(same[0], run.agent.model.parameters(), strict=True):
         assert torch.equal(mine, theirs)
     assert all(torch.equal(a, b) for a, b in zip(same[1], again[1], strict=True))

@@ -46,7 +46,7 @@ def test_import_says_what_it_read_and_what_it_stored(sweep, stored):
     store, done = stored
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
-        f"{sweep} is read as csv, by the look of it.",
+        f"{sweep} is read as csv, as its content suggests.",
         f"{store}: 14 runs (14 imported) of 7 sizes with 700 rows, in the sweep imported.",
     ]
     value = json.loads((sweep.parent / "import.json").read_text())

@@ -90,7 +90,9 @@ def test_iterations_done_again_after_a_retry_count_once_the_last_attempts(import
     log(trials / "trial", first, second, third)
     done = imported(trials, sizes=sizes("trial: 100"))
     assert curve("trial") == ([4000, 8000, 12000, 16000, 20000, 24000], [1.0, 2.0, 30.0, 40.0, 500.0, 600.0])
-    assert any("3 rows of 1 run of attempts that a later attempt did again" in note for note in done.notes)
+    assert any(
+        "3 rows of 1 run left out: a later attempt logged the same steps" in note for note in done.notes
+    )
 
 
 def test_a_retry_from_the_start_replaces_what_was_logged(imported, curve, trials, sizes):

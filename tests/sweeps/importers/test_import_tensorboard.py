@@ -87,7 +87,9 @@ def test_a_resumed_run_has_each_step_once_the_later_file_winning(imported, curve
     write_events(folder, [(s, simple("train/loss", 9.0)) for s in (1, 2)], started=30000, name="c")
     result = imported(logs, sizes=sizes("run: 100"))
     assert curve("run") == ([10, 20, 30, 41, 50, 60], [1.0, 1.0, 2.0, 2.0, 3.0, 3.0])
-    assert any("4 rows of 1 run of attempts that a later attempt did again" in note for note in result.notes)
+    assert any(
+        "4 rows of 1 run left out: a later attempt logged the same steps" in note for note in result.notes
+    )
 
 
 def test_episodes_that_end_at_one_step_are_averaged_and_rows_are_sorted(imported, curve, logs, sizes):
@@ -95,8 +97,10 @@ def test_episodes_that_end_at_one_step_are_averaged_and_rows_are_sorted(imported
     write_events(logs / "run", points)
     result = imported(logs, sizes=sizes("run: 100"))
     assert curve("run") == ([8, 16, 24], [2.5, 3.0, 5.0])
-    assert any("2 rows of 1 run that shared a step" in note for note in result.notes)
-    assert any("1 row of 1 run at step 0, from before training, left out" in note for note in result.notes)
+    assert any("2 rows of 1 run averaged with others of their run" in note for note in result.notes)
+    assert any(
+        "1 row of 1 run left out: they are at step 0, before training" in note for note in result.notes
+    )
 
 
 def test_frames_become_steps_by_a_factor(imported, curve, logs, sizes):
@@ -167,7 +171,9 @@ def test_a_file_whose_end_is_missing_gives_what_is_whole(imported, curve, logs, 
     path.write_bytes(path.read_bytes()[:-missing])
     result = imported(logs, sizes=sizes("run: 100"))
     assert curve("run") == ([1, 2], [1.0, 2.0])
-    assert any("1 row of 1 run cut off at the end of a file left out" in note for note in result.notes)
+    assert any(
+        "1 row of 1 run left out: they were cut off at the end of a file" in note for note in result.notes
+    )
 
 
 @pytest.mark.parametrize("content", [b"words", struct.pack("<Q", 2**62) + bytes(20), bytes(100)])

@@ -88,7 +88,7 @@ def test_runs_of_two_nodes_that_die_go_on_on_others_and_it_does_not_count_agains
     for _ in nodes:
         cluster.add_node()
     assert command.wait() == 0, command.output
-    assert command.output.count("its node died; it goes on from its last checkpoint") == 2
+    assert command.output.count("its node died; it continues from its last checkpoint") == 2
     assert "state-dump" not in command.output  # Ray's own logs
     assert_as_if_nothing_had_happened(place, undisturbed, before)
     again = {r.run_id for r in records(place) if [a.outcome for a in r.attempts] == [None, "done"]}
@@ -143,9 +143,9 @@ def test_a_killed_job_submitted_again_finishes_whatever_was_done_to_its_checkpoi
     assert again.returncode == 0, again.stdout + again.stderr
     assert_as_if_nothing_had_happened(place, undisturbed, before)
     last = [RunStore(place).read_logs(NAME, record.run_id)[-1][1] for record in before]
-    assert f"goes on from checkpoint {len(before[0].segments) - 2}\n" in last[0]
+    assert f"continues from checkpoint {len(before[0].segments) - 2}\n" in last[0]
     assert "begins at the beginning\n" in last[1]
-    assert f"goes on from checkpoint {len(before[2].segments) - 1}\n" in last[2]
+    assert f"continues from checkpoint {len(before[2].segments) - 1}\n" in last[2]
 
 
 def test_a_sweep_whose_cluster_lost_its_head_says_so_and_finishes_on_another(
@@ -160,11 +160,12 @@ def test_a_sweep_whose_cluster_lost_its_head_says_so_and_finishes_on_another(
     told, last = said.split(" rlscale: ")
     assert told == (
         "small: 3 runs to do, 0 done before. small: the head of the Ray cluster does not answer. "
-        "What the runs stored is kept; should it be gone, go on with the same command on another cluster."
+        "What the runs stored is kept; if the head is gone, continue with the same command on another "
+        "cluster."
     )
     port = started_cluster.address.rpartition(":")[2]
     assert re.fullmatch(
-        rf"The head of the Ray cluster at \S+:{port} is gone: go on with the same command on another "
+        rf"The head of the Ray cluster at \S+:{port} is gone: continue with the same command on another "
         rf"cluster\.",
         last,
     )

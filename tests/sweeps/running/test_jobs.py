@@ -62,7 +62,7 @@ def test_a_job_goes_on_without_its_submitter_and_is_seen_and_stopped_from_anywhe
     assert follower.wait() == 130, follower.output
     job_id = JOB.search(follower.output)[0]
     told = " ".join(follower.output.splitlines()[-2:])
-    assert f"small: the job {job_id} goes on; end it with: rlscale sweep stop" in told
+    assert f"small: the job {job_id} continues; stop it with: rlscale sweep stop" in told
 
     status = rlscale("sweep", "status", place, "--json", tmp_path / "status.json", columns=200)
     assert (status.returncode, status.stderr) == (0, "")
@@ -80,7 +80,7 @@ def test_a_job_goes_on_without_its_submitter_and_is_seen_and_stopped_from_anywhe
     asked, gone, remedy = stopped.stdout.splitlines()
     assert asked.endswith(f"job {job_id} to stop.")
     assert gone.endswith(f"job {job_id} has stopped.")
-    assert remedy == f"small: go on with: rlscale sweep resume {place} --sweep small"
+    assert remedy == f"small: continue with: rlscale sweep resume {place} --sweep small"
     assert {record.status for record in records(place)} == {"stopped"}
     assert RunStore(place).list_files(NAME, "drivers") == []
 
@@ -107,7 +107,7 @@ def test_a_job_that_was_stopped_twice_ends_as_if_nothing_had_happened(
     report = stop_drivers(RunStore(place), [NAME], timeout=DEADLINE)[NAME]
     assert len(report.stopped) == 1
     assert follower.wait() == 1, follower.output
-    assert "small: stopped on request; run the same command again to go on.\n" in follower.output
+    assert "small: stopped on request; run the same command again to continue.\n" in follower.output
     assert {record.status for record in records(place)} == {"stopped"}
 
     done = rlscale(*submit, "--follow", "--json", "job.json", env=cluster.env, cwd=tmp_path, columns=200)
@@ -228,7 +228,7 @@ def test_a_wrong_spec_is_refused_before_the_cluster_is_asked(rlscale, tmp_path):
 
 def test_resume_needs_a_stored_spec(rlscale, store, claim):
     claim(store).stop("asked to")
-    refused(rlscale("sweep", "resume", store.location), "holds no sweep to go on with")
+    refused(rlscale("sweep", "resume", store.location), "holds no sweep to continue")
     refused(rlscale("sweep", "resume", store.location, "--sweep", "s"), "holds no spec of s")
     refused(rlscale("sweep", "resume", store.location, "--sweep", "t"), "has no sweep named 't'")
     store.write_spec("s", {"name": "s"})

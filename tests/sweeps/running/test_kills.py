@@ -46,7 +46,7 @@ def test_ctrl_c_stores_what_there_is_and_the_same_command_goes_on(start, spec, u
     command.interrupt()
     assert command.wait() == 130, command.output
     assert "Traceback" not in command.output
-    assert command.output.splitlines()[-1] == "small: stopped; run the same command again to go on."
+    assert command.output.splitlines()[-1] == "small: stopped; run the same command again to continue."
     stopped = records(place)
     assert {record.status for record in stopped} == {"stopped"}
     for record in stopped:

@@ -252,7 +252,7 @@ def test_ctrl_c_ends_watching_with_the_last_state(start, store, save):
     assert "Traceback" not in command.output
     assert command.output.splitlines()[-2:] == [
         "0 of 1k interactions (0%), ?/s, ? left",
-        "no driver works on it; go on with: rlscale sweep resume",
+        "no driver works on it; continue with: rlscale sweep resume",
     ]
 
 

@@ -51,10 +51,10 @@ def test_each_attempt_has_a_log_of_its_own(run, config_of):
     run(config, should_stop=lambda: True)
     stopped, done = run(config)
     assert messages(stopped)[-1].startswith("stopped: ")
-    begun, goes_on, *_ = messages(done)
+    begun, continued, *_ = messages(done)
     assert begun.startswith("attempt 2 on here, pid 1, from ")
     assert not begun.endswith("from 0 interactions")
-    assert goes_on == "goes on from checkpoint 0"
+    assert continued == "continues from checkpoint 0"
 
 
 def test_warnings_and_logging_are_in_the_log_and_where_they_were_before(store, claim, caplog):
@@ -172,7 +172,7 @@ def test_logs_shows_the_log_of_the_run_that_a_prefix_names(rlscale, shown, tmp_p
 def test_logs_of_a_run_that_kept_none_says_so(rlscale, shown):
     done = rlscale("sweep", "logs", shown.location, "ab3", "--sweep", "s")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[1:] == ["No log is stored of it."]
+    assert done.stdout.splitlines()[1:] == ["The store has no log of it."]
 
 
 @pytest.mark.parametrize(

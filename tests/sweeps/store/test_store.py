@@ -361,7 +361,7 @@ def test_an_attempt_frozen_at_any_moment_changes_nothing_when_it_comes_back(
         overtake(store, claim, rows_of)
         seen.append(as_read(store))
 
-    old._folder = RunFolder(Interrupted(store.location, method, n, meanwhile), str(folder), "s", "r1")
+    old.folder = RunFolder(Interrupted(store.location, method, n, meanwhile), str(folder), "s", "r1")
     with suppress(LeaseLost):
         WRITES[write](old, rows_of(3, 5))
     if seen:
@@ -390,7 +390,7 @@ def test_an_attempt_frozen_while_it_finishes_leaves_one_whole_curve(
             overtake(store, claim, rows_of)
 
     files = Interrupted(store.location, method, n, meanwhile)
-    old._folder = RunFolder(files, str(folder), "s", "r1")
+    old.folder = RunFolder(files, str(folder), "s", "r1")
     with suppress(LeaseLost):
         old.finish()
     if store.read_run("s", "r1").status != "done":
@@ -688,7 +688,7 @@ def test_a_record_of_another_place_is_refused(store, claim, folder, field, value
     claim(store)
     path = folder / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
-    with pytest.raises(InputError, match="give the folder its name back"):
+    with pytest.raises(InputError, match="give the folder its old name"):
         store.read_run("s", "r1")
 
 
