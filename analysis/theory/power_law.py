@@ -39,7 +39,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
-from rlscale.analysis.arrays import Floats
+from rlscale.analysis.arrays import Bools, Floats
 from rlscale.analysis.theory.delay import NO_DELAY, Delay
 from rlscale.scaling.errors import InputError
 
@@ -192,9 +192,20 @@ class PowerLaw:
         return np.asarray(self.log_c0 - np.logaddexp(x, y) / self.beta)
 
     def size_share(self, log_n: ArrayLike, log_e: ArrayLike) -> Floats:
-        """Share of the size term (N_c/N)^α_N in I^-β, in 0..1; above ν a point is limited by its size."""
+        """Share of the size term (N_c/N)^α_N in I^-β, in 0..1."""
         x, y = self._log_terms(np.asarray(log_n, float), np.asarray(log_e, float))
         return np.asarray(np.exp(x - np.logaddexp(x, y)))
+
+    def limited_by_size(self, log_n: ArrayLike, log_e: ArrayLike) -> Bools:
+        """Whether more experience helps less than more parameters: the size term's share is above ν.
+
+        With a delay, above ν g/(1 - ν + ν g): interactions before the start are spent already.
+        """
+        share, bound = self.size_share(log_n, log_e), np.asarray(self.nu)
+        if self.delay:
+            gain = np.exp(-self.delay.log_slope(np.asarray(log_e, float)))  # 1/g
+            bound = self.nu / ((1 - self.nu) * gain + self.nu)
+        return np.asarray(share > bound)
 
     def log_intrinsic_gradient(self, log_n: Floats, log_e: Floats) -> tuple[Floats, Floats]:
         """log I and its derivatives.
