@@ -95,7 +95,9 @@ class SyntheticSweep:
         """
         for name in ("late_start", "ramp"):
             if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name} must be in [0, 1): got {getattr(self, name)}.", code="invalid_option")
+                raise InputError(
+                    f"{name} must be in [0, 1): got {getattr(self, name)}.", code="invalid_option"
+                )
         n = np.repeat(np.asarray(self.sizes, float), self.seeds)  # (runs,)
         e = self._interactions()  # (points,)
         log_i = self.law.log_intrinsic(np.log(n)[:, None], np.log(self._learned(n, e)))  # (runs, points)

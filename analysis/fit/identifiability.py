@@ -26,7 +26,7 @@ NEGLIGIBLE = 0.01  # in nu: without noise the intervals have no width to speak o
 #: Codes with which the exponents count as not identified.
 NOT_IDENTIFIED = frozenset(
     {
-        "optimum_outside_data", 
+        "optimum_outside_data",
         "at_bound",
         "draws_at_bound",
         "one_size_frontier",

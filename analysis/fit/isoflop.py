@@ -72,7 +72,8 @@ def isoflop_check(
     Args:
         curves: those of ``preprocessor``.
         replicates: 0 for no intervals.
-        delay: of learning: computes are then N·E', of the experience that counts.
+        delay: of learning: parabolas are then through equal N·E', E' the experience that counts, because ν
+            is the exponent of that; vertices are stated at their N·E.
     """
     points = preprocessor.points(smooth=False).counted(delay)
     log_c = _computes(points)
@@ -86,7 +87,7 @@ def isoflop_check(
     at_each = np.array([draw.log_n for draw in drawn]).reshape(len(drawn), len(log_c))
     found = [
         IsoflopVertex(
-            compute=float(np.exp(c)),
+            compute=float(np.exp(n + delay.log_elapsed(c - n))),
             N=float(np.exp(n)),
             interval=_interval(at_each[:, i], curves, np.exp) if replicates else None,
         )

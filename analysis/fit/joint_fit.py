@@ -17,7 +17,7 @@ from typing import Any, get_args
 import numpy as np
 
 from rlscale.analysis.arrays import Floats
-from rlscale.analysis.choices import Objective
+from rlscale.analysis.choices import LateStartChoice, Objective
 from rlscale.analysis.curves.curve_set import Curves, require_fittable
 from rlscale.analysis.fit.bootstrap import Draws, bootstrap, intervals
 from rlscale.analysis.fit.findings import NuProfile
@@ -25,7 +25,6 @@ from rlscale.analysis.fit.identifiability import NOT_IDENTIFIED, Evidence, limit
 from rlscale.analysis.fit.isoflop import isoflop_check
 from rlscale.analysis.fit.late_start import (
     LateStart,
-    LateStartChoice,
     Treatment,
     averaged_law,
     delay_weights,

@@ -1,11 +1,12 @@
 """Learning that starts late, as part of the joint fit.
 
-A start that all sizes share bends every curve at one E. The free map takes the bend for its own, so the loss hardly
-shows it, while ν is too large by 0.1 to 0.3. The curves themselves show it (``rlscale.analysis.points.onset``);
-where the gate says so, the law is fitted to the experience E' that counts (``rlscale.analysis.theory.delay``):
+A start that all sizes share bends every curve at one E. The free map takes the bend for its own, so the loss
+hardly shows it, while ν is too large by 0.1 to 0.3. The curves themselves show it
+(``rlscale.analysis.points.onset``); where the gate says so, the law is fitted to the experience E' that counts
+(``rlscale.analysis.theory.delay``):
 
-* ``sharp``: rows with E >= 1.5 E_on and τ = E_on; draw b of the bootstrap has τ_b = c_b E_on, c_b uniform in
-  0.8 … 1.1, because the onset is seen a little after learning has begun.
+* ``sharp``: rows with E >= 1.5 E_on and τ = E_on; draw b of the bootstrap has τ_b = c_b E_on, c_b uniform
+  in 0.8 … 1.1, because the onset is seen a little after learning has begun.
 * ``soft``: rows with E >= E_on and τ/E_on in 0, 1/2, 1, 2, 4, 8, each fitted, with the weights of their losses L
 
       w ∝ (L/min L)^(-n/2),      n = max(rows (1 - ρ)/(1 + ρ), 3 sizes),
@@ -19,7 +20,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
@@ -32,8 +32,6 @@ from rlscale.analysis.statistics.isotonic import isotonic_fit
 from rlscale.analysis.theory.delay import NO_DELAY, Delay, DelayKind
 from rlscale.analysis.theory.power_law import PowerLaw
 
-#: What a fit does about late starts.
-LateStartChoice = Literal["auto", "ignore"]
 SHARP_CUT = 1.5
 _SHARP_DRAWS = (0.8, 1.1)
 SOFT_DELAYS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)

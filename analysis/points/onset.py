@@ -139,6 +139,11 @@ def _slopes(cells: list[_Cells], log_on: float) -> tuple[float, float, float]:
 def _gate(flat: float, before: float, slopes: tuple[float, float, float]) -> DelayKind:
     """The gate by the flat stretch, the stretch before the onset that has rows, and the three slopes."""
     b_pre, b1, b2 = slopes
-    if flat >= _SHARP_FLAT and before >= _SHARP_BEFORE and b_pre < _SHARP_RATIO * b1 and b1 > _SHARP_BEND * b2:
+    if (
+        flat >= _SHARP_FLAT
+        and before >= _SHARP_BEFORE
+        and b_pre < _SHARP_RATIO * b1
+        and b1 > _SHARP_BEND * b2
+    ):
         return "sharp"
     return "soft" if b_pre < _SOFT_RATIO * b1 and flat > _SOFT_FLAT else "none"
