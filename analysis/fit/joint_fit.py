@@ -177,18 +177,26 @@ class JointScalingFit:
             return self._estimate(curves, Treatment.known(delay), rows)
         if self.late_start == "ignore":
             return self._estimate(curves, Treatment(), rows)
-        start = find_start(curves)
-        return replace(self._estimate(curves, Treatment.of(start), rows), start=start)
+        plain = self._preprocessor(curves, rows)
+        start = find_start(plain.rows, plain.start_response)
+        if start.gate == "none":
+            return replace(self._solve(curves, Treatment(), plain), start=start)
+        return replace(self._estimate(curves, Treatment.of(start), plain.rows), start=start)
 
-    def _estimate(self, curves: Curves, treatment: Treatment, rows: SortedRows | None) -> PointEstimate:
-        preprocessor = Preprocessor(
+    def _preprocessor(self, curves: Curves, rows: SortedRows | None, not_before: float = 0.0) -> Preprocessor:
+        return Preprocessor(
             curves,
             early_exclusion=self.early_exclusion,
             bin_width=self.bin_width,
             smoothing=self.smoothing,
-            not_before=treatment.not_before,
+            not_before=not_before,
             rows=rows,
         )
+
+    def _estimate(self, curves: Curves, treatment: Treatment, rows: SortedRows | None) -> PointEstimate:
+        return self._solve(curves, treatment, self._preprocessor(curves, rows, treatment.not_before))
+
+    def _solve(self, curves: Curves, treatment: Treatment, preprocessor: Preprocessor) -> PointEstimate:
         points = preprocessor.points()
         if len(np.unique(points.returns)) < 3:
             raise InputError(

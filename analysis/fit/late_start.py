@@ -2,12 +2,12 @@
 
 A start that all sizes share bends every curve at one E. The free map takes the bend for its own, so the loss
 hardly shows it, while ν is too large by 0.1 to 0.3. The curves themselves show it
-(``rlscale.analysis.points.onset``); where the gate says so, the law is fitted to the experience E' that counts
-(``rlscale.analysis.theory.delay``):
+(``rlscale.analysis.points.onset``); where the gate says so, the law is fitted to the experience E' that
+counts (``rlscale.analysis.theory.delay``):
 
 * ``sharp``: rows with E >= 1.5 E_on and τ = E_on; draw b of the bootstrap has τ_b = c_b E_on, c_b uniform
   in 0.8 … 1.1, because the onset is seen a little after learning has begun.
-* ``soft``: rows with E >= E_on and τ/E_on in 0, 1/2, 1, 2, 4, 8, each fitted, with the weights of their losses L
+* ``soft``: rows with E >= E_on and τ/E_on in 0, 1/2, 1, 2, 4, 8, each fitted and weighed by its loss L,
 
       w ∝ (L/min L)^(-n/2),      n = max(rows (1 - ρ)/(1 + ρ), 3 sizes),
 

@@ -14,7 +14,7 @@ def late_start_sentence(late: LateStart | None) -> str:
     how = "at once" if late.gate == "sharp" else "gradually"
     sizes = interval_text((min(known), max(known)), brief_number)
     return (
-        f"Learning starts late and {how}, at {brief_number(late.onset)} interactions (sizes: {sizes}). The law "
-        f"holds for the interactions that count, after a delay of {brief_number(late.delay)}; without the "
-        f"delay nu = {late.nu_without:.4f}."
+        f"Learning starts late and {how}, at {brief_number(late.onset)} interactions (sizes: {sizes}). The "
+        f"law holds for the interactions that count, after a delay of {brief_number(late.delay)}; without "
+        f"the delay nu = {late.nu_without:.4f}."
     )

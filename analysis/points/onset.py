@@ -1,15 +1,17 @@
 """Where learning starts, and whether it starts late: sharply, softly or not at all.
 
-Of each size, runs are averaged in cells of log E, mean returns μ_0, μ_1, … of all rows, early ones too. With
+Of each size, runs are averaged in cells of log E, mean returns μ_0, μ_1, … of all rows, early ones too (ranks
+in place of returns if these have no noise, so that no increasing function of them changes the gate). With
 
-    s = 1.4826 median|μ_{j+1} - 2 μ_j + μ_{j-1}| / sqrt(6),      D = range of all returns without 0.5% at each end,
+    s = 1.4826 median|μ_{j+1} - 2 μ_j + μ_{j-1}| / sqrt(6),
+    D = range of all returns without 0.5% at each end,
 
-learning has started in the first cell k with μ_k > mean(μ_0 … μ_{k-1}) + max(0.04 D, 4 s); the onset E_on is in
-the middle, in log E, between the last row before that cell and its first. Onsets of sizes differ by noise and
-by little else, so their median speaks for all.
+learning has started in the first cell k with μ_k > mean(μ_0 … μ_{k-1}) + max(0.04 D, 4 s); the onset E_on is
+in the middle, in log E, between the last row before that cell and its first. The median over sizes speaks for
+all.
 
-A power law between N and E bends at no E of its own. A start does: the mean curve over sizes has the slope b_pre
-before L = log E_on, b_1 just after it and b_2 later (per e-fold of E). The *gate* is
+A power law between N and E bends at no E of its own. A start does: the mean curve over sizes has the slope
+b_pre before L = log E_on, b_1 just after it and b_2 later (per e-fold of E). The *gate* is
 
     sharp    if b_pre/b_1 < 0.2 and b_1/b_2 > 1.15: flat, then fast, then slower;
     soft     if b_pre/b_1 < 0.35 after a long flat stretch;
@@ -23,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rlscale.analysis.arrays import Floats
-from rlscale.analysis.curves.curve_set import Curves
+from rlscale.analysis.points.sorted_rows import SortedRows, bin_numbers
 from rlscale.analysis.theory.delay import DelayKind
 
 #: Width in log E of the cells in which the runs of a size are averaged.
@@ -55,10 +57,15 @@ class Start:
     slopes: tuple[float, float, float]
 
 
-def find_start(curves: Curves) -> Start:
-    """The start of the curves and the gate."""
-    cells = _cells_by_size(curves)
-    span = float(np.subtract(*np.quantile(curves.returns, [0.995, 0.005])))
+def find_start(rows: SortedRows, response: Floats) -> Start:
+    """The start of the curves and the gate.
+
+    Args:
+        rows: all rows, early ones too.
+        response: return of each row, or an increasing function of it, shape ``(rows,)``.
+    """
+    cells = _cells_by_size(rows, response)
+    span = float(np.subtract(*np.quantile(response, [0.995, 0.005])))
     onsets = np.array([_onset(size, span) for size in cells])  # (sizes, 2): log E_on, flat
     found = np.isfinite(onsets[:, 0])
     if found.sum() <= len(cells) / 2:
@@ -78,7 +85,7 @@ def find_start(curves: Curves) -> Start:
 
 @dataclass(frozen=True)
 class _Cells:
-    """One size: mean return and log E of each cell that has rows, with its first and its last row."""
+    """One size: mean response and log E of each cell that has rows, with its first and its last row."""
 
     log_e: Floats
     mean: Floats
@@ -86,22 +93,22 @@ class _Cells:
     last: Floats
 
 
-def _cells_by_size(curves: Curves) -> list[_Cells]:
-    log_e = np.log(curves.interactions)
-    cell = np.floor((log_e - log_e.min()) / CELL + 1e-9).astype(np.int64)
+def _cells_by_size(rows: SortedRows, response: Floats) -> list[_Cells]:
+    sizes = len(np.unique(rows.size_of_run))
+    size = rows.size_of_run[rows.run]
+    cell = bin_numbers(rows.log_e, float(rows.log_e.min()), CELL)
     width = int(cell.max()) + 1
-    key = curves.size_index[curves.run_index] * width + cell
-    count = np.bincount(key, minlength=len(curves.sizes) * width)
+    key = size * width + cell
+    count = np.bincount(key, minlength=sizes * width)
     first, last = np.full(len(count), np.inf), np.full(len(count), -np.inf)
-    np.minimum.at(first, key, log_e)
-    np.maximum.at(last, key, log_e)
+    np.minimum.at(first, key, rows.log_e)
+    np.maximum.at(last, key, rows.log_e)
     with np.errstate(invalid="ignore"):
-        mean_e = np.bincount(key, weights=log_e, minlength=len(count)) / count
-        mean = np.bincount(key, weights=curves.returns, minlength=len(count)) / count
+        mean_e = np.bincount(key, weights=rows.log_e, minlength=len(count)) / count
+        mean = np.bincount(key, weights=response, minlength=len(count)) / count
     found = []
-    for size in range(len(curves.sizes)):
-        mine = slice(size * width, (size + 1) * width)
-        there = np.flatnonzero(count[mine]) + mine.start
+    for start in range(0, sizes * width, width):
+        there = np.flatnonzero(count[start : start + width]) + start
         found.append(_Cells(mean_e[there], mean[there], first[there], last[there]))
     return found
 

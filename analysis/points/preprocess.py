@@ -4,7 +4,7 @@
   its size*. Sizes of one sweep may train for very different times: a share of the longest run of
   all would remove short sizes altogether, and a share of each single run would make the cut
   depend on when each seed was stopped.
-* **A late start.** Where learning starts late (``rlscale.analysis.points.onset``), rows before it are dropped too.
+* **A late start.** Rows before it are dropped too (``rlscale.analysis.points.onset``).
 * **Weights.** The weight of a point is the width of log E around it (trapezoid widths), cut at the start:
   the paper's weight 1/E for evenly spaced points, and correct for any spacing. Runs of one size share
   one weight, so a size with more seeds counts no more than one with fewer.
@@ -95,7 +95,12 @@ class Preprocessor:
         self._log_exclusion = np.log(early_exclusion) if early_exclusion > 0 else -np.inf
         self._log_not_before = np.log(not_before) if not_before > 0 else -np.inf
         self._whole = self._weight(np.ones(curves.num_runs, dtype=np.int64))
-        self._response, self._resolution = self._noise_units()
+        self._ranks, self._response, self._resolution = self._noise_units()
+
+    @property
+    def start_response(self) -> Floats:
+        """What a late start is looked for in, shape ``(rows,)``: returns, or their ranks without noise."""
+        return self.rows.returns if self._resolution else self._ranks
 
     def points(self, counts: Ints | None = None, *, smooth: bool = True) -> BinnedPoints:
         """The points with run ``i`` repeated ``counts[i]`` times (once each by default).
@@ -136,11 +141,14 @@ class Preprocessor:
         weight *= (counts / self._runs_per_size[rows.size_of_run])[rows.run]
         return weight
 
-    def _noise_units(self) -> tuple[Floats, float]:
-        """Mid-rank of each return among all that are used, then the rank in units of its noise."""
+    def _noise_units(self) -> tuple[Floats, Floats, float]:
+        """Mid-rank of each return among all that are used, the rank in units of its noise, and 1.
+
+        Without noise the rank once more, and 0.
+        """
         ranks = self.rows.mid_ranks(self._whole)
         units = noise_units(self.rows, ranks, self._whole > 0)
-        return (ranks, 0.0) if units is None else (units, 1.0)
+        return (ranks, ranks, 0.0) if units is None else (ranks, units, 1.0)
 
 
 def _smoothed(log_e: Floats, values: Floats, weight: Floats, size: Ints, window: float) -> Floats:

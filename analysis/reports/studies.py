@@ -155,7 +155,7 @@ def _return_rows(fit: FitResult) -> list[dict[str, str]]:
 
 
 def _overspend(law: PowerLaw, compute: float, ratio: float) -> tuple[float, float]:
-    """``env_cost_overspend`` at the optimum of ``compute``, for a step that costs ``ratio`` times its size."""
+    """``env_cost_overspend`` at the optimum of a compute, for a step that costs ``ratio`` times its size."""
     intrinsic = float(np.exp(law.log_best_intrinsic(np.log(compute)))) if law.delay else compute
     return law.env_cost_overspend(intrinsic, ratio * float(law.N_opt(compute)))
 

@@ -1,7 +1,7 @@
 """Learning that starts late: only some of the interactions count as experience.
 
-At first an agent may learn nothing at all (a sparse reward, an empty replay buffer, a random policy), or less
-than later. The law (``rlscale.analysis.theory.power_law``) then holds between N and the experience that counts,
+At first an agent may learn nothing at all (a sparse reward, an empty replay buffer), or less than later. The
+law (``rlscale.analysis.theory.power_law``) then holds between N and the experience that counts,
 
     sharp:   E' = E - τ                        nothing is learned before τ,
     soft:    E' = E - τ (1 - exp(-E/τ))        learning sets in over about τ: dE'/dE = 1 - exp(-E/τ),

@@ -238,7 +238,7 @@ class PowerLaw:
         return x, y
 
     def intrinsic(self, num_params: ArrayLike, interactions: ArrayLike) -> Floats:
-        """I(N, E), eq. 1, inputs broadcast; never above N·E' (lemma), and equal to it on the frontier of N·E'."""
+        """I(N, E), eq. 1, inputs broadcast; never above N·E', and equal to it on its frontier (lemma)."""
         return np.exp(self.log_intrinsic(_log(num_params), _log(interactions)))
 
     def intrinsic_infinite_width(self, interactions: ArrayLike) -> Floats:
