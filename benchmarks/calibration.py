@@ -3,14 +3,15 @@
 Each setting draws sweeps of five laws (nu of 0.42 to 0.63) with one shape of the map between return and
 intrinsic performance, one level of autocorrelated noise (as a share of the range of returns), and one design.
 Reported for each: bias and spread of nu, how often the 90% intervals hold the truth, and how often
-the fit says that its exponents are not identified, and how often it sees a late start. Settings of late starts go
-through the three maps and two spacings of rows in turn, so 30 sweeps hold every combination with every law. Run with
+the fit says that its exponents are not identified, and how often it sees a late start. Settings of late
+starts go through three maps and two spacings of rows in turn: 30 sweeps hold each combination with each law.
+Run with
 
     python benchmarks/calibration.py [--sweeps 200] [--seconds 240] [--workers 2] [--settings NAME ...]
     python benchmarks/calibration.py --gates     # how often the gate fires, without fits: half a minute
 
-Takes about two hours on two idle cores. Sweeps already in the output file are not drawn again, and ``--seconds`` ends
-the study early, to be continued by the same command.
+Takes about two hours on two idle cores. Sweeps already in the output file are not drawn again, and
+``--seconds`` ends the study early, to be continued by the same command.
 """
 
 from __future__ import annotations

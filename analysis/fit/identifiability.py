@@ -21,6 +21,7 @@ from rlscale.analysis.records import CodedWarning, Interval
 from rlscale.analysis.theory.power_law import PowerLaw
 
 SHARE_BOUNDS = (0.1, 0.9)
+_BEGUN = 1 / 3  # of the way from the task's lowest return to the best one measured
 _FAR_APART = 3.0  # factor between the onsets of sizes
 NEGLIGIBLE = 0.01  # in nu: without noise the intervals have no width to speak of
 #: Codes with which the exponents count as not identified.
@@ -76,8 +77,10 @@ def warnings_for(evidence: Evidence) -> list[CodedWarning]:
 
 def _about_start(e: Evidence) -> list[CodedWarning]:
     late = e.late_start
-    if late is None or late.gate == "none" or late.onset is None:
+    if late is None:
         return []
+    if late.gate == "none" or late.onset is None:
+        return _about_unseen_start(e)
     found = []
     longest = np.zeros(len(e.curves.sizes))
     np.maximum.at(longest, e.curves.size_index[e.curves.run_index], e.curves.interactions)
@@ -110,6 +113,26 @@ def _about_start(e: Evidence) -> list[CodedWarning]:
             )
         )
     return found
+
+
+def _about_unseen_start(e: Evidence) -> list[CodedWarning]:
+    """A start before the first stored rows, which only the task's lowest return can tell."""
+    if e.curves.return_bounds is None:
+        return []
+    low = e.curves.return_bounds[0]
+    first = np.searchsorted(e.curves.run_index, np.arange(e.curves.num_runs))
+    begins = float(np.mean(e.curves.returns[first]))
+    highest = float(np.quantile(e.curves.returns, 0.995))
+    if begins - low < _BEGUN * (highest - low):
+        return []
+    return [
+        (
+            "start_not_seen",
+            f"The first stored rows, at {float(np.median(e.curves.interactions[first])):.3g} interactions, have "
+            f"a return of {begins:.3g} already, where the task's lowest is {low:g}: whether learning started "
+            f"late cannot be seen; store rows from earlier on.",
+        )
+    ]
 
 
 def _about_position(e: Evidence) -> list[CodedWarning]:

@@ -35,7 +35,7 @@ _RISE, _RISE_NOISE = 0.04, 4.0  # above the flat stretch: of the range of return
 _BEFORE, _AFTER, _LATER = (-1.1, -0.1), (-0.1, 0.405), (0.405, 1.1)
 _SHARP_FLAT, _SHARP_BEFORE = 0.2, 0.08  # e-folds that the flat stretch and its measured part must have
 _SHARP_RATIO, _SHARP_BEND = 0.2, 1.15
-_SOFT_FLAT, _SOFT_RATIO = 0.7, 0.35
+_SOFT_FLAT, _SOFT_RATIO = 1.0, 0.25
 
 
 @dataclass(frozen=True)
