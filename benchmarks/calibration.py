@@ -60,8 +60,8 @@ class Setting:
     """One design.
 
     Attributes:
-        kind: ``covered``; ``one-sided``; ``beyond`` what the bars are for; a ``remedy`` tried; ``late``, learning
-            starts late; or ``ramp``, it sets in gradually.
+        kind: ``covered``; ``one-sided``; ``beyond`` what the bars are for; a ``remedy`` tried; ``late``,
+            learning starts late; or ``ramp``, it sets in gradually.
         position: where, from the smallest size (0) to the largest (1) in log N, the size lies that is
             optimal at the end of training; sizes above it never reach their optimum.
         variants: options that sweeps have in turn.
@@ -265,7 +265,8 @@ def main() -> None:
     figures = {s.name: summary([row for row in rows if row["setting"] == s.name]) for s in chosen}
     figures["all covered settings"] = pooled(rows)
     print(
-        f"{'setting':38} {'n':>4} flagged    bias spread    nu    BC total alpha_N alpha_E N_opt gated without width"
+        f"{'setting':38} {'n':>4} flagged    bias spread    nu    BC total alpha_N alpha_E N_opt gated "
+        f"without width"
     )
     for name, row in figures.items():
         show(name, row)

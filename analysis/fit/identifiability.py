@@ -128,8 +128,8 @@ def _about_unseen_start(e: Evidence) -> list[CodedWarning]:
     return [
         (
             "start_not_seen",
-            f"The first stored rows, at {float(np.median(e.curves.interactions[first])):.3g} interactions, have "
-            f"a return of {begins:.3g} already, where the task's lowest is {low:g}: whether learning started "
+            f"The first stored rows, at {np.median(e.curves.interactions[first]):.3g} interactions, have a "
+            f"return of {begins:.3g} already, where the task's lowest is {low:g}: whether learning started "
             f"late cannot be seen; store rows from earlier on.",
         )
     ]
