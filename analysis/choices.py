@@ -8,3 +8,5 @@ from typing import Literal
 Objective = Literal["return", "paper"]
 #: The measure of the size N: policy parameters, all parameters, or FLOPs of a forward pass.
 SizeColumn = Literal["params", "params_total", "flops"]
+#: Fit a delay where curves show that learning starts late, or not.
+LateStartChoice = Literal["auto", "ignore"]

@@ -63,6 +63,8 @@ class SyntheticSweep:
         noise: standard deviation of the noise of one run, as a share of the range of returns.
         correlation: lag-one autocorrelation of the noise (AR(1)).
         late_start: share of training before a run begins to learn.
+        late_start_power: the delay falls as N^-power about the middle of log N; 0 for one delay for all.
+        ramp: share of training over which the rate of learning rises evenly from 0 to its full value.
     """
 
     alpha_N: float = 0.3
@@ -77,6 +79,8 @@ class SyntheticSweep:
     noise: float = 0.0
     correlation: float = 0.8
     late_start: float = 0.0
+    late_start_power: float = 0.0
+    ramp: float = 0.0
 
     @property
     def law(self) -> PowerLaw:
@@ -87,14 +91,16 @@ class SyntheticSweep:
         """Draw the curves.
 
         Raises:
-            InputError: if ``late_start`` leaves nothing to learn from.
+            InputError: if ``late_start`` or ``ramp`` leaves nothing to learn from.
         """
-        if not 0 <= self.late_start < 1:
-            raise InputError(f"late_start must be in [0, 1): got {self.late_start}.", code="invalid_option")
+        for name in ("late_start", "ramp"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(
+                    f"{name} must be in [0, 1): got {getattr(self, name)}.", code="invalid_option"
+                )
         n = np.repeat(np.asarray(self.sizes, float), self.seeds)  # (runs,)
         e = self._interactions()  # (points,)
-        learned = np.maximum(e - self.late_start * self.max_interactions, 0.1 * e[0])
-        log_i = self.law.log_intrinsic(np.log(n)[:, None], np.log(learned))  # (runs, points)
+        log_i = self.law.log_intrinsic(np.log(n)[:, None], np.log(self._learned(n, e)))  # (runs, points)
         z = (log_i - log_i.min()) / (log_i.max() - log_i.min())
         clean = (_random_spline(rng) if self.shape == "spline" else SHAPES[self.shape])(z)
         returns = clean + self.noise * np.ptp(clean) * self.ar1_noise(rng, clean.shape)
@@ -109,6 +115,16 @@ class SyntheticSweep:
             table=pd.DataFrame({"num_params": n, "seed": seeds}, index=pd.Index(ids, name="run_id")),
             source="synthetic",
         )
+
+    def _learned(self, n: Floats, e: Floats) -> Floats:
+        """Interactions that count for the law, shape ``(runs, points)`` or one that broadcasts to it."""
+        delay = np.array([self.late_start * self.max_interactions])
+        if self.late_start_power:
+            middle = np.sqrt(self.sizes[0] * self.sizes[-1])
+            delay = delay * (n[:, None] / middle) ** -self.late_start_power
+        learned = np.maximum(e - delay, 0.1 * e[0])
+        full = self.ramp * self.max_interactions
+        return np.where(learned < full, learned**2 / (2 * full), learned - full / 2) if full else learned
 
     def _interactions(self) -> Floats:
         if self.first_interactions is None:

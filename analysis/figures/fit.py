@@ -95,6 +95,7 @@ def plot_learning_curves(
     curves: Curves,
     *,
     early_exclusion: float = 0.0,
+    onset: float | None = None,
     scale: ReturnScale | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -102,6 +103,7 @@ def plot_learning_curves(
 
     Args:
         early_exclusion: the first share of each size's longest run that is drawn pale.
+        onset: environment steps at which learning starts late, marked by a dotted line; None for no mark.
         scale: of the returns; None to judge by them.
     """
     ax = axes_or_new(ax)
@@ -117,6 +119,9 @@ def plot_learning_curves(
     ax.set_xlabel(INTERACTIONS)
     return_axis(ax.yaxis, np.concatenate([band.mean for band in bands]), scale=scale)
     size_key(ax, curves.sizes, SIZE_WORDS[curves.size].legend)
+    if onset is not None:
+        ax.axvline(onset, color=INK, linewidth=0.8, linestyle=":")
+        key_above(ax, [(line_mark(INK, ":", linewidth=0.8), "learning starts")])
     return ax
 
 
@@ -132,12 +137,13 @@ def plot_intrinsic(fit: FitResult, *, ax: Axes | None = None) -> Axes:
         grid = np.geomspace(e[0], e[-1], 80)
         ax.plot(grid, law.intrinsic(size, grid), color=colour, linewidth=1.1)
     compute, seen = _fitted_frontier(fit)
-    ax.plot(law.E_opt(compute)[seen], compute[seen], "--", color=INK, linewidth=1.0)
+    best = np.exp(law.log_best_intrinsic(np.log(compute)))
+    ax.plot(law.E_opt(compute)[seen], best[seen], "--", color=INK, linewidth=1.0)
     _log_log(ax, INTERACTIONS, intrinsic_label(fit.provenance.size))
     size_key(ax, fit.provenance.sizes, SIZE_WORDS[fit.provenance.size].legend)
     entries = [(dot_mark(), "measured, $f(R)$"), (line_mark(), "fitted law")]
     if seen.any():
-        entries.append((line_mark(INK, "--", linewidth=1.0), "frontier $I = C$"))
+        entries.append((line_mark(INK, "--", linewidth=1.0), "frontier" if law.delay else "frontier $I = C$"))
     key_above(ax, entries)
     return ax
 
@@ -154,8 +160,9 @@ def plot_frontier(fit: FitResult, *, scale: ReturnScale | None = None, ax: Axes 
         e, r = _binned(fit.points, returns, rows)
         ax.plot(size * e, r, color=colour, linewidth=1.1)
     compute, seen = _fitted_frontier(fit)
-    best = np.interp(np.log(compute), np.log(fit.monotone_map.intrinsic), fit.monotone_map.return_)
-    known = compute <= fit.monotone_map.intrinsic[-1]
+    log_i = fit.law.log_best_intrinsic(np.log(compute))
+    best = fit.monotone_map.return_of_log(log_i)
+    known = log_i <= np.log(fit.monotone_map.intrinsic[-1])
     ax.plot(compute[known], best[known], ":", color=INK, linewidth=1.0)
     ax.plot(compute[known & seen], best[known & seen], color=INK, linewidth=1.4)
     step = max(len(fit.frontier.compute) // 30, 1)

@@ -13,6 +13,7 @@ n - 1 degrees, if sizes are drawn).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
@@ -27,6 +28,7 @@ from rlscale.analysis.points.preprocess import Preprocessor
 from rlscale.analysis.points.resampling import Scheme, resample, scheme_for, widened, widening
 from rlscale.analysis.records import Interval, Record, named_in_json
 from rlscale.analysis.statistics.intervals import bias_corrected_interval, percentile_interval
+from rlscale.analysis.theory.delay import NO_DELAY, Delay, DelayKind
 from rlscale.analysis.theory.power_law import PowerLaw
 
 
@@ -37,8 +39,10 @@ class Draws(Record):
         scheme: ``seeds`` (runs within size), ``sizes``, or ``none``.
         replicates: number of draws.
         widening: factor by which draws were moved away from their median for few seeds.
-        nu, k, m: of the law of each draw, m at the fit's ``compute_ref``; shape ``(replicates,)``
-            (``curvature`` and ``log_N_opt_ref`` in the JSON).
+        nu, k, m: of the law of each draw, m = log N_opt at the fit's ``compute_ref``; shape
+            ``(replicates,)`` (``curvature`` and ``log_N_opt_ref`` in the JSON).
+        delay_kind: of the delay of learning.
+        delay: of each draw, in environment steps; empty without a delay.
         at_bound: share of the draws that ended at a bound of nu or k; not stored.
     """
 
@@ -48,18 +52,39 @@ class Draws(Record):
     nu: StoredFloats
     k: StoredFloats = named_in_json("curvature", "k")
     m: StoredFloats = named_in_json("log_N_opt_ref", "m")
+    delay_kind: DelayKind = "none"
+    delay: StoredFloats = Field(default_factory=lambda: np.empty(0))
     at_bound: float = Field(0.0, exclude=True)
 
     @classmethod
     def of(cls, scheme: Scheme, laws: list[PowerLaw], widening: float = 1.0, at_bound: float = 0.0) -> Draws:
         """The draws with these laws."""
-        nu, k, m = np.array([(law.nu, law.k, law.m) for law in laws]).reshape(-1, 3).T
-        return cls(scheme=scheme, replicates=len(laws), widening=widening, nu=nu, k=k, m=m, at_bound=at_bound)
+        kind = next((law.delay.kind for law in laws if law.delay), "none")
+        rows = [(law.nu, law.k, float(law.log_N_opt(law.log_c0)) if law.delay else law.m) for law in laws]
+        nu, k, m = np.array(rows).reshape(-1, 3).T
+        return cls(
+            scheme=scheme,
+            replicates=len(laws),
+            widening=widening,
+            nu=nu,
+            k=k,
+            m=m,
+            delay_kind=kind,
+            delay=np.array([law.delay.steps for law in laws] if kind != "none" else []),
+            at_bound=at_bound,
+        )
 
     def laws(self, log_c0: float) -> list[PowerLaw]:
         """The law of each draw; ``log_c0`` is the log compute at which m is stated."""
         columns = zip(self.nu.tolist(), self.k.tolist(), self.m.tolist(), strict=True)
-        return [PowerLaw(nu, k, m, log_c0) for nu, k, m in columns]
+        if self.delay_kind == "none":
+            return [PowerLaw(nu, k, m, log_c0) for nu, k, m in columns]
+        compute = float(np.exp(log_c0))
+        delays = [Delay(self.delay_kind, steps) for steps in self.delay.tolist()]
+        return [
+            PowerLaw.from_optimum(nu, k, N_opt=float(np.exp(m)), compute=compute, delay=delay)
+            for (nu, k, m), delay in zip(columns, delays, strict=True)
+        ]
 
 
 def bootstrap(
@@ -72,6 +97,7 @@ def bootstrap(
     replicates: int,
     rng: np.random.Generator,
     workers: int = 1,
+    delays: Sequence[Delay] = (),
 ) -> Draws:
     """Draw the sampling distribution of θ.
 
@@ -82,23 +108,26 @@ def bootstrap(
         theta: the full fit's, shape ``(3,)``, at log compute ``log_c0``.
         replicates: 0 for none.
         workers: processes to share the replicates.
+        delays: of learning, one a replicate; none if there is no delay.
     """
     if replicates == 0:
         return Draws.of("none", [])
     scheme = scheme_for(curves)
     counts = [resample(curves, scheme, rng) for _ in range(replicates)]
+    delays = delays or [NO_DELAY] * replicates
     solve = partial(_solve, preprocessor, objective, theta, log_c0)
     if workers > 1:
-        chunks = np.array_split(np.array(counts), min(workers * 4, replicates))
+        chunks = np.array_split(np.arange(replicates), min(workers * 4, replicates))
+        parts = [([counts[i] for i in chunk], [delays[i] for i in chunk]) for chunk in chunks]
         with ProcessPoolExecutor(workers) as pool:
-            drawn = np.concatenate(list(pool.map(solve, chunks)))
+            drawn = np.concatenate(list(pool.map(solve, *zip(*parts, strict=True))))
     else:
-        drawn = solve(np.array(counts))
+        drawn = solve(counts, delays)
     factor = widening(curves, scheme)
-    bounds = make_objective(objective, preprocessor.points(), log_c0).bounds
+    bounds = make_objective(objective, preprocessor.points(), log_c0).bounds  # the same with any delay
     stuck = (drawn[:, :2] - bounds[:2, 0] < 0.02) | (bounds[:2, 1] - drawn[:, :2] < 0.02)
     wide = np.clip(widened(drawn, curves), bounds[:, 0], bounds[:, 1])
-    laws = [PowerLaw.from_theta(row, log_c0) for row in wide]
+    laws = [PowerLaw.from_theta(row, log_c0, delay) for row, delay in zip(wide, delays, strict=True)]
     return Draws.of(scheme, laws, factor, float(stuck.any(axis=1).mean()))
 
 
@@ -118,10 +147,17 @@ def intervals(laws: list[PowerLaw], centre: PowerLaw | None = None) -> dict[str,
     return {name: (float(a), float(b)) for name, a, b in zip(laws[0].estimates(), low, high, strict=True)}
 
 
-def _solve(preprocessor: Preprocessor, objective: str, theta: Floats, log_c0: float, counts: Ints) -> Floats:
-    """θ of each replicate in ``counts`` of shape ``(replicates, runs)``."""
+def _solve(
+    preprocessor: Preprocessor,
+    objective: str,
+    theta: Floats,
+    log_c0: float,
+    counts: Sequence[Ints],
+    delays: Sequence[Delay],
+) -> Floats:
+    """θ of each replicate by its counts of runs, shape ``(runs,)``, and its delay."""
     found = []
-    for drawn in counts:
-        points = preprocessor.points(drawn, smooth=objective == "paper")
+    for drawn, delay in zip(counts, delays, strict=True):
+        points = preprocessor.points(drawn, smooth=objective == "paper").counted(delay)
         found.append(search_near(make_objective(objective, points, log_c0), theta).theta)
     return np.array(found)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.fit.findings import IsoflopCheck
+from rlscale.analysis.fit.late_start import LATEST, LateStart
 from rlscale.analysis.fit.result import OtherObjective
 from rlscale.analysis.points.frontier import Frontier
 from rlscale.analysis.points.preprocess import BinnedPoints
@@ -20,10 +21,20 @@ from rlscale.analysis.records import CodedWarning, Interval
 from rlscale.analysis.theory.power_law import PowerLaw
 
 SHARE_BOUNDS = (0.1, 0.9)
+_BEGUN = 1 / 3  # of the way from the task's lowest return to the best one measured
+_FAR_APART = 3.0  # factor between the onsets of sizes
 NEGLIGIBLE = 0.01  # in nu: without noise the intervals have no width to speak of
 #: Codes with which the exponents count as not identified.
 NOT_IDENTIFIED = frozenset(
-    {"optimum_outside_data", "at_bound", "draws_at_bound", "one_size_frontier", "wide_interval", "poor_fit"}
+    {
+        "optimum_outside_data",
+        "at_bound",
+        "draws_at_bound",
+        "one_size_frontier",
+        "wide_interval",
+        "poor_fit",
+        "start_too_late",
+    }
 )
 
 
@@ -42,16 +53,18 @@ class Evidence:
     other: OtherObjective
     isoflop: IsoflopCheck
     frontier: Frontier
+    late_start: LateStart | None
 
 
 def limited_by_size(law: PowerLaw, points: BinnedPoints) -> NDArray[np.bool_]:
-    """Whether each point lies past the optimum of its size: the size term's share is above ν."""
-    return law.size_share(points.log_n, points.log_e) > law.nu
+    """Whether each point lies past the optimum of its size."""
+    return law.limited_by_size(points.log_n, points.log_e)
 
 
 def warnings_for(evidence: Evidence) -> list[CodedWarning]:
     """(code, sentence) of every warning, those about identification first."""
     found = [
+        *_about_start(evidence),
         *_about_position(evidence),
         *_about_bounds(evidence),
         *_about_intervals(evidence),
@@ -60,6 +73,66 @@ def warnings_for(evidence: Evidence) -> list[CodedWarning]:
         *_about_choices(evidence),
     ]
     return sorted(found, key=lambda warning: warning[0] not in NOT_IDENTIFIED)
+
+
+def _about_start(e: Evidence) -> list[CodedWarning]:
+    late = e.late_start
+    if late is None:
+        return []
+    if late.gate == "none" or late.onset is None:
+        return _about_unseen_start(e)
+    found = []
+    longest = np.zeros(len(e.curves.sizes))
+    np.maximum.at(longest, e.curves.size_index[e.curves.run_index], e.curves.interactions)
+    onsets = np.array([np.nan if one is None else one for one in late.onset_by_size])
+    too_late = onsets > LATEST * longest
+    if too_late.sum() >= len(longest) / 2:
+        found.append(
+            (
+                "start_too_late",
+                f"Learning starts at about {late.onset:.3g} interactions, after {LATEST:.1%} of training in "
+                f"{too_late.sum()} of {len(longest)} sizes; what is left does not determine the exponents; "
+                f"train for at least {late.onset / LATEST:.2g} interactions.",
+            )
+        )
+    found.append(
+        (
+            "late_start",
+            f"Learning starts late, at about {late.onset:.3g} interactions ({late.gate} start): the law is "
+            f"fitted to the interactions that count after a delay of {late.delay:.3g}, which moves nu from "
+            f"{late.nu_without:.3f} to {late.nu:.3f}.",
+        )
+    )
+    known = onsets[np.isfinite(onsets)]
+    if len(known) and known.max() > _FAR_APART * known.min():
+        found.append(
+            (
+                "starts_differ",
+                f"Sizes start to learn at different times, from {known.min():.3g} to {known.max():.3g} "
+                f"interactions; one delay stands for all, so look at the curves before you trust nu.",
+            )
+        )
+    return found
+
+
+def _about_unseen_start(e: Evidence) -> list[CodedWarning]:
+    """A start before the first stored rows, which only the task's lowest return can tell."""
+    if e.curves.return_bounds is None:
+        return []
+    low = e.curves.return_bounds[0]
+    first = np.searchsorted(e.curves.run_index, np.arange(e.curves.num_runs))
+    begins = float(np.mean(e.curves.returns[first]))
+    highest = float(np.quantile(e.curves.returns, 0.995))
+    if begins - low < _BEGUN * (highest - low):
+        return []
+    return [
+        (
+            "start_not_seen",
+            f"The first stored rows, at {np.median(e.curves.interactions[first]):.3g} interactions, have a "
+            f"return of {begins:.3g} already, where the task's lowest is {low:g}: whether learning started "
+            f"late cannot be seen; store rows from earlier on.",
+        )
+    ]
 
 
 def _about_position(e: Evidence) -> list[CodedWarning]:

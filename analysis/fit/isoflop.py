@@ -18,6 +18,7 @@ from rlscale.analysis.fit.findings import IsoflopCheck, IsoflopVertex
 from rlscale.analysis.points.preprocess import BinnedPoints, Preprocessor
 from rlscale.analysis.points.resampling import resample, scheme_for, widened
 from rlscale.analysis.statistics.intervals import percentile_interval
+from rlscale.analysis.theory.delay import NO_DELAY, Delay
 
 STEPS_PER_DECADE = 4
 #: Half-width in log E over which a curve is averaged where it is read.
@@ -59,27 +60,34 @@ def vertices(points: BinnedPoints, log_c: Floats) -> Vertices:
 
 
 def isoflop_check(
-    curves: Curves, preprocessor: Preprocessor, *, replicates: int, rng: np.random.Generator
+    curves: Curves,
+    preprocessor: Preprocessor,
+    *,
+    replicates: int,
+    rng: np.random.Generator,
+    delay: Delay = NO_DELAY,
 ) -> IsoflopCheck:
     """Vertices and their exponent with 90% intervals from a bootstrap over runs.
 
     Args:
         curves: those of ``preprocessor``.
         replicates: 0 for no intervals.
+        delay: of learning: parabolas are then through equal N·E', E' the experience that counts, because ν
+            is the exponent of that; vertices are stated at their N·E.
     """
-    points = preprocessor.points(smooth=False)
+    points = preprocessor.points(smooth=False).counted(delay)
     log_c = _computes(points)
     full = vertices(points, log_c)
     line = full.line()
     scheme = scheme_for(curves)
     drawn = [
-        vertices(preprocessor.points(resample(curves, scheme, rng), smooth=False), log_c)
+        vertices(preprocessor.points(resample(curves, scheme, rng), smooth=False).counted(delay), log_c)
         for _ in range(replicates)
     ]
     at_each = np.array([draw.log_n for draw in drawn]).reshape(len(drawn), len(log_c))
     found = [
         IsoflopVertex(
-            compute=float(np.exp(c)),
+            compute=float(np.exp(n + delay.log_elapsed(c - n))),
             N=float(np.exp(n)),
             interval=_interval(at_each[:, i], curves, np.exp) if replicates else None,
         )

@@ -17,12 +17,18 @@ from typing import Any, get_args
 import numpy as np
 
 from rlscale.analysis.arrays import Floats
-from rlscale.analysis.choices import Objective
+from rlscale.analysis.choices import LateStartChoice, Objective
 from rlscale.analysis.curves.curve_set import Curves, require_fittable
 from rlscale.analysis.fit.bootstrap import Draws, bootstrap, intervals
 from rlscale.analysis.fit.findings import NuProfile
 from rlscale.analysis.fit.identifiability import NOT_IDENTIFIED, Evidence, limited_by_size, warnings_for
 from rlscale.analysis.fit.isoflop import isoflop_check
+from rlscale.analysis.fit.late_start import (
+    LateStart,
+    Treatment,
+    averaged_law,
+    delay_weights,
+)
 from rlscale.analysis.fit.monotone_map import MonotoneMap
 from rlscale.analysis.fit.objectives import (
     Minimum,
@@ -41,6 +47,7 @@ from rlscale.analysis.fit.result import (
 )
 from rlscale.analysis.fit.search import SearchOptions, profile, search
 from rlscale.analysis.points.frontier import efficient_frontier
+from rlscale.analysis.points.onset import Start, find_start
 from rlscale.analysis.points.preprocess import (
     BIN_WIDTH,
     EARLY_EXCLUSION,
@@ -50,6 +57,7 @@ from rlscale.analysis.points.preprocess import (
 )
 from rlscale.analysis.points.sorted_rows import SortedRows
 from rlscale.analysis.records import Interval, warning_fields
+from rlscale.analysis.theory.delay import Delay
 from rlscale.analysis.theory.power_law import PowerLaw
 from rlscale.scaling.errors import InputError
 
@@ -69,6 +77,10 @@ class PointEstimate:
         points: the binned points that were fitted.
         preprocessor: made them.
         bounds: of θ in the search, shape ``(3, 2)``.
+        start: where learning starts; None if it was not looked for.
+        treatment: what was done about it.
+        delayed: the law with each delay of the treatment.
+        weight: of these laws, shape ``(delays,)``.
     """
 
     law: PowerLaw
@@ -76,6 +88,15 @@ class PointEstimate:
     points: BinnedPoints
     preprocessor: Preprocessor
     bounds: Floats
+    start: Start | None
+    treatment: Treatment
+    delayed: list[PowerLaw]
+    weight: Floats
+
+    @property
+    def counted(self) -> BinnedPoints:
+        """The points with the experience that counts as E."""
+        return self.points.counted(self.law.delay)
 
     @property
     def log_intrinsic(self) -> Floats:
@@ -100,6 +121,7 @@ class JointScalingFit:
         check_replicates: most draws for each check: the other objective, parabolas without a law.
         seed: of the bootstrap.
         workers: processes that share the bootstrap; the result does not depend on it.
+        late_start: ``auto`` to fit a delay where curves show that learning starts late, ``ignore`` not to.
         search: how hard to search.
     """
 
@@ -111,6 +133,7 @@ class JointScalingFit:
     check_replicates: int = 200
     seed: int = 0
     workers: int = 1
+    late_start: LateStartChoice = "auto"
     search: SearchOptions = field(default_factory=SearchOptions)
 
     def __post_init__(self) -> None:
@@ -126,6 +149,7 @@ class JointScalingFit:
             ),
             "seed": (self.seed >= 0, "0 or more"),
             "workers": (self.workers >= 1, "at least 1"),
+            "late_start": (self.late_start in get_args(LateStartChoice), "'auto' or 'ignore'"),
         }
         for name, (good, wanted) in checks.items():
             if not good:
@@ -133,12 +157,15 @@ class JointScalingFit:
                     f"{name} must be {wanted}: got {getattr(self, name)!r}.", code="invalid_option"
                 )
 
-    def estimate(self, curves: Curves, rows: SortedRows | None = None) -> PointEstimate:
+    def estimate(
+        self, curves: Curves, rows: SortedRows | None = None, *, delay: Delay | None = None
+    ) -> PointEstimate:
         """The law that fits best, without intervals or checks.
 
         Args:
             curves: left unchanged.
             rows: of an earlier estimate from the same curves, to save sorting them again.
+            delay: of learning, if it is known; looked for by default (``late_start``).
 
         Raises:
             InputError: if there are fewer than three sizes (code ``too_few_sizes``), or returns do not vary
@@ -146,32 +173,65 @@ class JointScalingFit:
             FitDidNotConverge: if the search does not settle.
         """
         require_fittable(curves)
-        preprocessor = Preprocessor(
+        if delay is not None:
+            return self._estimate(curves, Treatment.known(delay), rows)
+        if self.late_start == "ignore":
+            return self._estimate(curves, Treatment(), rows)
+        plain = self._preprocessor(curves, rows)
+        start = find_start(plain.rows, plain.start_response)
+        if start.gate == "none":
+            return replace(self._solve(curves, Treatment(), plain), start=start)
+        return replace(self._estimate(curves, Treatment.of(start), plain.rows), start=start)
+
+    def _preprocessor(self, curves: Curves, rows: SortedRows | None, not_before: float = 0.0) -> Preprocessor:
+        return Preprocessor(
             curves,
             early_exclusion=self.early_exclusion,
             bin_width=self.bin_width,
             smoothing=self.smoothing,
+            not_before=not_before,
             rows=rows,
         )
+
+    def _estimate(self, curves: Curves, treatment: Treatment, rows: SortedRows | None) -> PointEstimate:
+        return self._solve(curves, treatment, self._preprocessor(curves, rows, treatment.not_before))
+
+    def _solve(self, curves: Curves, treatment: Treatment, preprocessor: Preprocessor) -> PointEstimate:
         points = preprocessor.points()
         if len(np.unique(points.returns)) < 3:
             raise InputError(
                 f"{curves.source}: returns do not vary, so nothing can be fitted; train longer.",
                 code="unvarying_returns",
             )
-        objective = make_objective(self.objective, points, mid_compute(points))
-        minimum = search(objective, self.search)
-        law = PowerLaw.from_theta(minimum.theta, objective.log_c0)
-        return PointEstimate(law, minimum, points, preprocessor, objective.bounds)
+        log_c0 = mid_compute(points)
+        objectives = [make_objective(self.objective, points.counted(d), log_c0) for d in treatment.delays]
+        minima = [search(objective, self.search) for objective in objectives]
+        laws = [
+            PowerLaw.from_theta(minimum.theta, log_c0, delay)
+            for minimum, delay in zip(minima, treatment.delays, strict=True)
+        ]
+        weight = delay_weights(laws, points)
+        law, minimum = laws[0], minima[0]
+        if len(laws) > 1:
+            law = averaged_law(laws, weight)
+            objective = make_objective(self.objective, points.counted(law.delay), log_c0)
+            evaluations = sum(one.evaluations for one in minima)
+            minimum = Minimum(law.theta, objective.loss(law.theta), evaluations)
+        bounds = objectives[0].bounds
+        return PointEstimate(law, minimum, points, preprocessor, bounds, None, treatment, laws, weight)
 
-    def fit(self, curves: Curves) -> FitResult:
-        """The law with intervals, checks and warnings. ``curves`` are left unchanged.
+    def fit(self, curves: Curves, *, delay: Delay | None = None) -> FitResult:
+        """The law with intervals, checks and warnings.
+
+        Args:
+            curves: left unchanged.
+            delay: as for ``estimate``.
 
         Raises:
             InputError, FitDidNotConverge: as ``estimate``.
         """
         mine_rng, other_rng, isoflop_rng = np.random.default_rng(self.seed).spawn(3)
-        mine = self.estimate(curves)
+        mine = self.estimate(curves, delay=delay)
         fitted_map = mine.fitted_map()
         draws = self._bootstrap(curves, mine, mine_rng)
         laws = draws.laws(mine.law.log_c0)
@@ -181,13 +241,18 @@ class JointScalingFit:
         systematic = _systematic(mine.law, exclusions)
         frontier = efficient_frontier(mine.points)
         isoflop = isoflop_check(
-            curves, mine.preprocessor, replicates=min(self.replicates, self.check_replicates), rng=isoflop_rng
+            curves,
+            mine.preprocessor,
+            replicates=min(self.replicates, self.check_replicates),
+            rng=isoflop_rng,
+            delay=mine.law.delay,
         )
+        late_start = self._late_start(curves, mine)
         evidence = Evidence(
             curves=curves,
             points=mine.points,
             law=mine.law,
-            unexplained=ReturnObjective(mine.points, mine.law.log_c0).loss(mine.minimum.theta),
+            unexplained=ReturnObjective(mine.counted, mine.law.log_c0).loss(mine.minimum.theta),
             bounds_hit=at_bounds(mine.minimum.theta, mine.bounds),
             draws_at_bound=draws.at_bound,
             intervals=found_intervals,
@@ -195,6 +260,7 @@ class JointScalingFit:
             other=other,
             isoflop=isoflop,
             frontier=frontier,
+            late_start=late_start,
         )
         warnings = warnings_for(evidence)
         return FitResult(
@@ -204,7 +270,7 @@ class JointScalingFit:
             loss=mine.minimum.loss,
             intervals=found_intervals,
             intervals_bias_corrected=intervals(laws, mine.law),
-            intervals_total=_with_systematic(found_intervals, exclusions),
+            intervals_total=_with_systematic(found_intervals, exclusions, mine.delayed),
             isoflop=isoflop,
             profile=_profile(mine, self.objective),
             systematic=systematic,
@@ -224,6 +290,7 @@ class JointScalingFit:
             bootstrap=draws,
             options=self._options(curves),
             provenance=_provenance(curves),
+            late_start=late_start,
         )
 
     # -- uncertainty and checks ---------------------------------------------------
@@ -238,6 +305,9 @@ class JointScalingFit:
             replicates=self.replicates,
             rng=rng,
             workers=self.workers,
+            delays=estimate.treatment.drawn(estimate.weight, self.replicates, rng.spawn(1)[0])
+            if estimate.law.delay
+            else (),
         )
 
     def _other_objective(
@@ -246,7 +316,7 @@ class JointScalingFit:
         """The other objective on the same curves, as a check."""
         name: Objective = "paper" if self.objective == "return" else "return"
         fit = replace(self, objective=name, replicates=min(self.replicates, self.check_replicates))
-        estimate = fit.estimate(curves, mine.preprocessor.rows)
+        estimate = fit._estimate(curves, mine.treatment.fixed(mine.law.delay), mine.preprocessor.rows)
         laws = fit._bootstrap(curves, estimate, rng).laws(mine.law.log_c0)
         return OtherObjective(objective=name, intervals=intervals(laws), **_estimates(estimate))
 
@@ -255,10 +325,20 @@ class JointScalingFit:
         fits = []
         for share in OTHER_EXCLUSIONS:
             if not np.isclose(share, self.early_exclusion):
-                estimate = replace(self, early_exclusion=share).estimate(curves, mine.preprocessor.rows)
+                treatment = mine.treatment.fixed(mine.law.delay)
+                fit = replace(self, early_exclusion=share)
+                estimate = fit._estimate(curves, treatment, mine.preprocessor.rows)
                 values = _estimates(estimate, mine.law.log_c0)
                 fits.append(ExclusionFit(early_exclusion=share, **values))
         return fits
+
+    def _late_start(self, curves: Curves, mine: PointEstimate) -> LateStart | None:
+        """Where learning starts, and what the delay changes; None if it was not looked for."""
+        if mine.start is None:
+            return None
+        gated = mine.start.gate != "none"
+        plain = self._estimate(curves, Treatment(), mine.preprocessor.rows) if gated else mine
+        return LateStart.of(mine.start, mine.treatment, mine.law, mine.delayed, mine.weight, plain.law.nu)
 
     def _options(self, curves: Curves) -> dict[str, Any]:
         options = asdict(self)
@@ -277,7 +357,7 @@ def usable_cores() -> int:
 
 
 def _profile(estimate: PointEstimate, name: Objective) -> NuProfile:
-    objective = make_objective(name, estimate.points, estimate.law.log_c0)
+    objective = make_objective(name, estimate.counted, estimate.law.log_c0)
     losses = profile(objective, estimate.minimum.theta, _PROFILE_NU)
     return NuProfile(nu=_PROFILE_NU, loss=losses)
 
@@ -300,12 +380,17 @@ def _systematic(law: PowerLaw, fits: list[ExclusionFit]) -> dict[str, float]:
     return spread
 
 
-def _with_systematic(found: dict[str, Interval], fits: list[ExclusionFit]) -> dict[str, Interval]:
-    """Each interval stretched to hold what the refits with other shares of early training give."""
+def _with_systematic(
+    found: dict[str, Interval], fits: list[ExclusionFit], delayed: list[PowerLaw]
+) -> dict[str, Interval]:
+    """Each interval stretched to hold the refits with other shares of early training, and, where several
+    delays were weighed, the law without any.
+    """
+    plain = [law.estimates() for law in delayed if len(delayed) > 1 and not law.delay]
     stretched: dict[str, Interval] = {}
     for name in ("nu", "alpha_N", "alpha_E", "beta", "N_opt_ref"):
         if name in found:
-            values = [*found[name], *(getattr(fit, name) for fit in fits)]
+            values = [*found[name], *(getattr(fit, name) for fit in fits), *(law[name] for law in plain)]
             stretched[name] = (min(values), max(values))
     return stretched
 

@@ -24,6 +24,7 @@ from rlscale.analysis.fit.findings import (
     PeriodFit,
     SizeMeasureFit,
 )
+from rlscale.analysis.fit.late_start import LateStart
 from rlscale.analysis.fit.monotone_map import MonotoneMap
 from rlscale.analysis.points.frontier import Frontier
 from rlscale.analysis.records import (
@@ -34,6 +35,7 @@ from rlscale.analysis.records import (
     read_stored,
     return_field,
 )
+from rlscale.analysis.theory.delay import NO_DELAY, Delay
 from rlscale.analysis.theory.power_law import PowerLaw
 
 
@@ -89,10 +91,10 @@ class Estimates(Record):
     N_opt_ref: float
     loss: float
 
-    def law(self, compute_ref: float) -> PowerLaw:
-        """The law with these exponents; ``N_opt_ref`` is at ``compute_ref``."""
+    def law(self, compute_ref: float, delay: Delay = NO_DELAY) -> PowerLaw:
+        """The law with these exponents; ``N_opt_ref`` is at ``compute_ref``, the delay that of the fit."""
         return PowerLaw.from_optimum(
-            self.nu, self.alpha_N + self.alpha_E, N_opt=self.N_opt_ref, compute=compute_ref
+            self.nu, self.alpha_N + self.alpha_E, N_opt=self.N_opt_ref, compute=compute_ref, delay=delay
         )
 
 
@@ -138,7 +140,9 @@ class FitResult(Record):
     ``identified`` is false if a warning says that the data do not determine the exponents; see
     ``rlscale.analysis.fit.identifiability``. Null if not requested, or not known to the curves:
     ``periods`` (``rlscale.analysis.studies.refits``), ``size_measures`` (the same), ``metric``
-    (``rlscale.analysis.studies.natural_metrics``) and ``interaction_flops``.
+    (``rlscale.analysis.studies.natural_metrics``) and ``interaction_flops``. ``late_start`` says where
+    learning starts and, if the gate is not ``none``, with which delay the law holds
+    (``rlscale.analysis.fit.late_start``); null if the fit was told to ignore it.
     """
 
     kind: Literal["rlscale fit"] = "rlscale fit"
@@ -183,6 +187,7 @@ class FitResult(Record):
     intervals_total: dict[str, Interval] = Field(default_factory=dict)
     isoflop: IsoflopCheck | None = None
     profile: NuProfile | None = None
+    late_start: LateStart | None = None
 
     def __str__(self) -> str:
         """The estimates with their intervals, what they rest on, and the warnings."""
@@ -198,8 +203,23 @@ class FitResult(Record):
     def law(self) -> PowerLaw:
         """The fitted law."""
         return PowerLaw.from_optimum(
-            self.nu, self.alpha_N + self.alpha_E, N_opt=self.N_opt_ref, compute=self.compute_ref
+            self.nu,
+            self.alpha_N + self.alpha_E,
+            N_opt=self.N_opt_ref,
+            compute=self.compute_ref,
+            delay=self.delay,
         )
+
+    @property
+    def delay(self) -> Delay:
+        """The delay of learning that the law has; none if learning does not start late."""
+        late = self.late_start
+        return Delay(late.gate, late.delay) if late and late.gate != "none" else NO_DELAY
+
+    @property
+    def not_before(self) -> float:
+        """Environment steps before which a late start left out rows; 0 without one."""
+        return self.late_start.not_before if self.late_start else 0.0
 
     def predict_intrinsic(self, num_params: float, interactions: float) -> float:
         """I(N, E) by the fitted law."""

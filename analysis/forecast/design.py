@@ -73,7 +73,8 @@ class DesignModel:
         knots: log I of the hat functions.
         slopes: h' in units of noise, at the middles between knots.
         tau: correlation length of a run's noise in log E.
-        gradient: of log N_opt(C*) with respect to θ.
+        gradient: of log N_opt(C*) with respect to θ, as without a delay of learning: C* is far beyond it.
+        log_not_before: log E before which a late start leaves out rows.
     """
 
     law: PowerLaw
@@ -82,6 +83,7 @@ class DesignModel:
     slopes: Floats
     tau: float
     gradient: Floats
+    log_not_before: float = -np.inf
 
     @classmethod
     def of(cls, fit: FitResult, law: PowerLaw, target: float) -> DesignModel:
@@ -106,7 +108,9 @@ class DesignModel:
         standard = residual / (fitted @ noise)
         exclusion = float(fit.options["early_exclusion"]) or float(np.min(e / e.max()))
         gradient = np.array([law.nu * (1 - law.nu) * (np.log(target) - law.log_c0), 0.0, 1.0])
-        return cls(law, exclusion, knots, slopes, _correlation_length(n, np.log(e), standard), gradient)
+        tau = _correlation_length(n, np.log(e), standard)
+        not_before = float(np.log(fit.not_before)) if fit.not_before else -np.inf
+        return cls(law, exclusion, knots, slopes, tau, gradient, not_before)
 
     def moments(self, groups: Sequence[Group]) -> Moments:
         """A and B of all groups of one size, early training cut by the longest of them."""
@@ -114,6 +118,8 @@ class DesignModel:
         longest = np.log(max(group.length for group in groups))
         count = max(int(np.ceil(-np.log(self.exclusion) / _CELL)), 1)
         log_e = longest - _CELL * (np.arange(count) + 0.5)
+        log_e = log_e[log_e >= self.log_not_before]
+        count = len(log_e)
         ends = np.array([np.log(group.length) for group in groups])
         seeds = np.array([group.seeds for group in groups], dtype=float)
         there = (log_e[:, None] <= ends + 1e-9).astype(float)  # (cells, groups)

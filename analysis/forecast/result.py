@@ -41,7 +41,8 @@ class ReturnForecast(Record):
 
     Attributes:
         return_: the return to reach (``return`` in the JSON).
-        intrinsic: I = f(return), the least compute that reaches it.
+        intrinsic: I = f(return), the least compute that reaches it (with a delay of learning, the least
+            N·E' of the interactions that count).
         N_opt, E_opt: size and interactions that reach it with that compute.
         E_inf: interactions that an infinitely wide agent would need: an extrapolation by the law.
         N_inf: size that reaches it with endless experience: an extrapolation by the law.

@@ -1,8 +1,9 @@
 """From a return to its intrinsic performance, its optimum, and the limits of infinite width and data.
 
 Hilton, Tang, Schulman 2023: as N → ∞, I takes E_inf(I) = E_c I^(β/α_E) interactions, and the optimum takes
-(1 + α_E/α_N)^(1/α_E) times as many, whatever I. E_inf makes the sample efficiency of another learner
-independent of a size; the paper finds humans about 10,000 times as efficient on StarPilot.
+(1 + α_E/α_N)^(1/α_E) times as many, whatever I (with a delay of learning, of the interactions that count).
+E_inf makes the sample efficiency of another learner independent of a size; the paper finds humans about
+10,000 times as efficient on StarPilot.
 """
 
 from __future__ import annotations
@@ -82,13 +83,15 @@ def sample_efficiency(
 
 
 def _quantities(law: PowerLaw, intrinsic: float) -> dict[str, float]:
+    compute = float(np.exp(law.log_least_compute(np.log(intrinsic)))) if law.delay else intrinsic
+    e_opt, e_inf = float(law.E_opt(compute)), float(law.E_inf(intrinsic))
     return {
         "intrinsic": intrinsic,
-        "N_opt": float(law.N_opt(intrinsic)),
-        "E_opt": float(law.E_opt(intrinsic)),
-        "E_inf": float(law.E_inf(intrinsic)),
+        "N_opt": float(law.N_opt(compute)),
+        "E_opt": e_opt,
+        "E_inf": e_inf,
         "N_inf": float(law.N_inf(intrinsic)),
-        "width_gain": law.width_gain,
+        "width_gain": e_opt / e_inf if law.delay else law.width_gain,
     }
 
 

@@ -31,7 +31,7 @@ def forecast(
         fit: a result of ``JointScalingFit.fit``.
         computes: one or more C = N·E, positive, in units of the fit's size x environment steps.
         env_cost: N_e, what one environment step costs in units of size; adds the size that reaches the
-            intrinsic performance I = C at the least E·(N + N_e).
+            intrinsic performance of the optimum, I = C without a delay, at the least E·(N + N_e).
         budgets: from ``rlscale.analysis.forecast.budgets``, each with the compute that it buys.
         returns: one or more to reach, within the fitted map; see ``rlscale.analysis.forecast.returns``.
         reference: (return, interactions) of another learner, to compare with infinite width.
@@ -103,6 +103,7 @@ def decades_outside(compute: float, low: float, high: float) -> float:
 
 def _forecast(fit: FitResult, laws: list[PowerLaw], compute: float, env_cost: float | None) -> Forecast:
     law = fit.law
+    intrinsic = _best_intrinsic(law, compute)
     n_draws = np.array([one.N_opt(compute) for one in laws])
     found = Forecast(
         compute=compute,
@@ -110,23 +111,29 @@ def _forecast(fit: FitResult, laws: list[PowerLaw], compute: float, env_cost: fl
         E_opt=float(law.E_opt(compute)),
         **_optimum_intervals(fit, n_draws, compute),
         extrapolation=decades_outside(compute, *fit.range.C),
-        return_=fit.monotone_map.known_return_of(compute),  # on the frontier I = C
+        return_=fit.monotone_map.known_return_of(intrinsic),
     )
     if env_cost is None:
         return found
-    n, e = law.optimum_with_env_cost(compute, env_cost)
-    drawn = np.array([one.optimum_with_env_cost(compute, env_cost) for one in laws]).reshape(-1, 2)
-    spent = np.array([one.env_cost_overspend(compute, env_cost)[1] for one in laws])
+    n, e = law.optimum_with_env_cost(intrinsic, env_cost)
+    reached = [(one, _best_intrinsic(one, compute)) for one in laws]
+    drawn = np.array([one.optimum_with_env_cost(i, env_cost) for one, i in reached]).reshape(-1, 2)
+    spent = np.array([one.env_cost_overspend(i, env_cost)[1] for one, i in reached])
     with_cost = _intervals(N_with_env_cost=drawn[:, 0], E_with_env_cost=drawn[:, 1], overspend=spent)
     return found.model_copy(
         update={
             "env_cost": env_cost,
             "N_with_env_cost": n,
             "E_with_env_cost": e,
-            "overspend": law.env_cost_overspend(compute, env_cost)[1],
+            "overspend": law.env_cost_overspend(intrinsic, env_cost)[1],
             "intervals": {**found.intervals, **with_cost},
         }
     )
+
+
+def _best_intrinsic(law: PowerLaw, compute: float) -> float:
+    """I on the frontier: the compute itself (lemma), less with a delay."""
+    return float(np.exp(law.log_best_intrinsic(np.log(compute)))) if law.delay else compute
 
 
 def _optimum_intervals(fit: FitResult, n_draws: Floats, compute: float) -> dict[str, dict[str, Interval]]:
@@ -135,7 +142,7 @@ def _optimum_intervals(fit: FitResult, n_draws: Floats, compute: float) -> dict[
         return {"intervals": {}}
     plain = percentile_interval(n_draws)
     corrected = bias_corrected_interval(n_draws[:, None], fit.law.N_opt([compute]))[:, 0]
-    refits = [float(one.law(fit.compute_ref).N_opt(compute)) for one in fit.exclusion_fits]
+    refits = [float(one.law(fit.compute_ref, fit.delay).N_opt(compute)) for one in fit.exclusion_fits]
     ends = {
         "intervals": plain,
         "intervals_bias_corrected": corrected,

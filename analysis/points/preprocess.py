@@ -4,6 +4,7 @@
   its size*. Sizes of one sweep may train for very different times: a share of the longest run of
   all would remove short sizes altogether, and a share of each single run would make the cut
   depend on when each seed was stopped.
+* **A late start.** Rows before it are dropped too (``rlscale.analysis.points.onset``).
 * **Weights.** The weight of a point is the width of log E around it (trapezoid widths), cut at the start:
   the paper's weight 1/E for evenly spaced points, and correct for any spacing. Runs of one size share
   one weight, so a size with more seeds counts no more than one with fewer.
@@ -19,7 +20,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from rlscale.analysis.arrays import Floats, Ints
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.points.noise_scale import noise_units
 from rlscale.analysis.points.sorted_rows import SortedRows
+from rlscale.analysis.theory.delay import Delay
 
 EARLY_EXCLUSION = 1 / 64
 #: A curved return averaged over a bin is not the return at its middle; at 0.02 that moves exponents of
@@ -58,6 +60,10 @@ class BinnedPoints:
     size: Ints
     resolution: float = 0.0
 
+    def counted(self, delay: Delay) -> BinnedPoints:
+        """The points with the experience that counts, E' of ``rlscale.analysis.theory.delay``, as E."""
+        return replace(self, log_e=delay.log_counted(self.log_e)) if delay else self
+
 
 class Preprocessor:
     """Sorts and bins once; a draw of the bootstrap then only changes weights."""
@@ -69,6 +75,7 @@ class Preprocessor:
         early_exclusion: float = EARLY_EXCLUSION,
         bin_width: float = BIN_WIDTH,
         smoothing: float = SMOOTHING,
+        not_before: float = 0.0,
         rows: SortedRows | None = None,
     ) -> None:
         """Prepare.
@@ -78,6 +85,7 @@ class Preprocessor:
             early_exclusion: share of the longest run of a size that is dropped from its start, in [0, 1).
             bin_width: width of a bin in the natural logarithm of E.
             smoothing: full width of the smoothing window in the natural logarithm of E; 0 for none.
+            not_before: E in environment steps before which rows are dropped besides, for a late start.
             rows: of these curves, from another preprocessor of them, to save sorting again.
         """
         self.rows = rows if rows and rows.bin_width == bin_width else SortedRows.of(curves, bin_width)
@@ -85,8 +93,14 @@ class Preprocessor:
         self._log_n = np.log(curves.sizes)
         self._runs_per_size = np.bincount(self.rows.size_of_run)
         self._log_exclusion = np.log(early_exclusion) if early_exclusion > 0 else -np.inf
+        self._log_not_before = np.log(not_before) if not_before > 0 else -np.inf
         self._whole = self._weight(np.ones(curves.num_runs, dtype=np.int64))
-        self._response, self._resolution = self._noise_units()
+        self._ranks, self._response, self._resolution = self._noise_units()
+
+    @property
+    def start_response(self) -> Floats:
+        """What a late start is looked for in, shape ``(rows,)``: returns, or their ranks without noise."""
+        return self.rows.returns if self._resolution else self._ranks
 
     def points(self, counts: Ints | None = None, *, smooth: bool = True) -> BinnedPoints:
         """The points with run ``i`` repeated ``counts[i]`` times (once each by default).
@@ -118,7 +132,7 @@ class Preprocessor:
         rows = self.rows
         last = np.full(len(self._log_n), -np.inf)
         np.maximum.at(last, rows.size_of_run, np.where(counts > 0, rows.end_of_run, -np.inf))
-        start = (last + self._log_exclusion)[rows.size_of_run][rows.run]
+        start = np.maximum(last + self._log_exclusion, self._log_not_before)[rows.size_of_run][rows.run]
         # Rounding in the logarithms must not drop a point that lies on the cut.
         late = rows.log_e >= start - 1e-12
         np.maximum(rows.left, start, out=start)
@@ -127,11 +141,14 @@ class Preprocessor:
         weight *= (counts / self._runs_per_size[rows.size_of_run])[rows.run]
         return weight
 
-    def _noise_units(self) -> tuple[Floats, float]:
-        """Mid-rank of each return among all that are used, then the rank in units of its noise."""
+    def _noise_units(self) -> tuple[Floats, Floats, float]:
+        """Mid-rank of each return among all that are used, the rank in units of its noise, and 1.
+
+        Without noise the rank once more, and 0.
+        """
         ranks = self.rows.mid_ranks(self._whole)
         units = noise_units(self.rows, ranks, self._whole > 0)
-        return (ranks, 0.0) if units is None else (units, 1.0)
+        return (ranks, ranks, 0.0) if units is None else (ranks, units, 1.0)
 
 
 def _smoothed(log_e: Floats, values: Floats, weight: Floats, size: Ints, window: float) -> Floats:

@@ -150,7 +150,9 @@ def _learning_curves(curves: Curves, fit: FitResult) -> Figure:
     figure = new_figure()
     share = float(fit.options["early_exclusion"])
     scale = return_scale(curves, fit)
-    plots.plot_learning_curves(curves, early_exclusion=share, scale=scale, ax=figure.add_subplot())
+    onset = fit.late_start.onset if fit.late_start and fit.delay else None
+    ax = figure.add_subplot()
+    plots.plot_learning_curves(curves, early_exclusion=share, onset=onset, scale=scale, ax=ax)
     return figure
 
 

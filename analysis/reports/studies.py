@@ -35,6 +35,7 @@ from rlscale.analysis.statistics.intervals import interval_of
 from rlscale.analysis.studies.horizon.result import HorizonResult, LevelStudy
 from rlscale.analysis.studies.horizon.study import fit_horizons, study_horizons
 from rlscale.analysis.studies.with_studies import estimator_of
+from rlscale.analysis.theory.power_law import PowerLaw
 from rlscale.scaling.errors import RlscaleError
 
 #: Costs of the environment in units of the optimal size, for the table of what ignoring them costs.
@@ -153,16 +154,20 @@ def _return_rows(fit: FitResult) -> list[dict[str, str]]:
     ]
 
 
+def _overspend(law: PowerLaw, compute: float, ratio: float) -> tuple[float, float]:
+    """``env_cost_overspend`` at the optimum of a compute, for a step that costs ``ratio`` times its size."""
+    intrinsic = float(np.exp(law.log_best_intrinsic(np.log(compute)))) if law.delay else compute
+    return law.env_cost_overspend(intrinsic, ratio * float(law.N_opt(compute)))
+
+
 def _env_cost_rows(fit: FitResult) -> list[dict[str, str]]:
     """The best size and the overspend for environments of several costs, at the middle of the data."""
     laws = fit.draw_laws()
     rows = []
     for ratio in ENV_COST_RATIOS:
-        larger, overspend = fit.law.env_cost_overspend(fit.compute_ref, ratio * fit.N_opt_ref)
+        larger, overspend = _overspend(fit.law, fit.compute_ref, ratio)
         # In units of N_opt the answer depends on the exponents only, so each draw has its own N_opt.
-        drawn = [
-            law.env_cost_overspend(fit.compute_ref, ratio * float(law.N_opt(fit.compute_ref))) for law in laws
-        ]
+        drawn = [_overspend(law, fit.compute_ref, ratio) for law in laws]
         ends = [interval_of(values) for values in np.array(drawn).T] if drawn else [None, None]
         rows.append(
             {

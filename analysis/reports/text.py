@@ -18,6 +18,7 @@ from rlscale.analysis.fit.identifiability import NOT_IDENTIFIED
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.result import Forecast
 from rlscale.analysis.forecast.sizes import forecast
+from rlscale.analysis.formatting.late_start import late_start_sentence
 from rlscale.analysis.formatting.numbers import (
     compact_count,
     fixed_point,
@@ -27,6 +28,8 @@ from rlscale.analysis.formatting.numbers import (
     with_minus_signs,
 )
 from rlscale.analysis.formatting.sizes import SIZE_WORDS
+from rlscale.analysis.records import Interval
+from rlscale.analysis.statistics.intervals import interval_of
 
 #: Decades of compute beyond the data for which the report forecasts.
 FORECAST_DECADES = 3
@@ -74,6 +77,7 @@ class Answer:
     total: str
     isoflop: str
     level: str
+    late_start: Markup
     beyond: str
 
 
@@ -111,6 +115,7 @@ def answer(fit: FitResult) -> Answer:
         else "",
         isoflop=_isoflop(fit),
         level=percent(fit.interval_level),
+        late_start=typeset(late_start_sentence(fit.late_start)),
         beyond=_beyond(fit, fit.N_opt_ref, fit.compute_ref / fit.N_opt_ref),
     )
 
@@ -166,7 +171,24 @@ def constants(fit: FitResult) -> list[dict[str, str]]:
             "other_interval": "",
         }
     )
+    if fit.delay:
+        rows.append(
+            {
+                "symbol": Markup("τ"),
+                "meaning": f"delay of learning in interactions, {fit.delay.kind} start",
+                "estimate": compact_count(fit.delay.steps),
+                "interval": interval_text(_delay_interval(fit), compact_count),
+                "systematic": "",
+                "other": "",
+                "other_interval": "",
+            }
+        )
     return rows
+
+
+def _delay_interval(fit: FitResult) -> Interval | None:
+    """90% interval of the delay over the draws."""
+    return interval_of(fit.bootstrap.delay) if len(fit.bootstrap.delay) else None
 
 
 def round_computes(fit: FitResult) -> list[float]:

@@ -139,6 +139,7 @@ def study_metric(curves: Curves, fit: FitResult, request: MetricRequest) -> Metr
         early_exclusion=float(fit.options["early_exclusion"]),
         bin_width=float(fit.options["bin_width"]),
         smoothing=float(fit.options["smoothing"]),
+        not_before=fit.not_before,
     )
     points = _coarse(preprocessor.points())
     _check_limits(curves, points, candidates)
@@ -351,8 +352,9 @@ def _draws(
     law, found = fit.law, []
     for _ in range(min(fit.bootstrap.replicates, REPLICATES)):
         drawn = preprocessor.points(resample(curves, scheme, rng), smooth=fit.objective == "paper")
-        objective = make_objective(fit.objective, drawn, law.log_c0)
-        drawn_law = PowerLaw.from_theta(search_near(objective, law.theta).theta, law.log_c0)
+        objective = make_objective(fit.objective, drawn.counted(law.delay), law.log_c0)
+        theta = search_near(objective, law.theta).theta
+        drawn_law = PowerLaw.from_theta(theta, law.log_c0, law.delay)
         points = _coarse(drawn)
         log_i = drawn_law.log_intrinsic(points.log_n, points.log_e)
         found.append([_line(candidate, points, log_i) for candidate in candidates])

@@ -54,7 +54,7 @@ def fit_periods(curves: Curves, fit: FitResult, estimator: JointScalingFit) -> l
     for period, low, high in zip(get_args(Period), edges[:-1], edges[1:], strict=True):
         try:
             part = within_training(curves, float(low), float(high))
-            refit = replace(_lighter(estimator), early_exclusion=0.0).fit(part)
+            refit = replace(_lighter(estimator), early_exclusion=0.0).fit(part, delay=fit.delay)
         except InputError as error:
             raise InputError(
                 f"The {period} third of training cannot be fitted: {error}", code=error.code
@@ -108,7 +108,9 @@ def fit_size_measures(curves: Curves, fit: FitResult, estimator: JointScalingFit
         if name == curves.size or measured is None:
             continue
         per_unit = float(np.median(measured / curves.run_sizes))
-        refit = _lighter(estimator).fit(replace(curves, run_sizes=measured / per_unit, size=name))
+        refit = _lighter(estimator).fit(
+            replace(curves, run_sizes=measured / per_unit, size=name), delay=fit.delay
+        )
         found.append(SizeMeasureFit(size=name, per_unit=per_unit, **at_compute(refit, fit.compute_ref)))
     return found
 

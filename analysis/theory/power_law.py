@@ -18,20 +18,34 @@ log N_c and log E_c are extrapolations to C = 1 and have ten times the error of 
 A search moves θ = (logit ν, log k, m), which has no bounds. N, E, C and I span many decades, so the
 arithmetic is in their natural logarithms (``log_*``); methods with plain names take and give the
 quantities themselves.
+
+If learning starts late (``rlscale.analysis.theory.delay``), E' of the interactions E count in eq. 1, and with
+g = d log E'/d log E the optimum of a compute C = N·E solves
+
+    α_N (N_c/N)^α_N = α_E (E_c/E')^α_E g(E)
+
+so N_opt(C) is no longer a power of C, though it nears one as E exceeds the delay. The constants, ν, k and m
+are those of the law between N and E'.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
-from rlscale.analysis.arrays import Floats
+from rlscale.analysis.arrays import Bools, Floats
+from rlscale.analysis.theory.delay import NO_DELAY, Delay
 from rlscale.scaling.errors import InputError
+
+#: Of the bracket about an optimum of a delayed law: 20 e-folds become 6e-7, and a line within them is exact.
+_REFINEMENTS = 5
+_UNIT_GRID = np.linspace(0.0, 1.0, 33)
 
 
 @dataclass(frozen=True)
@@ -41,8 +55,9 @@ class PowerLaw:
     Attributes:
         nu: ν, within (0, 1).
         k: α_N + α_E, positive.
-        m: natural logarithm of N_opt(C0), parameters.
+        m: natural logarithm of N_opt(C0) without the delay, parameters.
         log_c0: natural logarithm of the reference compute C0, parameters x environment steps.
+        delay: of learning.
 
     Raises:
         InputError: if the parameters make no law (code ``invalid_law``).
@@ -52,6 +67,7 @@ class PowerLaw:
     k: float
     m: float
     log_c0: float = 0.0
+    delay: Delay = NO_DELAY
 
     def __post_init__(self) -> None:
         if not (0 < self.nu < 1 and self.k > 0 and math.isfinite(self.m) and math.isfinite(self.log_c0)):
@@ -62,9 +78,9 @@ class PowerLaw:
     # -- coordinates --------------------------------------------------------------
 
     @classmethod
-    def from_theta(cls, theta: Floats, log_c0: float) -> PowerLaw:
+    def from_theta(cls, theta: Floats, log_c0: float, delay: Delay = NO_DELAY) -> PowerLaw:
         """The law at θ = (logit ν, log k, m), shape ``(3,)``, with m at log compute ``log_c0``."""
-        return cls(float(expit(theta[0])), float(np.exp(theta[1])), float(theta[2]), log_c0)
+        return cls(float(expit(theta[0])), float(np.exp(theta[1])), float(theta[2]), log_c0, delay)
 
     @property
     def theta(self) -> Floats:
@@ -90,13 +106,24 @@ class PowerLaw:
         return cls(nu, k, np.log(N_c) - np.log(nu) / alpha_N + nu * log_c0, log_c0)
 
     @classmethod
-    def from_optimum(cls, nu: float, k: float, *, N_opt: float, compute: float) -> PowerLaw:
+    def from_optimum(
+        cls, nu: float, k: float, *, N_opt: float, compute: float, delay: Delay = NO_DELAY
+    ) -> PowerLaw:
         """The law with ν and k whose optimal size at ``compute`` is ``N_opt``: what a fit's JSON holds."""
-        return cls(nu, k, float(np.log(N_opt)), float(np.log(compute)))
+        log_n, log_c0 = float(np.log(N_opt)), float(np.log(compute))
+        if not delay:
+            return cls(nu, k, log_n, log_c0)
+        log_e = log_c0 - log_n
+        shift = nu * (log_c0 - delay.log_counted(log_e)) + delay.log_slope(log_e) / k
+        return cls(nu, k, float((1 - nu) * log_n + shift), log_c0, delay)
 
     def stated_at(self, log_c0: float) -> PowerLaw:
         """The same law with m at another log compute."""
-        return PowerLaw(self.nu, self.k, float(self.log_N_opt(log_c0)), log_c0)
+        return replace(self, m=float(self.without_delay().log_N_opt(log_c0)), log_c0=log_c0)
+
+    def without_delay(self) -> PowerLaw:
+        """The law between N and the interactions that count."""
+        return replace(self, delay=NO_DELAY) if self.delay else self
 
     # -- derived constants (lemma) ------------------------------------------------
 
@@ -146,7 +173,7 @@ class PowerLaw:
             "E_c": self.E_c,
             "log10_N_c": self.log_N_c / float(np.log(10)),
             "log10_E_c": self.log_E_c / float(np.log(10)),
-            "N_opt_ref": float(np.exp(self.m)),
+            "N_opt_ref": float(np.exp(self.log_N_opt(self.log_c0) if self.delay else self.m)),
         }
 
     # -- eq. 1 and its limits -----------------------------------------------------
@@ -158,15 +185,27 @@ class PowerLaw:
             log_n, log_e: natural logarithms of parameters and environment steps, broadcast together.
 
         Returns:
-            Natural logarithm of I, in units of parameters x environment steps.
+            Natural logarithm of I, in units of parameters x environment steps; minus infinity before a
+            sharp start.
         """
         x, y = self._log_terms(np.asarray(log_n, float), np.asarray(log_e, float))
         return np.asarray(self.log_c0 - np.logaddexp(x, y) / self.beta)
 
     def size_share(self, log_n: ArrayLike, log_e: ArrayLike) -> Floats:
-        """Share of the size term (N_c/N)^α_N in I^-β, in 0..1; above ν a point is limited by its size."""
+        """Share of the size term (N_c/N)^α_N in I^-β, in 0..1."""
         x, y = self._log_terms(np.asarray(log_n, float), np.asarray(log_e, float))
         return np.asarray(np.exp(x - np.logaddexp(x, y)))
+
+    def limited_by_size(self, log_n: ArrayLike, log_e: ArrayLike) -> Bools:
+        """Whether more experience helps less than more parameters: the size term's share is above ν.
+
+        With a delay, above ν g/(1 - ν + ν g): interactions before the start are spent already.
+        """
+        share, bound = self.size_share(log_n, log_e), np.asarray(self.nu)
+        if self.delay:
+            gain = np.exp(-self.delay.log_slope(np.asarray(log_e, float)))  # 1/g
+            bound = self.nu / ((1 - self.nu) * gain + self.nu)
+        return np.asarray(share > bound)
 
     def log_intrinsic_gradient(self, log_n: Floats, log_e: Floats) -> tuple[Floats, Floats]:
         """log I and its derivatives.
@@ -178,7 +217,7 @@ class PowerLaw:
             ``log I`` of shape ``(n,)`` and its gradient of shape ``(3, n)`` with respect to θ.
         """
         p, k = self.nu, self.k
-        u, v = log_n - self.m, log_e - (self.log_c0 - self.m)
+        u, v = log_n - self.m, self.delay.log_counted(log_e) - (self.log_c0 - self.m)
         x, y = np.log(p) - k * (1 - p) * u, np.log1p(-p) - k * p * v
         total = np.logaddexp(x, y)
         share_n = np.exp(x - total)
@@ -194,16 +233,17 @@ class PowerLaw:
     def _log_terms(self, log_n: Floats, log_e: Floats) -> tuple[Floats, Floats]:
         """Logarithms of the two terms of I^-β, both times C0^β."""
         x = np.log(self.nu) - self.k * (1 - self.nu) * (log_n - self.m)
-        y = np.log1p(-self.nu) - self.k * self.nu * (log_e - (self.log_c0 - self.m))
+        counted = self.delay.log_counted(log_e)
+        y = np.log1p(-self.nu) - self.k * self.nu * (counted - (self.log_c0 - self.m))
         return x, y
 
     def intrinsic(self, num_params: ArrayLike, interactions: ArrayLike) -> Floats:
-        """I(N, E), eq. 1, inputs broadcast; never above N·E, and equal to it on the frontier (lemma)."""
+        """I(N, E), eq. 1, inputs broadcast; never above N·E', and equal to it on its frontier (lemma)."""
         return np.exp(self.log_intrinsic(_log(num_params), _log(interactions)))
 
     def intrinsic_infinite_width(self, interactions: ArrayLike) -> Floats:
         """Limit of I for N → ∞: (E/E_c)^(1 + α_E/α_N)."""
-        return np.exp((_log(interactions) - self.log_E_c) / (1 - self.nu))
+        return np.exp((self.delay.log_counted(_log(interactions)) - self.log_E_c) / (1 - self.nu))
 
     def intrinsic_infinite_experience(self, num_params: ArrayLike) -> Floats:
         """Limit of I for E → ∞: (N/N_c)^(1 + α_N/α_E)."""
@@ -211,7 +251,7 @@ class PowerLaw:
 
     def E_inf(self, intrinsic: ArrayLike) -> Floats:
         """Environment steps an infinitely wide agent needs for I: E_c · I^(β/α_E)."""
-        return np.exp(self.log_E_c + (1 - self.nu) * _log(intrinsic))
+        return np.exp(self.delay.log_elapsed(self.log_E_c + (1 - self.nu) * _log(intrinsic)))
 
     def N_inf(self, intrinsic: ArrayLike) -> Floats:
         """Parameters an agent with endless experience needs for I: N_c · I^(β/α_N)."""
@@ -219,7 +259,7 @@ class PowerLaw:
 
     @property
     def width_gain(self) -> float:
-        """E_opt/E_inf = (1 + α_E/α_N)^(1/α_E), the same for every I: what infinite width saves."""
+        """E'_opt/E'_inf = (1 + α_E/α_N)^(1/α_E), the same for every I: what infinite width saves."""
         return float(np.exp(-np.log1p(-self.nu) / self.alpha_E))
 
     def log_interactions_for(self, log_n: ArrayLike, log_i: ArrayLike) -> Floats:
@@ -228,7 +268,7 @@ class PowerLaw:
         log_x = self.alpha_N * (self.log_N_c - np.asarray(log_n, float))
         with np.errstate(divide="ignore", invalid="ignore"):
             log_y = log_s + np.log(-np.expm1(np.minimum(log_x - log_s, 0.0)))
-        return np.asarray(self.log_E_c - log_y / self.alpha_E)
+        return np.asarray(self.delay.log_elapsed(self.log_E_c - log_y / self.alpha_E))
 
     def interactions_for(self, num_params: ArrayLike, intrinsic: ArrayLike) -> Floats:
         """Environment steps with which N parameters reach I; infinite where that size never does."""
@@ -237,16 +277,65 @@ class PowerLaw:
     # -- optima (lemma) -----------------------------------------------------------
 
     def log_N_opt(self, log_c: ArrayLike) -> Floats:
-        """Log of the compute-optimal parameters at log compute: m + ν (log C - log C0)."""
-        return np.asarray(self.m + self.nu * (np.asarray(log_c, float) - self.log_c0))
+        """Log of the compute-optimal parameters at log compute: m + ν (log C - log C0) without a delay."""
+        log_c = np.asarray(log_c, float)
+        if self.delay:
+            return log_c - self._on_frontier(log_c, lambda log_e: self._log_n_of(log_e) + log_e)
+        return np.asarray(self.m + self.nu * (log_c - self.log_c0))
 
     def log_E_opt_of(self, log_n: ArrayLike) -> Floats:
         """Log of the environment steps for which N is the compute-optimal size."""
         log_n = np.asarray(log_n, float)
+        if self.delay:
+            return self._on_frontier(log_n, self._log_n_of)
         return np.asarray(self.log_c0 + (log_n - self.m) / self.nu - log_n)
 
+    def log_best_intrinsic(self, log_c: ArrayLike) -> Floats:
+        """Log of the greatest I that log compute reaches: log C itself without a delay (lemma)."""
+        log_c = np.asarray(log_c, float)
+        log_n = self.log_N_opt(log_c)
+        return self.log_intrinsic(log_n, log_c - log_n) if self.delay else log_c
+
+    def log_least_compute(self, log_i: ArrayLike) -> Floats:
+        """Log of the least compute that reaches log I, the inverse of ``log_best_intrinsic``."""
+        log_i = np.asarray(log_i, float)
+        if not self.delay:
+            return log_i
+        log_e = self._on_frontier(log_i, lambda log_e: self.log_intrinsic(self._log_n_of(log_e), log_e))
+        return np.asarray(self._log_n_of(log_e) + log_e)
+
+    def _log_n_of(self, log_e: Floats) -> Floats:
+        """Log of the size that is compute-optimal with log E, by the condition above."""
+        counted = self.delay.log_counted(log_e)
+        with np.errstate(invalid="ignore"):
+            log_n = self.m + self.nu * (counted - self.log_c0) - self.delay.log_slope(log_e) / self.k
+        return np.asarray(log_n / (1 - self.nu))
+
+    def _on_frontier(self, target: Floats, quantity: Callable[[Floats], Floats]) -> Floats:
+        """log E where a quantity that rises along the frontier of a delayed law has its target.
+
+        A grid over a bracket is refined about the target until a straight line is exact to rounding.
+        """
+        wanted = target.ravel()
+        low = np.full(wanted.shape, np.log(self.delay.steps))
+        high = low + 1.0
+        for end, step in ((low, -1.0), (high, 1.0)):
+            # Before a sharp start nothing is optimal: the lower end already lies below every target.
+            while (outside := step * (wanted - quantity(end)) > 0).any():
+                end[outside] += step
+                step *= 2
+        columns = np.arange(len(wanted))
+        for _ in range(_REFINEMENTS):
+            grid = low + (high - low) * _UNIT_GRID[:, None]  # (grid, targets)
+            at = quantity(grid)
+            below = np.clip((at < wanted).sum(axis=0) - 1, 0, len(grid) - 2)
+            low, high = grid[below, columns], grid[below + 1, columns]
+        first, last = at[below, columns], at[below + 1, columns]
+        share = np.divide(wanted - first, last - first, out=np.zeros_like(first), where=last > first)
+        return np.asarray((low + share * (high - low)).reshape(target.shape))
+
     def N_opt(self, compute: ArrayLike) -> Floats:
-        """Compute-optimal parameters: N_c (1 + α_N/α_E)^(1/α_N) C^ν."""
+        """Compute-optimal parameters: N_c (1 + α_N/α_E)^(1/α_N) C^ν without a delay."""
         return np.exp(self.log_N_opt(_log(compute)))
 
     def E_opt(self, compute: ArrayLike) -> Floats:
@@ -258,8 +347,8 @@ class PowerLaw:
     def optimum_with_env_cost(self, intrinsic: float, env_cost: float) -> tuple[float, float]:
         """(N, E) that reach I at the least cost E·(N + N_e).
 
-        The best N solves (N_c/N)^α_N · [1 + (α_N/α_E)(1 + N_e/N)] = I^-β, whose left side falls
-        with N; E then follows from eq. 1.
+        The best N solves (N_c/N)^α_N · [1 + (α_N/α_E)(1 + N_e/N)/g] = I^-β, g = 1 without a delay; E then
+        follows from eq. 1.
 
         Args:
             intrinsic: target I, in parameters x environment steps.
@@ -279,10 +368,13 @@ class PowerLaw:
         ratio = self.alpha_N / self.alpha_E
 
         def excess(log_n: float) -> float:
-            bracket = np.log1p(ratio * (1 + env_cost * np.exp(-log_n)))
-            return float(self.alpha_N * (self.log_N_c - log_n) + bracket - log_s)
+            paid = 1 + env_cost * np.exp(-log_n)
+            if self.delay:
+                paid = paid * np.exp(-self.delay.log_slope(self.log_interactions_for(log_n, log_i)))
+            return float(self.alpha_N * (self.log_N_c - log_n) + np.log1p(ratio * paid) - log_s)
 
-        low = float(self.log_N_opt(log_i))  # an expensive environment only makes N larger
+        # An expensive environment only makes N larger.
+        low = float(self.log_N_opt(self.log_least_compute(log_i)))
         if env_cost == 0 or excess(low) <= 0:
             best = low
         else:
@@ -302,7 +394,8 @@ class PowerLaw:
             InputError: as ``optimum_with_env_cost``.
         """
         best_n, best_e = self.optimum_with_env_cost(intrinsic, env_cost)
-        n, e = float(self.N_opt(intrinsic)), float(self.E_opt(intrinsic))
+        compute = float(np.exp(self.log_least_compute(np.log(intrinsic)))) if self.delay else intrinsic
+        n, e = float(self.N_opt(compute)), float(self.E_opt(compute))
         return best_n / n, e * (n + env_cost) / (best_e * (best_n + env_cost))
 
 

@@ -13,6 +13,7 @@ from rlscale.commands.options import (
     EarlyExclusionOption,
     HorizonOption,
     JsonOption,
+    LateStartOption,
     ObjectiveOption,
     SeedOption,
     SizeOption,
@@ -56,6 +57,7 @@ def backtest(
     size: SizeOption = "params",
     columns: ColumnsOption = None,
     early_exclusion: EarlyExclusionOption = 1 / 64,
+    late_start: LateStartOption = "auto",
     bootstrap: Annotated[
         int,
         typer.Option(
@@ -85,7 +87,7 @@ def backtest(
         )
     if not laws and context.get_parameter_source("law_draws").name == "COMMANDLINE":  # type: ignore[union-attr]
         raise InputError("--law-draws belongs to --laws; give both.", code="missing_option")
-    estimator = make_estimator(objective, early_exclusion, bootstrap, seed, workers)
+    estimator = make_estimator(objective, early_exclusion, late_start, bootstrap, seed, workers)
     curves = load_curves(
         source,
         sweep=sweep,

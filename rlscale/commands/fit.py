@@ -13,6 +13,7 @@ from rlscale.commands.options import (
     EarlyExclusionOption,
     HorizonOption,
     JsonOption,
+    LateStartOption,
     MetricOption,
     ObjectiveOption,
     PeriodsOption,
@@ -26,7 +27,7 @@ from rlscale.commands.options import (
 from rlscale.terminal.console import console, write_json
 
 if TYPE_CHECKING:
-    from rlscale.analysis.choices import Objective
+    from rlscale.analysis.choices import LateStartChoice, Objective
     from rlscale.analysis.fit.joint_fit import JointScalingFit
 
 
@@ -40,6 +41,7 @@ def fit(
     size: SizeOption = "params",
     columns: ColumnsOption = None,
     early_exclusion: EarlyExclusionOption = 1 / 64,
+    late_start: LateStartOption = "auto",
     bootstrap: BootstrapOption = 1000,
     seed: SeedOption = 0,
     workers: WorkersOption = 0,
@@ -68,7 +70,7 @@ def fit(
         columns=columns,
         size=size,
     )
-    estimator = make_estimator(objective, early_exclusion, bootstrap, seed, workers)
+    estimator = make_estimator(objective, early_exclusion, late_start, bootstrap, seed, workers)
     result = with_studies(
         curves,
         estimator.fit(curves),
@@ -83,7 +85,12 @@ def fit(
 
 
 def make_estimator(
-    objective: Objective, early_exclusion: float, bootstrap: int, seed: int, workers: int
+    objective: Objective,
+    early_exclusion: float,
+    late_start: LateStartChoice,
+    bootstrap: int,
+    seed: int,
+    workers: int,
 ) -> JointScalingFit:
     """The estimator with the options of a command; 0 workers mean one for each core."""
     from rlscale.analysis.fit.joint_fit import JointScalingFit, usable_cores
@@ -91,6 +98,7 @@ def make_estimator(
     return JointScalingFit(
         objective=objective,
         early_exclusion=early_exclusion,
+        late_start=late_start,
         replicates=bootstrap,
         seed=seed,
         workers=workers or usable_cores(),

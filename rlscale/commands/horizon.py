@@ -13,6 +13,7 @@ from rlscale.commands.options import (
     ColumnsOption,
     EarlyExclusionOption,
     JsonOption,
+    LateStartOption,
     ObjectiveOption,
     SeedOption,
     SizeOption,
@@ -50,6 +51,7 @@ def horizon(
     size: SizeOption = "params",
     columns: ColumnsOption = None,
     early_exclusion: EarlyExclusionOption = 1 / 64,
+    late_start: LateStartOption = "auto",
     bootstrap: BootstrapOption = 1000,
     seed: SeedOption = 0,
     workers: WorkersOption = 0,
@@ -74,7 +76,7 @@ def horizon(
                 )
         result = with_predictions(read_horizon(source), wanted)
     else:
-        estimator = make_estimator(objective, early_exclusion, bootstrap, seed, workers)
+        estimator = make_estimator(objective, early_exclusion, late_start, bootstrap, seed, workers)
         by_horizon = load_by_horizon(
             source,
             sweep=sweep,

@@ -8,7 +8,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from rlscale.analysis.choices import Objective, SizeColumn
+from rlscale.analysis.choices import LateStartChoice, Objective, SizeColumn
 from rlscale.scaling.errors import InputError
 
 
@@ -89,6 +89,15 @@ def check_draws(draws: int) -> int:
     return draws
 
 
+def parse_late_start(text: str) -> LateStartChoice:
+    """The name of a choice about late starts.
+
+    Raises:
+        InputError: if there is no such choice.
+    """
+    return cast(LateStartChoice, _choice("--late-start", text, get_args(LateStartChoice)))
+
+
 def parse_size(text: str) -> SizeColumn:
     """The name of a choice of N.
 
@@ -153,6 +162,14 @@ ColumnsOption = Annotated[
         parser=parse_columns,
         metavar="OURS=THEIRS,...",
         help="Rename the columns of a file, e.g. num_params=n.",
+    ),
+]
+LateStartOption = Annotated[
+    LateStartChoice,
+    typer.Option(
+        parser=parse_late_start,
+        metavar="auto|ignore",
+        help="Fit a delay of learning where the curves show that it starts late, or never.",
     ),
 ]
 EarlyExclusionOption = Annotated[

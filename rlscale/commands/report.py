@@ -15,6 +15,7 @@ from rlscale.commands.options import (
     EarlyExclusionOption,
     HorizonOption,
     JsonOption,
+    LateStartOption,
     MetricOption,
     ObjectiveOption,
     PeriodsOption,
@@ -53,6 +54,7 @@ def report(
     size: SizeOption = "params",
     columns: ColumnsOption = None,
     early_exclusion: EarlyExclusionOption = 1 / 64,
+    late_start: LateStartOption = "auto",
     bootstrap: BootstrapOption = 1000,
     seed: SeedOption = 0,
     workers: WorkersOption = 0,
@@ -81,7 +83,7 @@ def report(
     check_out(out)
     given = None if fit_path is None else read_fit(fit_path)
     if given is not None:
-        for name in ("objective", "size", "early_exclusion", "bootstrap", "seed"):
+        for name in ("objective", "size", "early_exclusion", "late_start", "bootstrap", "seed"):
             if context.get_parameter_source(name).name == "COMMANDLINE":  # type: ignore[union-attr]
                 option = name.replace("_", "-")
                 raise InputError(
@@ -102,7 +104,7 @@ def report(
     shown = horizon if horizon is not None or len(by_horizon) < 2 else min(by_horizon)
     curves = load_curves(source, horizon=shown, **which)
     if given is None:
-        result = make_estimator(objective, early_exclusion, bootstrap, seed, workers).fit(curves)
+        result = make_estimator(objective, early_exclusion, late_start, bootstrap, seed, workers).fit(curves)
     else:
         require_same_curves(curves, given)
         result = given

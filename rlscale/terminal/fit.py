@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.formatting.late_start import late_start_sentence
 from rlscale.analysis.formatting.numbers import brief_number, counted, interval_text
 from rlscale.analysis.reports import text as report_text
 from rlscale.analysis.reports.report import ReportPaths
@@ -41,6 +42,8 @@ def print_fit(fit: FitResult, console: Console) -> None:
         f"x/÷ {10 ** fit.systematic['log10_N_opt_ref']:.3g}",
         f"at C = {brief_number(fit.compute_ref)}",
     )
+    if fit.delay:
+        table.add_row("delay", brief_number(fit.delay.steps), "", "", f"interactions, {fit.delay.kind} start")
     console.print(table)
     low, high = fit.range.C
     other = fit.other_objective
@@ -49,6 +52,7 @@ def print_fit(fit: FitResult, console: Console) -> None:
         f"compute {low:.3g} to {high:.3g}.",
         f"Objective {other.objective} for comparison: nu = {other.nu:.4f}, 90% interval "
         f"{interval_text(other.intervals.get('nu'), '.4f')}.",
+        *filter(None, [late_start_sentence(fit.late_start)]),
         *_checks(fit),
         *(f"Note: {note}" for note in fit.provenance.notes),
     ]

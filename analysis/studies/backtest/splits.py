@@ -97,19 +97,31 @@ def held_out_rows(curves: Curves, split: Split) -> Bools:
     return np.asarray(size * curves.interactions > split.cutoff)
 
 
-def score_points(curves: Curves, estimator: JointScalingFit) -> BinnedPoints:
-    """Points as the estimator makes them, in the bins in which predictions are compared."""
+def score_points(curves: Curves, estimator: JointScalingFit, not_before: float = 0.0) -> BinnedPoints:
+    """Points as the estimator makes them, in the bins in which predictions are compared.
+
+    Args:
+        not_before: of the fit, see ``late_rows``.
+    """
     return Preprocessor(
-        curves, early_exclusion=estimator.early_exclusion, bin_width=SCORE_BIN, smoothing=estimator.smoothing
+        curves,
+        early_exclusion=estimator.early_exclusion,
+        bin_width=SCORE_BIN,
+        smoothing=estimator.smoothing,
+        not_before=not_before,
     ).points()
 
 
-def late_rows(curves: Curves, early_exclusion: float) -> Bools:
-    """Rows that a fit of all curves would use: those past the early share of their size's longest run."""
+def late_rows(curves: Curves, early_exclusion: float, not_before: float = 0.0) -> Bools:
+    """Rows that a fit of all curves would use: those past the early share of their size's longest run.
+
+    Args:
+        not_before: environment steps before which a late start leaves out rows.
+    """
     size = curves.size_index[curves.run_index]
     longest = np.zeros(len(curves.sizes))
     np.maximum.at(longest, size, curves.interactions)
-    return np.asarray(curves.interactions >= early_exclusion * longest[size])
+    return np.asarray(curves.interactions >= np.maximum(early_exclusion * longest[size], not_before))
 
 
 # -- baselines ----------------------------------------------------------------------

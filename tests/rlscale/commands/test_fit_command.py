@@ -116,3 +116,27 @@ def test_wrong_input_ends_with_one_sentence_and_status_2(curves_csv, fit_json, a
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_late_start_is_said_and_can_be_ignored(tmp_path):
+    sweep = SyntheticSweep(
+        sizes=tuple(4e4 * 2.0 ** np.arange(6)),
+        noise=0.01,
+        points=80,
+        first_interactions=1e8 / 4096,
+        late_start=0.01,
+    )
+    curves, out = tmp_path / "curves.csv", tmp_path / "fit.json"
+    curves_frame(sweep.curves(np.random.default_rng(0))).to_csv(curves, index=False)
+    looked = run("fit", curves, "--bootstrap", 20, "--json", out)
+    assert looked.returncode == 0, looked.stderr
+    assert "Learning starts late" in looked.stdout
+    value = json.loads(out.read_text())
+    assert value["late_start"]["gate"] == "sharp"
+    assert "late_start" in value["warning_codes"]
+    ignored = run("fit", curves, "--bootstrap", 0, "--late-start", "ignore", "--json", out)
+    assert ignored.returncode == 0, ignored.stderr
+    assert json.loads(out.read_text())["late_start"] is None
+    refused = run("fit", curves, "--late-start", "never")
+    assert refused.returncode == 2
+    assert "--late-start" in refused.stderr

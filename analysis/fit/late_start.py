@@ -1,0 +1,178 @@
+"""Learning that starts late, as part of the joint fit.
+
+A start that all sizes share bends every curve at one E. The free map takes the bend for its own, so the loss
+hardly shows it, while ν is too large by 0.1 to 0.3. The curves themselves show it
+(``rlscale.analysis.points.onset``); where the gate says so, the law is fitted to the experience E' that
+counts (``rlscale.analysis.theory.delay``):
+
+* ``sharp``: rows with E >= 1.5 E_on and τ = E_on; draw b of the bootstrap has τ_b = c_b E_on, c_b uniform
+  in 0.8 … 1.1, because the onset is seen a little after learning has begun.
+* ``soft``: rows with E >= E_on and τ/E_on in 0, 1/2, 1, 2, 4, 8, each fitted and weighed by its loss L,
+
+      w ∝ (L/min L)^(-n/2),      n = max(rows (1 - ρ)/(1 + ρ), 3 sizes),
+
+  ρ the correlation of neighbouring residuals of a size. The law is the weighted mean; draws sample τ by w.
+
+Without a gate nothing changes. Choosing τ by the loss alone would cost well-behaved curves up to 0.1 in ν.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rlscale.analysis.arrays import Floats
+from rlscale.analysis.fit.objectives import ReturnObjective
+from rlscale.analysis.points.onset import Start
+from rlscale.analysis.points.preprocess import BinnedPoints
+from rlscale.analysis.records import Record
+from rlscale.analysis.statistics.isotonic import isotonic_fit
+from rlscale.analysis.theory.delay import NO_DELAY, Delay, DelayKind
+from rlscale.analysis.theory.power_law import PowerLaw
+
+SHARP_CUT = 1.5
+_SHARP_DRAWS = (0.8, 1.1)
+SOFT_DELAYS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+#: An onset beyond this share of training leaves too little of it for a fit.
+LATEST = 1 / 16
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What a fit does about the start.
+
+    Attributes:
+        not_before: E before which rows are dropped.
+        delays: to be fitted, each a law.
+        uncertain: whether a sharp delay is known as well as an onset is; otherwise exactly.
+    """
+
+    not_before: float = 0.0
+    delays: tuple[Delay, ...] = (NO_DELAY,)
+    uncertain: bool = False
+
+    @classmethod
+    def of(cls, start: Start) -> Treatment:
+        """What the gate asks for."""
+        on = start.interactions
+        if start.gate == "sharp":
+            return cls(SHARP_CUT * on, (Delay("sharp", on),), uncertain=True)
+        if start.gate == "soft":
+            return cls(on, tuple(Delay("soft", share * on) for share in SOFT_DELAYS))
+        return cls()
+
+    @classmethod
+    def known(cls, delay: Delay) -> Treatment:
+        """What a delay that is known asks for."""
+        return cls(SHARP_CUT * delay.steps if delay.kind == "sharp" else 0.0, (delay,))
+
+    def fixed(self, delay: Delay) -> Treatment:
+        """The same rows with one delay, that of the fitted law."""
+        return replace(self, delays=(delay,))
+
+    def drawn(self, weight: Floats, replicates: int, rng: np.random.Generator) -> list[Delay]:
+        """The delay of each draw of the bootstrap, by the weights of the delays."""
+        if self.uncertain:
+            (delay,) = self.delays
+            return [Delay("sharp", float(c) * delay.steps) for c in rng.uniform(*_SHARP_DRAWS, replicates)]
+        return [self.delays[i] for i in rng.choice(len(weight), size=replicates, p=weight)]
+
+
+def delay_weights(laws: list[PowerLaw], points: BinnedPoints) -> Floats:
+    """Weight of each law of a ``soft`` start, shape ``(laws,)``, sums to 1.
+
+    Args:
+        laws: one a delay, with it.
+        points: that all were fitted to.
+    """
+    if len(laws) == 1:
+        return np.ones(1)
+    losses = np.array(
+        [ReturnObjective(points.counted(law.delay), law.log_c0).loss(law.theta) for law in laws]
+    )
+    best = laws[int(np.argmin(losses))]
+    log_i = best.log_intrinsic(points.log_n, points.log_e)
+    residual = points.response - isotonic_fit(log_i, points.response, points.weight)
+    same = points.size[1:] == points.size[:-1]
+    product = float(np.sum(residual[1:][same] * residual[:-1][same]))
+    rho = float(np.clip(product / max(float(np.sum(residual[:-1][same] ** 2)), 1e-300), 0.0, 0.999))
+    count = max(len(points.weight) * (1 - rho) / (1 + rho), 3.0 * len(np.unique(points.size)))
+    logs = -0.5 * count * np.log(np.maximum(losses, 1e-12) / max(float(losses.min()), 1e-12))
+    weight = np.exp(logs - logs.max())
+    return np.asarray(weight / weight.sum())
+
+
+def averaged_law(laws: list[PowerLaw], weight: Floats) -> PowerLaw:
+    """The law with the weighted means of ν, log k, m and τ."""
+    if len(laws) == 1:
+        return laws[0]
+    nu, log_k, m, steps = np.array([(w.nu, np.log(w.k), w.m, w.delay.steps) for w in laws]).T @ weight
+    delay = Delay(laws[-1].delay.kind, float(steps))
+    return PowerLaw(float(nu), float(np.exp(log_k)), float(m), laws[0].log_c0, delay)
+
+
+class DelayWeight(Record):
+    """One delay τ of a soft start, in environment steps, its weight, and ν fitted with it."""
+
+    delay: float
+    weight: float
+    nu: float
+
+
+class LateStart(Record):
+    """Where learning starts, and what the fit did about it.
+
+    Attributes:
+        gate: ``none`` (nothing), ``sharp`` or ``soft``.
+        onset: E_on, the median over sizes, in environment steps; null if most sizes never rise.
+        onset_by_size: E_on of each size, ascending; null where it never rises.
+        flat: e-folds of E before the onset, median over sizes.
+        slopes: of the mean curve before, just after and later than the onset, in returns per e-fold of E.
+        not_before: E before which rows were dropped because of it; 0 without a gate.
+        delay: τ of the fitted law, in environment steps; 0 without a gate.
+        delays: those that were weighed, of a soft start; of a sharp one the one delay; else none.
+        nu: with the delay.
+        nu_without: as fitted without the gate.
+    """
+
+    gate: DelayKind
+    onset: float | None
+    onset_by_size: list[float | None]
+    flat: float | None
+    slopes: list[float | None]
+    not_before: float
+    delay: float
+    delays: list[DelayWeight]
+    nu: float
+    nu_without: float
+
+    @classmethod
+    def of(
+        cls,
+        start: Start,
+        treatment: Treatment,
+        law: PowerLaw,
+        delayed: list[PowerLaw],
+        weight: Floats,
+        nu_without: float,
+    ) -> LateStart:
+        """The record of a fit that looked for a start."""
+        weighed = zip(delayed, weight.tolist(), strict=True) if start.gate != "none" else ()
+        return cls(
+            gate=start.gate,
+            onset=_known(start.interactions),
+            onset_by_size=[_known(onset) for onset in start.by_size.tolist()],
+            flat=_known(start.flat),
+            slopes=[_known(slope) for slope in start.slopes],
+            not_before=treatment.not_before,
+            delay=law.delay.steps,
+            delays=[DelayWeight(delay=one.delay.steps, weight=w, nu=one.nu) for one, w in weighed],
+            nu=law.nu,
+            nu_without=nu_without,
+        )
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
