@@ -9,6 +9,7 @@ from rlscale.analysis.studies.backtest.competing_laws import LAWS
 from rlscale.analysis.studies.backtest.result import Errors, LawScore, Split, SplitBacktest
 
 HEADINGS = ("mean absolute error of", "this fit", "bias", "baseline", "within 90%")
+_BESIDE = {"lemma": "  by the law alone", "shifted": "  by copying at equal I"}
 _LABELS = {kind.name: kind.label for kind in LAWS}
 
 
@@ -24,6 +25,9 @@ def rows(backtest: SplitBacktest) -> list[tuple[str, str, str, str, str]]:
     """(what was predicted, mean absolute error, bias, the baseline's error, share within the interval)."""
     returns, frontier, optimum = backtest.returns, backtest.frontier, backtest.optimum
     found = [_error_row(f"return, {returns.num_points} points", returns)]
+    for score in backtest.predictors:
+        if score.name in _BESIDE:
+            found.append((_BESIDE[score.name], f"{score.mean_absolute:.3g}", f"{score.bias:+.2g}", "", ""))
     if frontier is not None:
         decades, naive = (f"{x:.2g}" for x in (frontier.size_decades, frontier.naive_size_decades))
         hits, naive_hits = (percent(x) for x in (frontier.size_hits, frontier.naive_size_hits))
@@ -59,7 +63,7 @@ def summary(backtest: SplitBacktest) -> str:
     if backtest.beyond_map_share == 0:
         return f"{text}."
     how = "R" if backtest.extension == "linear" else "log(1 - R)"
-    return f"{text}, which was continued as a line of {how} in log I."
+    return f"{text}, which was continued as a levelling curve of {how} in log I."
 
 
 def law_rows(laws: list[LawScore]) -> list[tuple[str, str, str, str]]:

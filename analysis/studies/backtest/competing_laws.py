@@ -3,7 +3,14 @@
 ``lemma``: the law of this toolkit: I^-β = (N_c/N)^α_N + (E_c/E)^α_E with 1/β = 1/α_N + 1/α_E and N_c·E_c
     from the lemma (Hilton, Tang, Schulman 2023), and an increasing map between return and I: 3 constants.
 
-``anchored``: the same without the lemma: α_N, α_E, β, N_c, E_c free. With a free map this would not be
+``neighbour``: that law corrected by the residual of the nearest trained size at the same E: what the backtest
+    predicts with (``rlscale.analysis.forecast.prediction``).
+
+``copying``: the nearest trained size's return at the same E, beyond its curve its last or first value.
+
+``shifted``: that size's return where it has the same I by the law; its last value where it never has.
+
+``anchored``: ``lemma`` without the lemma: α_N, α_E, β, N_c, E_c free. With a free map this would not be
     another law. R = h(S) with S = (N_c/N)^α_N + (E_c/E)^α_E: a power of S (β) and a factor on S are
     absorbed by h, so R determines α_N, α_E and the ratio N_c^α_N : E_c^α_E, three constants, as many
     as the lemma leaves; minimising N·E at equal S gives the same N_opt(C). The lemma only fixes the
@@ -38,9 +45,11 @@ from scipy.special import expit, logit, logsumexp
 from scipy.stats import theilslopes
 
 from rlscale.analysis.arrays import Floats
+from rlscale.analysis.forecast.extended_map import ExtendedMap, LawWithMap, are_shares
+from rlscale.analysis.forecast.prediction import NextToMeasured, nearest
 from rlscale.analysis.points.frontier import efficient_frontier
 from rlscale.analysis.points.preprocess import BinnedPoints
-from rlscale.analysis.studies.backtest.extended_map import ExtendedMap, LawWithMap, are_shares
+from rlscale.analysis.studies.backtest.splits import naive_returns
 from rlscale.analysis.theory.power_law import PowerLaw
 
 HUBER_DELTA = 1e-3
@@ -154,6 +163,56 @@ def fit_anchored(points: BinnedPoints, law: PowerLaw) -> AnchoredLaw | None:
     scale = [0.5, 0.5, 0.3, 0.3, 0.3]
     found = [least_squares(residual, start + x, method="lm", x_scale=scale, max_nfev=400) for x in steps]
     return made(min(found, key=lambda result: result.cost).x)
+
+
+# -- the next size's curve ---------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NeighbourLaw(NextToMeasured):
+    """The law with its lemma and the nearest trained size's residual."""
+
+    @property
+    def constants(self) -> dict[str, float]:
+        """Those of the law."""
+        return {"nu": self.base.law.nu}
+
+
+def fit_neighbour(points: BinnedPoints, law: PowerLaw) -> NeighbourLaw:
+    """The law as it is, with the map that fits these points best and their residuals."""
+    return NeighbourLaw(LawWithMap.through(law, points), points)
+
+
+@dataclass(frozen=True)
+class CopiedCurve:
+    """The nearest trained size's curve, read at the same E, or with ``law`` at the same I."""
+
+    points: BinnedPoints
+    law: PowerLaw | None = None
+
+    def predict(self, log_n: ArrayLike, log_e: ArrayLike) -> Floats:
+        """Return at (N, E)."""
+        n, e = (x.ravel() for x in np.broadcast_arrays(np.asarray(log_n, float), np.asarray(log_e, float)))
+        sizes = np.unique(self.points.log_n)
+        copied = sizes[nearest(sizes, n)]
+        if self.law is not None:
+            e = self.law.log_interactions_for(copied, self.law.log_intrinsic(n, e))
+        return naive_returns(self.points, copied, e).reshape(np.broadcast(log_n, log_e).shape)
+
+    @property
+    def constants(self) -> dict[str, float]:
+        """None are fitted to the copied curve."""
+        return {} if self.law is None else {"nu": self.law.nu}
+
+
+def fit_copying(points: BinnedPoints, _: PowerLaw) -> CopiedCurve:
+    """The points themselves."""
+    return CopiedCurve(points)
+
+
+def fit_shifted(points: BinnedPoints, law: PowerLaw) -> CopiedCurve:
+    """The points and the law."""
+    return CopiedCurve(points, law)
 
 
 # -- power law plus constant ----------------------------------------------------------
@@ -344,8 +403,15 @@ def _sigmoid_slopes(constants: Floats, log_c: Floats) -> Floats:
     return np.stack([1 - share, share, -steep, steep * (log_c - log_mid)], axis=1)
 
 
-LAWS = (
+#: What always competes with the backtest's own prediction, ``neighbour``: cheap, and hard to beat.
+PREDICTORS = (
     LawKind("lemma", "the lemma, free map", 3, fit_lemma),
+    LawKind("neighbour", "lemma + next's residual", 3, fit_neighbour),
+    LawKind("copying", "copying the next size", 0, fit_copying),
+    LawKind("shifted", "copying it at equal I", 3, fit_shifted),
+)
+LAWS = (
+    *PREDICTORS,
     LawKind("anchored", "no lemma, frontier's map", 5, fit_anchored),
     LawKind("chinchilla", "E_0 + A/N^a + B/E^b", 5, fit_chinchilla),
     LawKind("sigmoid", "sigmoid, size by size", 4, fit_sigmoid),

@@ -17,8 +17,9 @@ from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.points.preprocess import BinnedPoints, Preprocessor
 from rlscale.analysis.points.resampling import resample, scheme_for
 from rlscale.analysis.statistics.intervals import percentile_interval
-from rlscale.analysis.studies.backtest.competing_laws import LAWS, ReturnLaw
-from rlscale.analysis.studies.backtest.result import FrontierPoints, LawScore
+from rlscale.analysis.studies.backtest.competing_laws import LAWS, PREDICTORS, ReturnLaw
+from rlscale.analysis.studies.backtest.result import FrontierPoints, LawScore, PredictorScore
+from rlscale.analysis.theory.power_law import PowerLaw
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,22 @@ def score_laws(
         for name, law in laws.items()
     ]
     return sorted(scores, key=lambda score: score.mean_absolute)
+
+
+def score_predictors(train: BinnedPoints, test: BinnedPoints, law: PowerLaw) -> list[PredictorScore]:
+    """Scores on the held-out points of what every backtest compares, in the order of ``PREDICTORS``.
+
+    Args:
+        train, test: training and held-out points.
+        law: fitted to the training rows.
+    """
+    found = []
+    for kind in PREDICTORS:
+        fitted = kind.fit(train, law)
+        if fitted is not None:
+            error, bias = mean_error(fitted, test)
+            found.append(PredictorScore(name=kind.name, mean_absolute=error, bias=bias))
+    return found
 
 
 def mean_error(law: ReturnLaw, points: BinnedPoints) -> tuple[float, float]:

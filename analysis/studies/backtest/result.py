@@ -156,13 +156,28 @@ class LawScore(Record):
     constants: dict[str, float]
 
 
+class PredictorScore(Record):
+    """How another way of predicting fares on the same held-out returns.
+
+    Attributes:
+        name: ``neighbour``, what the backtest itself predicts with; ``lemma``, the law alone; ``copying`` and
+            ``shifted``: see ``rlscale.analysis.studies.backtest.competing_laws``.
+        mean_absolute, bias: as of ``Errors``.
+    """
+
+    name: str
+    mean_absolute: float
+    bias: float
+
+
 class SplitBacktest(Record):
     """The backtest of one split.
 
     Attributes:
         beyond_map_share: weight of held-out points whose predicted I lies beyond the training's map, so
             that their return comes from its declared continuation.
-        extension: scale of that continuation, see ``rlscale.analysis.studies.backtest.extended_map``.
+        extension: scale of that continuation, see ``rlscale.analysis.forecast.extended_map``.
+        predictors: scores of the ways to predict that every backtest compares.
         laws: scores of all laws, best first; empty if not requested.
     """
 
@@ -179,6 +194,7 @@ class SplitBacktest(Record):
     optimum_points: list[OptimumPoint]
     warnings: list[str]
     warning_codes: list[str] = Field(default_factory=list)
+    predictors: list[PredictorScore] = Field(default_factory=list)
 
 
 class BacktestResult(Record):

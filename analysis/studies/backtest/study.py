@@ -4,11 +4,9 @@ The rows that a split (``splits``) does not hold out are fitted as if the others
 the cut of early training by their own runs. That fit predicts the returns at every held-out (N, E), the best
 return and the best size at each held-out compute, and N_opt. Held-out returns only enter the scores.
 
-A 90% prediction interval of a return has two sources: the law and map of each bootstrap draw, and a
-residual of the training fit, drawn from the points nearest in log I, which contains the noise of seeds
-and the misfit. Beyond the largest I of the training rows the map is continued (``extended_map``), in each
-draw from a tail of another length, so that a map that bends there has a wide interval; the result states the
-share of points that need it.
+Returns, with 90% prediction intervals, are those of ``rlscale.analysis.forecast.prediction``: the law and its
+map, continued beyond the largest I of the training rows, corrected by the nearest trained size. The result
+states the share of points that need the continuation.
 
 Baselines: for returns the nearest trained size's curve at the same E, held at its last value; for the
 frontier and the best size those where the training's own frontier ends.
@@ -17,7 +15,6 @@ frontier and the best size those where the training's own frontier ends.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,12 +22,12 @@ from rlscale.analysis.arrays import Bools, Floats
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.forecast.prediction import NextToMeasured, ReturnPredictor
 from rlscale.analysis.points.frontier import Frontier, efficient_frontier
 from rlscale.analysis.points.preprocess import BinnedPoints, Preprocessor
 from rlscale.analysis.records import CodedWarning, warning_fields
 from rlscale.analysis.statistics.intervals import percentile_interval
-from rlscale.analysis.studies.backtest.extended_map import LawWithMap
-from rlscale.analysis.studies.backtest.law_scores import score_laws
+from rlscale.analysis.studies.backtest.law_scores import score_laws, score_predictors
 from rlscale.analysis.studies.backtest.result import (
     BacktestResult,
     Errors,
@@ -55,8 +52,6 @@ from rlscale.analysis.studies.backtest.splits import (
 
 DEFAULT_REPLICATES = 200
 _NUM_OPTIMA = 7
-_TAILS = (0.1, 0.4)  # shares of the map's range from which draws continue it
-_NEAR = 0.15  # share of the training points whose residuals a prediction draws from
 
 
 def backtest(
@@ -97,40 +92,6 @@ def backtest(
     )
 
 
-@dataclass(frozen=True)
-class _Predictor:
-    """The training fit as a predictor of returns, with one like it for each bootstrap draw."""
-
-    centre: LawWithMap
-    draws: list[LawWithMap]
-    log_i: Floats  # of the training points, ascending
-    residuals: Floats  # theirs, in the same order
-    rng: np.random.Generator
-
-    @classmethod
-    def of(cls, fit: FitResult, points: BinnedPoints, seed: int) -> _Predictor:
-        rng = np.random.default_rng(seed)
-        centre = LawWithMap.through(fit.law, points)
-        draws = [LawWithMap.through(law, points, rng.uniform(*_TAILS)) for law in fit.draw_laws()]
-        log_i = fit.law.log_intrinsic(points.log_n, points.log_e)
-        order = np.argsort(log_i, kind="stable")
-        residuals = (points.returns - centre.map.return_of(log_i))[order]
-        return cls(centre, draws, log_i[order], residuals, rng)
-
-    def interval(self, log_i: Floats, drawn: Floats, predicted: Floats) -> Floats:
-        """Ends of the 90% interval, shape ``(2, n)``, of ``drawn`` of shape ``(draws, n)``.
-
-        Without draws both ends are the prediction.
-        """
-        if not len(drawn):
-            return np.stack([predicted, predicted])
-        near = min(max(int(_NEAR * len(self.log_i)), 12), len(self.log_i))
-        first = np.clip(np.searchsorted(self.log_i, log_i) - near // 2, 0, len(self.log_i) - near)
-        chosen = first + self.rng.integers(near, size=drawn.shape)
-        ends = percentile_interval(drawn + self.residuals[chosen])
-        return np.clip(ends, 0.0, 1.0) if self.centre.map.scale == "failure" else ends
-
-
 def _backtest(
     curves: Curves, split: Split, estimator: JointScalingFit, law_draws: int, laws: bool
 ) -> SplitBacktest:
@@ -141,7 +102,7 @@ def _backtest(
     test = curves.with_rows(held_out & late)
     train_points = score_points(train, estimator, fit.not_before)
     test_points = Preprocessor(test, early_exclusion=0.0, bin_width=SCORE_BIN).points(smooth=False)
-    predictor = _Predictor.of(fit, train_points, estimator.seed)
+    predictor = ReturnPredictor.through(fit.law, fit.draw_laws(), train_points, estimator.seed)
     points = _held_out_points(predictor, train_points, test_points)
     train_frontier = efficient_frontier(train_points)
     all_points = score_points(curves, estimator, fit.not_before)
@@ -162,7 +123,7 @@ def _backtest(
         ),
         returns=_errors(points.return_, points, points.weight, has_draws),
         beyond_map_share=beyond_share,
-        extension=predictor.centre.map.scale,
+        extension=predictor.centre.base.map.scale,
         frontier=_frontier_errors(frontier, has_draws),
         optimum=_optimum_errors(optimum),
         laws=score_laws(
@@ -180,6 +141,7 @@ def _backtest(
         points=points,
         frontier_points=frontier,
         optimum_points=optimum,
+        predictors=score_predictors(train_points, test_points, fit.law),
         **warning_fields(_warnings(split, fit, frontier, beyond_share)),
     )
 
@@ -187,21 +149,19 @@ def _backtest(
 # -- returns at held-out (N, E) ---------------------------------------------------------
 
 
-def _held_out_points(predictor: _Predictor, train: BinnedPoints, test: BinnedPoints) -> HeldOutPoints:
+def _held_out_points(predictor: ReturnPredictor, train: BinnedPoints, test: BinnedPoints) -> HeldOutPoints:
     n, e = test.log_n, test.log_e
-    predicted = predictor.centre.predict(n, e)
-    drawn = np.array([draw.predict(n, e) for draw in predictor.draws])
-    low, high = predictor.interval(predictor.centre.law.log_intrinsic(n, e), drawn, predicted)
+    found = predictor.at(n, e)
     return HeldOutPoints(
         N=np.exp(n),
         E=np.exp(e),
         return_=test.returns,
         weight=test.weight,
-        predicted=predicted,
-        low=low,
-        high=high,
+        predicted=found.returns,
+        low=found.low,
+        high=found.high,
         naive=naive_returns(train, n, e),
-        beyond_map=predictor.centre.beyond(n, e),
+        beyond_map=found.beyond,
     )
 
 
@@ -230,7 +190,7 @@ def sizes_at(points: BinnedPoints, log_c: Floats) -> tuple[Floats, Bools]:
 
 
 def _frontier_points(
-    predictor: _Predictor,
+    predictor: ReturnPredictor,
     split: Split,
     train: BinnedPoints,
     train_frontier: Frontier,
@@ -249,16 +209,14 @@ def _frontier_points(
     log_c = np.log(compute)
     log_n, covered = sizes_at(everything, log_c)
 
-    def at_each(law: LawWithMap) -> Floats:
+    def at_each(law: NextToMeasured) -> Floats:
         """Return of every size at every compute, minus infinity where it has no data."""
         return np.where(covered, law.predict(log_n[:, None], log_c - log_n[:, None]), -np.inf)
 
     centre = at_each(predictor.centre)
     predicted, chosen = centre.max(axis=0), log_n[centre.argmax(axis=0)]
     drawn = np.array([at_each(draw).max(axis=0) for draw in predictor.draws])
-    low, high = predictor.interval(
-        predictor.centre.law.log_intrinsic(chosen, log_c - chosen), drawn, predicted
-    )
+    low, high = predictor.interval(chosen, log_c - chosen, drawn, predicted)
     naive, naive_size = naive_frontier(train, train_frontier, log_c)
     return FrontierPoints(
         compute=compute,
@@ -386,7 +344,7 @@ def _warnings(
             (
                 "beyond_map",
                 f"{beyond_share:.0%} of the held-out points lie beyond the training's map, whose "
-                f"continuation is a straight line in log I and a guess.",
+                f"continuation is a guess.",
             )
         )
     return found

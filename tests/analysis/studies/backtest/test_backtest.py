@@ -12,6 +12,7 @@ from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.curves.synthetic import SyntheticSweep, curves_frame
 from rlscale.analysis.figures.backtest import backtest_figure
 from rlscale.analysis.fit.joint_fit import JointScalingFit
+from rlscale.analysis.forecast.extended_map import ExtendedMap
 from rlscale.analysis.formatting.backtest import verdict
 from rlscale.analysis.reports.backtest import (
     BacktestSection,
@@ -20,7 +21,6 @@ from rlscale.analysis.reports.backtest import (
     section_context,
 )
 from rlscale.analysis.reports.figures import png_of
-from rlscale.analysis.studies.backtest.extended_map import ExtendedMap
 from rlscale.analysis.studies.backtest.result import BacktestResult
 from rlscale.analysis.studies.backtest.splits import (
     cutoff_for,
@@ -190,8 +190,11 @@ def test_both_panels_are_drawn_without_a_bootstrap():
 def test_laws_are_scored_on_the_same_points_with_differences_from_ours(noisy, result):
     found = backtest(noisy, [hold_out_compute(noisy, 1e14)], POINT, laws=True, law_draws=4).splits[0]
     scores = {score.name: score for score in found.laws}
-    assert set(scores) == {"lemma", "anchored", "chinchilla", "sigmoid"}
-    assert scores["lemma"].mean_absolute == pytest.approx(found.returns.mean_absolute, rel=0.05)
+    assert set(scores) == {"lemma", "neighbour", "copying", "shifted", "anchored", "chinchilla", "sigmoid"}
+    assert scores["neighbour"].mean_absolute == pytest.approx(found.returns.mean_absolute, rel=0.05)
+    assert scores["copying"].mean_absolute == pytest.approx(found.returns.naive_mean_absolute, rel=0.05)
+    for always in found.predictors:
+        assert always.mean_absolute == pytest.approx(scores[always.name].mean_absolute, rel=0.05)
     assert [s.mean_absolute for s in found.laws] == sorted(s.mean_absolute for s in found.laws)
     for name, score in scores.items():
         expected = score.mean_absolute - scores["lemma"].mean_absolute

@@ -1,0 +1,254 @@
+"""Returns at (N, E): the law with its map, corrected by the nearest measured size, with 90% intervals.
+
+A law that is only nearly true leaves residuals that neighbouring sizes share: learning starts at the same
+time, batches grow on the same schedule, the map has a shape that the points do not resolve. So, with r(E) the
+smoothed residual of the nearest measured size,
+
+    R(N, E) = h(I(N, E)) + r(E).
+
+Where the curve of that size has ended, r is read at its end and falls by e for every ``_FADES`` of log E
+since.
+
+An interval has two sources: the law and map of each bootstrap draw, and an error of predicting one
+measured size from the next in the same way, drawn from the points nearest in log I. That error holds the
+noise of seeds and the part of the misfit that neighbours do not share. In each draw the map is continued from
+a tail of another length, in a third of them straight, because how it goes on is the least known of all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rlscale.analysis.arrays import Bools, Floats, Ints
+from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.forecast.extended_map import RATES, STRAIGHT, LawWithMap
+from rlscale.analysis.points.preprocess import BinnedPoints
+from rlscale.analysis.statistics.intervals import percentile_interval
+from rlscale.analysis.theory.power_law import PowerLaw
+
+#: Width in log E of the bins of points that predictions rest on: wider than the fit's, to reduce noise.
+PREDICTION_BIN = 0.1
+_WINDOW = 0.3  # of log E, over which the residuals of a size are averaged
+_FADES = 1.5  # of log E beyond the end of a curve, over which its residual falls by e
+_TAILS = (0.3, 0.8)  # shares of the map's range from which draws continue it
+_STRAIGHT_SHARE = 1 / 3  # of the draws that continue it as a straight line
+_NEAR = 0.15  # share of the measured points whose errors a prediction draws from
+_LEAST_NEAR = 12
+_SAME = 1e-9  # of log N
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted returns, arrays of one shape.
+
+    Attributes:
+        returns: the estimates.
+        low, high: ends of 90% prediction intervals of the mean over seeds; NaN without a bootstrap.
+        beyond: whether a return needs the map's continuation.
+    """
+
+    returns: Floats
+    low: Floats
+    high: Floats
+    beyond: Bools
+
+
+@dataclass(frozen=True)
+class NextToMeasured:
+    """A law with its map, corrected by the residuals of measured sizes.
+
+    Attributes:
+        base: the law and map.
+        points: the measured points, ordered by size, then E.
+    """
+
+    base: LawWithMap
+    points: BinnedPoints
+
+    def predict(self, log_n: ArrayLike, log_e: ArrayLike) -> Floats:
+        """Return at (N, E), given as natural logarithms that broadcast together."""
+        n, e = np.broadcast_arrays(np.asarray(log_n, float), np.asarray(log_e, float))
+        found = self.corrected(n.ravel(), e.ravel(), nearest(self.sizes, n.ravel()))
+        return self.base.map.bounded(found.reshape(n.shape))
+
+    def corrected(self, log_n: Floats, log_e: Floats, neighbour: Ints, lag: float = 0.0) -> Floats:
+        """Return at (N, E) with the residual of a chosen size, all of shape ``(n,)``.
+
+        Args:
+            neighbour: position among ``sizes`` of the size whose residual is used.
+            lag: the neighbour is read this much of log E earlier, as if its curve had ended there.
+        """
+        residual = np.empty(len(log_n))
+        for size, (x, r) in enumerate(self.residual_curves):
+            mine = neighbour == size
+            read = np.clip(log_e[mine] - lag, x[0], x[-1])
+            faded = np.exp(-np.abs(log_e[mine] - read) / _FADES)
+            residual[mine] = faded * np.interp(read, x, r)
+        return self.base.predict(log_n, log_e) + residual
+
+    @cached_property
+    def sizes(self) -> Floats:
+        """log N of the measured sizes, ascending."""
+        return np.unique(self.points.log_n)
+
+    @cached_property
+    def residual_curves(self) -> list[tuple[Floats, Floats]]:
+        """(log E, smoothed residual) of each measured size."""
+        points = self.points
+        residual = points.returns - self.base.predict(points.log_n, points.log_e)
+        found = []
+        for log_n in self.sizes:
+            mine = points.log_n == log_n
+            log_e = points.log_e[mine]
+            found.append((log_e, _smoothed(log_e, residual[mine], points.weight[mine])))
+        return found
+
+
+@dataclass(frozen=True)
+class ReturnPredictor:
+    """A fit as a predictor of returns, with one like it for each bootstrap draw."""
+
+    centre: NextToMeasured
+    draws: list[NextToMeasured]
+    seed: int
+
+    @classmethod
+    def through(
+        cls, law: PowerLaw, draws: list[PowerLaw], points: BinnedPoints, seed: int
+    ) -> ReturnPredictor:
+        """The maps that fit ``points`` best given the law and each drawn one."""
+        rng = np.random.default_rng(seed)
+        centre = LawWithMap.through(law, points)
+        made = []
+        for drawn in draws:
+            rates = STRAIGHT if rng.random() < _STRAIGHT_SHARE else RATES
+            tail = rng.uniform(*_TAILS)
+            made.append(LawWithMap.through(drawn, points, tail=tail, rates=rates, scale=centre.map.scale))
+        return cls(NextToMeasured(centre, points), [NextToMeasured(one, points) for one in made], seed)
+
+    @classmethod
+    def of(cls, fit: FitResult) -> ReturnPredictor:
+        """The predictor of a stored fit, from its points and draws."""
+        return cls.through(fit.law, fit.draw_laws(), _stored_points(fit), int(fit.options.get("seed", 0)))
+
+    def at(self, log_n: ArrayLike, log_e: ArrayLike) -> Prediction:
+        """Returns at (N, E), given as natural logarithms of shape ``(n,)``, with their intervals."""
+        n, e = np.broadcast_arrays(np.asarray(log_n, float), np.asarray(log_e, float))
+        predicted = self.centre.predict(n, e)
+        drawn = np.array([draw.predict(n, e) for draw in self.draws])
+        low, high = self.interval(n, e, drawn, predicted)
+        return Prediction(predicted, low, high, self.centre.base.beyond(n, e))
+
+    def interval(self, log_n: Floats, log_e: Floats, drawn: Floats, predicted: Floats) -> Floats:
+        """Ends of the 90% interval of what is measured at (N, E), shape ``(2, n)``.
+
+        Args:
+            log_n, log_e: shape ``(n,)``.
+            drawn: returns there by each draw, shape ``(draws, n)``.
+            predicted: by the fit, shape ``(n,)``; both ends, if there are no draws.
+        """
+        if not len(drawn):
+            return np.stack([predicted, predicted])
+        rng = np.random.default_rng([self.seed, 1])
+        log_i = self.centre.base.law.log_intrinsic(log_n, log_e)
+        neighbour = nearest(self.centre.sizes, log_n)
+        own = np.abs(self.centre.sizes[neighbour] - log_n) < _SAME
+        noise = np.empty(drawn.shape)
+        for mine, pool in (
+            (~own, self._errors_between_sizes),
+            (own, self._errors_later(log_e, neighbour, own)),
+        ):
+            noise[:, mine] = _drawn_near(*pool, log_i[mine], len(drawn), rng)
+        return self.centre.base.map.bounded(percentile_interval(drawn + noise))
+
+    @cached_property
+    def _errors_between_sizes(self) -> tuple[Floats, Floats]:
+        """(log I, error) of each measured point, predicted from the next smaller size; ascending in log I."""
+        points, sizes = self.centre.points, self.centre.sizes
+        place = np.searchsorted(sizes, points.log_n)
+        neighbour = np.where(place > 0, place - 1, min(1, len(sizes) - 1))
+        return self._errors(neighbour, 0.0)
+
+    def _errors_later(self, log_e: Floats, neighbour: Ints, own: Bools) -> tuple[Floats, Floats]:
+        """The same of each measured point predicted from an earlier one of its own curve.
+
+        It is earlier by the typical distance of the wanted points from the end of their curve.
+        """
+        if not own.any():
+            return self._errors_between_sizes
+        curves = self.centre.residual_curves
+        ends = np.array([x[-1] for x, _ in curves])
+        lag = float(np.median(np.maximum(log_e[own] - ends[neighbour[own]], 0.0)))
+        points = self.centre.points
+        return self._errors(np.searchsorted(self.centre.sizes, points.log_n), lag)
+
+    def _errors(self, neighbour: Ints, lag: float) -> tuple[Floats, Floats]:
+        points = self.centre.points
+        predicted = self.centre.corrected(points.log_n, points.log_e, neighbour, lag)
+        log_i = self.centre.base.law.log_intrinsic(points.log_n, points.log_e)
+        order = np.argsort(log_i, kind="stable")
+        return log_i[order], (points.returns - predicted)[order]
+
+
+def nearest(sizes: Floats, log_n: Floats) -> Ints:
+    """Position of the nearest of the ascending log ``sizes``, shape of ``log_n``."""
+    return np.asarray(np.abs(log_n[..., None] - sizes).argmin(axis=-1))
+
+
+def predict_returns(fit: FitResult, num_params: ArrayLike, interactions: ArrayLike) -> Prediction:
+    """Returns after ``interactions`` environment steps with ``num_params``, with 90% intervals.
+
+    Unlike ``FitResult.predict_return`` it uses the residuals of the nearest measured size, and continues the
+    map.
+
+    Args:
+        fit: a result of ``JointScalingFit.fit``.
+        num_params, interactions: positive, broadcast together to shape ``(n,)``.
+    """
+    n, e = (np.log(np.atleast_1d(np.asarray(x, float))) for x in (num_params, interactions))
+    return ReturnPredictor.of(fit).at(n, e)
+
+
+def _drawn_near(
+    log_i: Floats, errors: Floats, wanted: Floats, draws: int, rng: np.random.Generator
+) -> Floats:
+    """Errors of points near each wanted log I, shape ``(draws, wanted)``."""
+    near = min(max(int(_NEAR * len(log_i)), _LEAST_NEAR), len(log_i))
+    first = np.clip(np.searchsorted(log_i, wanted) - near // 2, 0, len(log_i) - near)
+    return errors[first + rng.integers(near, size=(draws, len(wanted)))]
+
+
+def _smoothed(x: Floats, values: Floats, weight: Floats) -> Floats:
+    """Weighted mean of the values within half a window of each ``x``, ascending."""
+    first = np.searchsorted(x, x - _WINDOW / 2 - _SAME)
+    stop = np.searchsorted(x, x + _WINDOW / 2 + _SAME)
+    mass, total = (np.append(0.0, np.cumsum(part)) for part in (weight, weight * values))
+    return np.asarray((total[stop] - total[first]) / (mass[stop] - mass[first]))
+
+
+def _stored_points(fit: FitResult) -> BinnedPoints:
+    """The points of a fit, averaged in bins of ``PREDICTION_BIN``."""
+    stored = fit.points
+    log_n, log_e = np.log(stored.N), np.log(stored.E)
+    distinct, size = np.unique(log_n, return_inverse=True)
+    cell = np.floor((log_e - log_e.min()) / PREDICTION_BIN + _SAME).astype(np.int64)
+    _, first, group = np.unique(size * (cell.max() + 1) + cell, return_index=True, return_inverse=True)
+    mass = np.bincount(group, weights=stored.weight)
+
+    def averaged(values: Floats) -> Floats:
+        return np.asarray(np.bincount(group, weights=stored.weight * values) / mass)
+
+    returns = averaged(stored.return_)
+    return BinnedPoints(
+        log_n=distinct[size[first]],
+        log_e=averaged(log_e),
+        returns=returns,
+        smooth_returns=returns,
+        response=returns,
+        weight=mass,
+        size=size[first],
+    )
