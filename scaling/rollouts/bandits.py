@@ -16,7 +16,7 @@ from rlscale.scaling.tasks.interface import Bandit
 
 
 class BanditCollector:
-    """A whole rollout as one batch, since the next image does not depend on the action.
+    """Collects a whole rollout as one batch, because the next image does not depend on the action.
 
     Images and actions come from their streams in the order in which stepping one observation
     at a time would draw them.
