@@ -136,7 +136,7 @@ class PPO:
         return self.config.value_coef * loss, diagnostics
 
     def _proximal_logp(self, rows: Batch) -> torch.Tensor:
-        """The EWMA network's, computed anew at each gradient step; without one, the behaviour's."""
+        """The EWMA network's, computed at each gradient step; without an EWMA, the behaviour's."""
         if self.ewma is None:
             return rows.logp
         with torch.no_grad():

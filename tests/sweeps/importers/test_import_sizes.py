@@ -43,7 +43,7 @@ def test_a_mapping_gives_sizes_and_other_run_columns(imported, bare, sizes, name
 
 
 @pytest.mark.parametrize("header", ["run", "run_id", "name"])
-def test_a_csv_mapping_may_have_a_column_run(imported, bare, sizes, header):
+def test_the_column_of_runs_in_a_csv_mapping_has_several_names(imported, bare, sizes, header):
     result = imported(bare, sizes=sizes(f"{header},num_params\n*,5\n", "s.csv"))
     assert {values["num_params"] for values in columns_of(result).values()} == {5}
 
