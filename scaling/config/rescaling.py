@@ -53,7 +53,7 @@ def rescaled(agent: AgentConfig, c: int, *, rescale_betas: bool = False) -> Agen
 
 
 def center_of_mass(decay: float) -> float:
-    """Mean age of what an EWMA holds, in updates."""
+    """Mean age of the updates in an EWMA, in updates."""
     return decay / (1 - decay)
 
 

@@ -113,7 +113,7 @@ def _saved_by_a_pass(model: ActorCritic, shape: tuple[int, int, int]) -> tuple[f
         torch.zeros(_SAMPLES, model.num_state),
     )
     with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
-        outputs = model(inputs)  # keeps all that is saved alive, so no address is used twice
+        outputs = model(inputs)  # keeps all saved tensors alive, so that no address is used twice
     for parameter in model.parameters():
         storages.pop(parameter.untyped_storage().data_ptr(), None)
     del outputs

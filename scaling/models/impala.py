@@ -64,7 +64,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = normed(nn.Conv2d(channels, channels, 3, padding=1), scale, generator)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        # In place where no one else reads the value: memory traffic is what bounds these layers.
+        # In place where nothing else reads the value: memory traffic bounds these layers.
         return self.conv2(F.relu_(self.conv1(F.relu(x)))).add_(x)
 
 
@@ -80,7 +80,7 @@ class Stack(nn.Module):
         return self.residual(max_pool_3x3(self.conv(x)))
 
     def residual(self, x: torch.Tensor) -> torch.Tensor:
-        """What comes after the pooling."""
+        """The residual blocks, after the pooling."""
         for block in self.blocks:
             x = block(x)
         return x

@@ -45,7 +45,7 @@ def sizes_of(model: ActorCritic, observation_shape: tuple[int, int, int], agent:
     value_forward, value_both = _flops(model.value, observation_shape) if model.value else (0.0, 0.0)
     proximal = policy_forward if agent.uses_ewma else 0.0
     value_epoch = value_both
-    if model.value is None and agent.epochs_policy != agent.epochs_value:  # it has epochs of its own
+    if model.value is None and agent.epochs_policy != agent.epochs_value:  # the value head has its own epochs
         value_epoch = policy_forward if agent.architecture == "detach" else policy_both
     per_interaction = policy_forward + value_forward
     per_interaction += agent.epochs_policy * (policy_both + proximal) + agent.epochs_value * value_epoch

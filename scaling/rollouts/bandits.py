@@ -31,7 +31,7 @@ class BanditCollector:
     ) -> None:
         self._bandit, self._device = bandit, device
         self._rngs = {"contexts": contexts, "actions": actions}
-        self._contexts = np.zeros(0, np.int64)  # the next observations, left by the rollout before
+        self._contexts = np.zeros(0, np.int64)  # the next observations, from the rollout before
 
     @torch.no_grad()
     def collect(

@@ -164,7 +164,7 @@ def _fork(
     for goal in (begin + length // 2, begin + length):
         while run.interactions < goal:
             run.iterate(envs=envs)
-        row = run.close_row()  # the second one holds the second half alone
+        row = run.close_row()  # the second row holds only the second half
     if row["return_mean"] is None:
         raise InputError(
             f"No episode ended in the second half of a fork of {length:,} interactions with {envs} "

@@ -45,7 +45,7 @@ class Run:
         bandit: Bandit | None = None,
     ) -> None:
         self.config = config
-        if config.evaluation_episodes:  # asked for now, not at the first checkpoint
+        if config.evaluation_episodes:  # refused now, not at the first checkpoint
             unseen_levels(config.levels.num_levels, config.levels.start_level)
         self.device = torch.device(device)
         torch.set_num_threads(config.threads)
@@ -156,7 +156,7 @@ class Run:
             state = self._read(checkpoint)
             try:
                 self._load(state)
-            except Exception as error:  # whatever meets a state that is not of this shape
+            except Exception as error:  # any error of a state with another shape
                 if is_out_of_memory(error) or isinstance(error, InputError):
                     raise
                 raise ValueError(f"the checkpoint does not fit ({error})") from error
@@ -174,7 +174,7 @@ class Run:
             state: dict[str, Any] = torch.load(
                 io.BytesIO(checkpoint), map_location=self.device, weights_only=True
             )
-        except Exception as error:  # torch raises whatever its zip reader meets
+        except Exception as error:  # torch passes on any error of its zip reader
             if is_out_of_memory(error):
                 raise
             raise ValueError(f"the checkpoint cannot be read ({error})") from error

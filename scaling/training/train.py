@@ -83,7 +83,7 @@ def _resume(make: Callable[[], Run], writer: CurveWriter) -> tuple[Run, int]:
     for index, checkpoint in writer.checkpoints():
         try:
             run.restore(checkpoint)
-        except ValueError as error:  # a damaged checkpoint costs one interval: the one before it is used
+        except ValueError as error:  # a damaged checkpoint costs one interval, because the one before is used
             logging.getLogger("rlscale").warning("checkpoint %d is not used: %s", index, error)
             run = make()
             continue
