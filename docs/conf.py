@@ -7,6 +7,8 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
+from sphinx.util.logging import getLogger
+
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
@@ -35,3 +37,11 @@ napoleon_use_ivar = True
 def setup(app: Any) -> None:
     """The reference pages are generated from the code before Sphinx reads the sources."""
     app.connect("builder-inited", lambda _: generate.write_all(HERE / "generated"))
+    app.connect("missing-reference", warn_of_own_name)
+
+
+def warn_of_own_name(_app: Any, _env: Any, node: Any, _content: Any) -> None:
+    """A page that names something of rlscale which no page documents would show text without a link."""
+    generated = node.get("refdoc", "").startswith("reference/")  # types in signatures may lack an entry
+    if node.get("reftarget", "").startswith("rlscale.") and not generated:
+        getLogger(__name__).warning("no page documents %s", node["reftarget"], location=node)

@@ -37,7 +37,7 @@ class StoreUnavailable(InputError):
 
 
 class OutOfMemory(InputError):
-    """The memory of this machine does not suffice for a run; alone or on another machine it may."""
+    """This machine has too little memory for a run; the run may fit alone or on another machine."""
 
     code = "out_of_memory"
 

@@ -1,4 +1,4 @@
-"""Writing local files whole: a reader sees the old content or the new one, never a part of it."""
+"""Write local files as a whole: a reader sees the old content or the new content, never a part."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TEMPORARY = ".tmp-"
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a path beside ``path``; the file that the block writes there replaces ``path`` at its end.
+    """Yield a path beside ``path``; at the end of the block, the file written there replaces ``path``.
 
     If the block raises, the temporary file is removed and ``path`` keeps its content.
 
@@ -42,5 +42,5 @@ def write_file(path: str | os.PathLike[str], content: bytes | memoryview) -> Non
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file of this name was not renamed into place, because its writer died or still writes."""
+    """Whether a file of this name is temporary: its writer died before renaming it, or still writes."""
     return name.startswith(".") and _TEMPORARY in name

@@ -1,4 +1,4 @@
-"""What processes here may use of the machine: the whole of it, or what their container leaves them."""
+"""How much of the machine this process may use: all of it, or the share that its container allows."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 def usable_memory() -> int:
-    """Bytes: the machine's memory, or a cgroup's limit."""
+    """Bytes of memory: the machine's, or the limit of a cgroup."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([physical, *(int(text) for text in _limits("memory.max") if text.isdigit())])
 
 
 def available_memory() -> int | None:
-    """Bytes that could be had now without swapping; None where the system does not tell."""
+    """Bytes of memory free now without swapping; None if the system does not report them."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
@@ -26,12 +26,12 @@ def available_memory() -> int | None:
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on; systems without affinity, such as macOS, offer all of theirs."""
+    """Cores that this process may run on; all of them on systems without affinity, such as macOS."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_quota() -> float | None:
-    """Cores' worth of time that a cgroup allows; None without a limit."""
+    """CPU time that a cgroup allows, in cores; None without a limit."""
     quotas = []
     for text in _limits("cpu.max"):
         share, _, period = text.partition(" ")
@@ -41,7 +41,7 @@ def cpu_quota() -> float | None:
 
 
 def _limits(name: str) -> Iterator[str]:
-    """What a file of cgroup 2 says for this process's group and each one above it."""
+    """The content of a cgroup 2 file for this process's group and for each group above it."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What tests of several folders share: stores with made-up runs, ``rlscale`` as a user starts it, MNIST.
+"""Shared by tests of several folders: stores with made-up runs, ``rlscale`` as a user starts it, MNIST.
 
 Hypothesis tests behaviour here, never time: a machine that is busy is no failure.
 """
@@ -25,7 +25,7 @@ settings.load_profile("without a deadline")
 
 @pytest.fixture(autouse=True, scope="session")
 def _workers_are_not_nice():
-    """Ray's workers would else get hardly any time beside other work on the machine."""
+    """Otherwise Ray's workers would get hardly any time beside other work on the machine."""
     os.environ.setdefault("RAY_worker_niceness", "0")
 
 

@@ -1,4 +1,4 @@
-"""The house as one ordered list of floors: a module imports from its own and from lower ones alone."""
+"""The ordered list of folders: a module imports only from its own folder and from folders above it."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_the_analysis_reaches_the_store_through_curves_and_tuning_alone() -> Non
             assert reached <= {"scaling/errors", "scaling/files"}, module
 
 
-def test_no_circle() -> None:
+def test_no_import_cycle() -> None:
     uses = {module: {name for name in imported_by(module) if name in MODULES} for module in MODULES}
     left = dict(uses)
     while free := [module for module, names in left.items() if not names & left.keys() - {module}]:

@@ -42,7 +42,7 @@ def gae(
 
 
 class AdvantageMoments:
-    """Normalises advantages by exponentially averaged moments, once an iteration.
+    """Normalises advantages by exponentially averaged moments, once in each iteration.
 
     With decay b: w, wsum, wsumsq *= b, then += n, n*mean, n*(var + mean^2); mean = wsum/w and
     var = wsumsq/w - mean^2 (biased). b = 0 is each batch's own mean and standard deviation.
@@ -54,7 +54,7 @@ class AdvantageMoments:
         self._weight, self._sum, self._square_sum = 0.0, 0.0, 0.0
 
     def __call__(self, advantage: torch.Tensor) -> torch.Tensor:
-        """(advantage - mean) / (sqrt(var) + 1e-8), after taking the batch into the moments."""
+        """(advantage - mean) / (sqrt(var) + 1e-8), after adding the batch to the moments."""
         values = advantage.to(torch.float64)
         count, batch_mean = values.numel(), float(values.mean())
         # Sums, not the two-pass variance, so that the running moments add up exactly.

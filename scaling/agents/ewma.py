@@ -30,7 +30,7 @@ class EwmaModel:
         self.network: Network = copy.deepcopy(source).requires_grad_(False)
 
     def update(self, decay: float | None = None) -> None:
-        """Take the source's current weights in, with ``decay`` or the one given at creation."""
+        """Add the source's current weights to the average, with ``decay`` or the one given at creation."""
         d = self._decay if decay is None else decay
         total = d * self.weight + 1.0
         averages: list[torch.Tensor] = list(self.network.parameters())

@@ -1,8 +1,9 @@
 """PPG and PPG-EWMA: phases of PPO with an auxiliary phase after each (arXiv 2009.04416, algorithm 1).
 
-Repeat: n_pi iterations of PPO or PPO-EWMA, storing what they saw; then E_aux epochs over all of
-it that distil value targets into the policy network's trunk by an auxiliary value head, hold
-the policy where it was by a KL term, and train the true value head on; then reset the EWMA.
+Repeat: run n_pi iterations of PPO or PPO-EWMA and store their rollouts; then run E_aux epochs over
+all of them, which distil value targets into the policy network's trunk through an auxiliary value
+head, keep the policy in place with a KL term, and train the true value head further; then reset the
+EWMA.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ class StoredRows(Rows):
 
 
 class PPG:
-    """The learner: PPO, what it stored in this phase, and the auxiliary phase's own Adam.
+    """The learner: PPO, the rollouts of this phase, and the auxiliary phase's own Adam.
 
     Args:
         config: the algorithm's options; ``config.auxiliary`` is set.
         model: the networks, with an auxiliary head.
-        step_size: the policy phase's, as scaled for the model's size.
-        auxiliary_step_size: the auxiliary phase's, likewise.
+        step_size: Adam's in the policy phase, scaled for the model's size.
+        auxiliary_step_size: Adam's in the auxiliary phase, scaled likewise.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class PPG:
         return not self._stored
 
     def learn(self, rollout: Rollout, rng: np.random.Generator) -> dict[str, float]:
-        """One iteration, and the auxiliary phase if it was the last of its phase."""
+        """One iteration, and after the last iteration of a phase its auxiliary phase."""
         advantage, value_target = self.ppo.estimate(rollout)
         diagnostics = self.ppo.improve(rollout, advantage, value_target, rng)
         self._stored.append(stored_rows(rollout, value_target))
@@ -69,7 +70,7 @@ class PPG:
         return diagnostics
 
     def auxiliary_phase(self, rng: np.random.Generator) -> dict[str, float]:
-        """E_aux epochs over what is stored; then forget it and reset the EWMA."""
+        """Run E_aux epochs over the stored rollouts, then drop them and reset the EWMA."""
         stored = [self.with_old_logits(rows) for rows in self._stored]
         self._stored = []
         steps = [
@@ -136,8 +137,8 @@ def stored_minibatches(
 ) -> Iterator[StoredRows]:
     """Minibatches of ``sequences`` rows from all iterations, each row once, in random order.
 
-    Only the rows of one minibatch are copied at a time: all of them together are most of the
-    memory that a run needs.
+    Only the rows of one minibatch are copied at a time, because all rows together are most of
+    the memory that a run needs.
     """
     rows = [(segment, row) for segment in stored for row in range(segment.first.shape[0])]
     for chosen in rng.permutation(len(rows)).reshape(-1, sequences):

@@ -32,7 +32,7 @@ class PPO:
     Args:
         config: the algorithm's options.
         model: the networks, already on ``device``.
-        step_size: Adam's, as scaled for the model's size.
+        step_size: Adam's, scaled for the model's size.
     """
 
     def __init__(self, config: AgentConfig, model: ActorCritic, *, step_size: float) -> None:
@@ -54,7 +54,7 @@ class PPO:
         return self.improve(rollout, advantage, value_target, rng)
 
     def estimate(self, rollout: Rollout) -> tuple[torch.Tensor, torch.Tensor]:
-        """Advantages and value targets, both (T, n); rewards and advantages normalised if asked for."""
+        """Advantages and value targets, both (T, n); normalised as the config says."""
         config = self.config
         reward = rollout.reward
         if config.normalize_reward:
@@ -95,9 +95,9 @@ class PPO:
         }
 
     def batch(self, rollout: Rollout, advantage: torch.Tensor, value_target: torch.Tensor) -> Batch:
-        """A rollout as rows to cut minibatches from.
+        """A rollout as rows from which minibatches are cut.
 
-        With more minibatches than environments the rows are cut in time into equal chunks.
+        With more minibatches than environments, the rows are cut in time into equal chunks.
         """
         chunks = max(1, self.config.minibatches // rollout.reward.shape[1])
         return batch_of(rollout, advantage, value_target, chunks=chunks)
@@ -136,7 +136,7 @@ class PPO:
         return self.config.value_coef * loss, diagnostics
 
     def _proximal_logp(self, rows: Batch) -> torch.Tensor:
-        """The EWMA network's, computed anew at each gradient step; without one, the behaviour's."""
+        """The EWMA network's, computed at each gradient step; without an EWMA, the behaviour's."""
         if self.ewma is None:
             return rows.logp
         with torch.no_grad():
@@ -172,7 +172,7 @@ class PPO:
 
 
 def adam(config: AgentConfig, model: ActorCritic, step_size: float) -> torch.optim.Adam:
-    """Adam over all networks; parameters that a step's loss does not reach stay where they are."""
+    """Adam over all networks; a step does not move parameters that its loss does not reach."""
     return torch.optim.Adam(
         model.parameters(), lr=step_size, betas=config.adam_betas, eps=config.adam_eps, fused=True
     )
@@ -188,8 +188,8 @@ def gradient_step(
 ) -> Diagnostics:
     """One step on a minibatch; returns its diagnostics.
 
-    The objective is a mean over transitions, so its gradient is gathered over parts of about
-    ``chunk`` of them, each with its share: memory then holds the activations of one part.
+    The objective is a mean over transitions, so its gradient is a sum over parts of about
+    ``chunk`` transitions, weighted by their share. Memory then holds the activations of one part.
     """
     optimizer.zero_grad(set_to_none=True)
     gathered: Diagnostics = {}

@@ -13,19 +13,21 @@ class BatchGrowth(Frozen):
     """The iteration batch grows as a power of the interactions so far, in doublings.
 
     B(E) = B_min * 2^floor(exponent * log2(E / reference)), never below B_min, the batch that
-    ``num_envs`` and ``rollout_steps`` give. It is the power-law summary of a greedy schedule
-    (Hilton et al. 2023, section on batch size); exponent 0 keeps the batch fixed.
+    ``num_envs`` and ``rollout_steps`` give. This power law summarises a greedy schedule
+    (Hilton et al. 2023, section on batch size). Exponent 0 keeps the batch fixed.
     """
 
-    exponent: float = Field(0.0, ge=0, le=1, description="of the power law; 0 keeps the batch fixed")
+    exponent: float = Field(0.0, ge=0, le=1, description="exponent of the power law; 0 keeps the batch fixed")
     reference: int = Field(100_000, ge=1, description="interactions at which the growth begins")
 
 
 class PhasicConfig(Frozen):
-    """The auxiliary phase of PPG (Cobbe et al. 2020), defaults as in arXiv 2110.00641."""
+    """The auxiliary phase of PPG (Cobbe et al. 2020) with the defaults of arXiv 2110.00641."""
 
-    policy_iterations: int = Field(32, ge=0, description="n_pi, iterations a phase; 0 leaves PPO")
-    auxiliary_epochs: int = Field(6, ge=0, description="E_aux, epochs over what a phase stored; 0 leaves PPO")
+    policy_iterations: int = Field(32, ge=0, description="n_pi, iterations in a phase; 0 gives PPO")
+    auxiliary_epochs: int = Field(
+        6, ge=0, description="E_aux, epochs over the rollouts of a phase; 0 gives PPO"
+    )
     clone_coef: float = Field(1.0, ge=0, description="beta_clone, weight of KL(policy before || policy)")
     value_coef: float = Field(1.0, ge=0, description="weight of the true value head's loss")
     sequences: int = Field(16, ge=1, description="rollouts of single environments in a minibatch")
@@ -40,7 +42,7 @@ class AgentConfig(Frozen):
     )
     architecture: Literal["dual", "shared", "detach"] = Field(
         "dual",
-        description="two networks, one network, or one network whose value head sees detached features",
+        description="two networks, one network, or one network with a value head on detached features",
     )
     phasic: PhasicConfig | None = Field(None, description="auxiliary phase; only for ppg and ppg-ewma")
     learning_rate: float = Field(5e-4, ge=0, description="Adam step size at width 1")
@@ -53,23 +55,27 @@ class AgentConfig(Frozen):
     minibatches: int = Field(8, ge=1, description="minibatches, and gradient steps, in an epoch")
     epochs_policy: int = Field(1, ge=1, description="passes of the policy over each batch")
     epochs_value: int = Field(1, ge=1, description="passes of the value function over each batch")
-    batch_growth: BatchGrowth = Field(BatchGrowth(), description="growth of the batch along training")
+    batch_growth: BatchGrowth = Field(BatchGrowth(), description="growth of the batch during training")
     clip: float = Field(0.2, ge=0, lt=1, description="epsilon of the clipped objective; 0 switches it off")
     kl_penalty: float = Field(0.0, ge=0, description="beta; the fixed-KL mode is clip 0, kl_penalty 1")
-    importance_cap: float = Field(100.0, ge=0, description="cap of pi/pi_behaviour; 0 switches it off")
+    importance_cap: float = Field(
+        100.0, ge=0, description="upper bound of pi/pi_behaviour; 0 switches it off"
+    )
     value_coef: float = Field(0.5, ge=0, description="weight of the value loss")
     entropy_coef: float = Field(0.01, ge=0, description="weight of the entropy bonus")
     ewma_decay: float = Field(
         8 / 9,
         ge=0,
         lt=1,
-        description="decay of the averaged weights in a gradient step; 8/9 is a centre of mass of 8",
+        description="decay of the averaged weights in a gradient step; 8/9 has a centre of mass of 8 steps",
     )
-    normalize_advantage: bool = Field(True, description="advantages get mean 0 and variance 1")
+    normalize_advantage: bool = Field(True, description="scale advantages to mean 0 and variance 1")
     advantage_decay: float = Field(
         0.0, ge=0, lt=1, description="decay of the advantages' moments; 0 uses each batch's own"
     )
-    normalize_reward: bool = Field(False, description="rewards over the deviation of the discounted return")
+    normalize_reward: bool = Field(
+        False, description="divide rewards by the deviation of the discounted return"
+    )
 
     @property
     def gamma(self) -> float:
@@ -86,7 +92,7 @@ class AgentConfig(Frozen):
 
     @property
     def auxiliary(self) -> PhasicConfig | None:
-        """The auxiliary phase, None where there is none: plain PPO, or PPG with n_pi or E_aux 0."""
+        """The auxiliary phase; None for plain PPO, and for PPG with n_pi or E_aux 0."""
         phasic = self.phasic
         return phasic if phasic and phasic.policy_iterations and phasic.auxiliary_epochs else None
 

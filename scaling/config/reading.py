@@ -1,4 +1,4 @@
-"""Frozen configs, and how YAML is read and checked into them."""
+"""Frozen configs, read from YAML and validated."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 def validated(model: type[Model], values: Mapping[str, Any], *, source: str) -> Model:
-    """``model`` from ``values``, or one sentence about the first field that is wrong.
+    """A ``model`` made from ``values``; an error is one sentence about the first wrong field.
 
     Raises:
         InputError: naming source, field and remedy.

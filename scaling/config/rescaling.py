@@ -1,15 +1,15 @@
-"""Batch-size invariance: one config for another batch size (arXiv 2110.00641, section 3).
+"""Batch-size invariance: rewrite a config for another batch size (arXiv 2110.00641, section 3).
 
 With the EWMA as proximal policy, what an agent learns from an interaction need not depend on how
-many interactions make a batch. Dividing both the optimisation and the iteration batch by c:
+many interactions make a batch. If both the optimisation batch and the iteration batch are divided by c:
 
     Adam step          / sqrt(c)
     EWMA               centre of mass x c;  d = COM / (1 + COM),  COM = d / (1 - d) gradient steps
     advantage moments  span x c;            b = 1 - 2 / (span + 1), span = 2 / (1 - b) - 1 iterations
-    n_pi               x c, so that a phase stays as long
+    n_pi               x c, so that a phase keeps its length
 
-The auxiliary phase keeps its minibatch per worker, so its step changes with the workers alone. It
-holds below the critical batch size and was shown for 1 policy epoch.
+The auxiliary phase keeps its minibatch per worker, so its step changes only with the number of workers.
+The invariance holds below the critical batch size and was shown for 1 policy epoch.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ WORKER_ENVS = 64
 
 
 def rescaled(agent: AgentConfig, c: int, *, rescale_betas: bool = False) -> AgentConfig:
-    """The agent with its batch divided by ``c`` and everything else moved to match.
+    """The agent with its batch divided by ``c`` and every other option adjusted.
 
-    The batch is divided in environments; minibatches stay as many, cut in time where there
-    are fewer environments than minibatches. Rescaling by 4 twice is rescaling by 16.
+    The number of environments is divided. The number of minibatches stays; they are cut in time
+    where there are fewer environments than minibatches. Rescaling by 4 twice equals rescaling by 16.
 
     Args:
         rescale_betas: also raise Adam's betas to 1/c; the paper leaves them by default.
@@ -53,7 +53,7 @@ def rescaled(agent: AgentConfig, c: int, *, rescale_betas: bool = False) -> Agen
 
 
 def center_of_mass(decay: float) -> float:
-    """Mean age of what an EWMA holds, in updates."""
+    """Mean age of the updates in an EWMA, in updates."""
     return decay / (1 - decay)
 
 
@@ -63,7 +63,7 @@ def decay_of_mass(mass: float) -> float:
 
 
 def span(decay: float) -> float:
-    """Effective number of updates in an EWMA; 1 for decay 0, which holds the last alone."""
+    """Effective number of updates in an EWMA; 1 for decay 0, which keeps the last update only."""
     return 2 / (1 - decay) - 1
 
 
@@ -91,7 +91,7 @@ def _rescaled_phases(phasic: PhasicConfig, c: int, num_envs: int) -> PhasicConfi
 
 
 def _workers(num_envs: int) -> float:
-    """Workers of 64 environments; fewer environments are one worker still."""
+    """Number of workers with 64 environments each, at least one."""
     return max(1.0, num_envs / WORKER_ENVS)
 
 

@@ -21,7 +21,7 @@ from rlscale.scaling.tasks.catalog import TASKS, Task, find_task
 class LevelsConfig(Frozen):
     """Procgen's levels to train on: start_level .. start_level + num_levels - 1."""
 
-    num_levels: int | None = Field(None, description="leave it out for an unlimited number")
+    num_levels: int | None = Field(None, description="number of levels; leave it out for an unlimited number")
     start_level: int = Field(0, description="the first level")
 
 
@@ -34,19 +34,21 @@ class RunConfig(Frozen):
         0, ge=0, description="episodes on unseen levels at each checkpoint, beside the training; 0 for none"
     )
     interactions: int = Field(ge=1, description="length of the run in environment steps")
-    seed: int = Field(0, ge=0, description="of everything random; another seed is another run")
+    seed: int = Field(0, ge=0, description="seed of all random streams; another seed is another run")
     model: ModelConfig = Field(ModelConfig(), description="the network")
     agent: AgentConfig = Field(AgentConfig(), description="the algorithm")
     rows_per_decade: int = Field(100, ge=1, description="rows of the curve per factor 10 of interactions")
-    checkpoints: int = Field(20, ge=1, description="evenly spaced in interactions, the last at the end")
+    checkpoints: int = Field(
+        20, ge=1, description="number, evenly spaced in interactions, the last at the end"
+    )
     threads: int = Field(1, ge=1, description="CPU threads; sums depend on it in their last bits")
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of the trunks' arithmetic; weights, heads and losses are float32 always"
+        "float32", description="precision of the trunks; weights, heads and losses are always float32"
     )
 
     @property
     def task_entry(self) -> Task:
-        """What the catalogue knows of the task."""
+        """The task's entry in the catalogue."""
         return find_task(self.task)
 
     @field_validator("task")
@@ -91,8 +93,8 @@ class RunConfig(Frozen):
     def run_id(self) -> str:
         """First 16 hex digits of the SHA-256 of the complete config as canonical JSON.
 
-        Fields of ``LATER_FIELDS`` take part only where they differ from their default, so the
-        runs of a store keep their names when the toolkit learns something new.
+        Fields of ``LATER_FIELDS`` count only where they differ from their default, so that the
+        runs of a store keep their names when a config gains a field.
         """
         values = self.model_dump(mode="json")
         for path, default in LATER_FIELDS.items():
@@ -146,7 +148,7 @@ def load_run_config(path: Path) -> RunConfig:
 
 @contextmanager
 def _as_value_error(field: str = "") -> Iterator[None]:
-    """Pydantic gathers ValueErrors; a task's own sentence goes with it, after the field it is about."""
+    """Turn an InputError into the ValueError that pydantic collects, its sentence after the field."""
     try:
         yield
     except InputError as error:

@@ -1,4 +1,4 @@
-"""What one run of a config costs: its columns, memory and time, from networks that are built once."""
+"""What one run of a config costs: sizes, memory and time, from networks that are built once."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from rlscale.scaling.training.build import build_networks
 from rlscale.scaling.training.facts import run_columns
 from rlscale.scaling.training.run import Run
 
-#: The most of an iteration that is timed: FLOPs, which bound wide networks, and interactions.
+#: Limits of a timed iteration: FLOPs, which bind for wide networks, and interactions.
 TIMED_FLOPS = 6e10
 TIMED_INTERACTIONS = 1024
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A config's run columns, what its run needs of memory, and the seconds that it takes if it was timed."""
+    """A config's run columns, the memory that its run needs and, if timed, the seconds that it takes."""
 
     columns: dict[str, Any]
     memory: MemoryNeed
@@ -33,14 +33,14 @@ class Measured:
 
 
 def measure(config: RunConfig, *, timed: bool = False) -> Measured:
-    """Measure a run that is not started; loads no data.
+    """Measure a run without starting it; loads no data.
 
     Args:
-        timed: also train a few seconds on this machine's CPU.
+        timed: also train for a few seconds on this machine's CPU.
 
     Raises:
-        InputError: if the width leaves a layer without units, the memory does not suffice, or the task's
-            package is not installed and ``timed``.
+        InputError: if the width leaves a layer without units, there is too little memory, or ``timed`` is
+            set and the task's package is not installed.
     """
     model = build_networks(config, torch.Generator())
     columns = run_columns(config, model)
@@ -53,11 +53,11 @@ def measure(config: RunConfig, *, timed: bool = False) -> Measured:
 def seconds_per_interaction(config: RunConfig, flops: float) -> float:
     """Train two iterations of a run on this machine's CPU; the faster one counts.
 
-    The first one also allocates memory. An iteration is small (see ``timed_config``) and contains a whole
-    phase of PPG. Bandits show blank images.
+    The first iteration also allocates memory. An iteration is small (see ``timed_config``) and contains a
+    whole phase of PPG. Bandits show blank images.
 
     Args:
-        flops: of training on one interaction.
+        flops: FLOPs of training on one interaction.
     """
     run = Run(timed_config(config, flops), bandit=BlankBandit(config.task_entry))
     seconds = []
@@ -71,10 +71,10 @@ def seconds_per_interaction(config: RunConfig, flops: float) -> float:
 def timed_config(config: RunConfig, flops: float) -> RunConfig:
     """The config with a batch that takes a few seconds.
 
-    It is the batch of the middle of the run where that is at most ``TIMED_FLOPS`` and
-    ``TIMED_INTERACTIONS``. Else it is one minibatch, cut to what fits: networks without memory keep their
-    environments and lose steps, those with memory keep their steps, which they are trained through one
-    by one. PPG gets phases of one iteration with one minibatch, so that each iteration includes its share.
+    The batch is that of the middle of the run if it is within ``TIMED_FLOPS`` and ``TIMED_INTERACTIONS``.
+    Otherwise it is one minibatch, cut to fit: networks without memory keep their environments and lose
+    steps; networks with memory keep their steps, because training goes through these one by one. PPG gets
+    phases of one iteration with one minibatch, so that each iteration includes its share of the phase.
     """
     agent = config.agent
     envs, steps, parts = agent.num_envs_at(config.interactions // 2), agent.rollout_steps, agent.minibatches
@@ -96,7 +96,7 @@ def timed_config(config: RunConfig, flops: float) -> RunConfig:
 
 
 class BlankBandit:
-    """A bandit with the spaces of a task that shows black images, so that no data is needed."""
+    """A bandit with the spaces of a task that shows black images and so needs no data."""
 
     def __init__(self, task: Task) -> None:
         self.observation_shape = task.observations.shape

@@ -1,4 +1,4 @@
-"""What a run needs of memory, counted before it starts."""
+"""The memory that a run needs, counted before it starts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SAMPLES = 4  # of the pass that measures activations
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Bytes of one run at its largest batch, beside the program itself, the task's data and the games.
+    """Bytes of one run at its largest batch, without the program, the task's data and the games.
 
-    observations: of one iteration, or of all iterations of a PPG phase; uint8, kept once
+    observations: of one iteration, or of all iterations of a PPG phase; uint8, stored once
     minibatch: the copy of the observations that a gradient step reads
     weights, gradients: of all networks
     moments: Adam's two, of every optimiser
     ewma: the averaged policy network
-    activations: the most that a forward or backward pass holds
+    activations: the largest amount that a forward or backward pass holds
 
     On a GPU, observations and minibatch stay in the host's memory and the rest is on the device.
     """
@@ -46,13 +46,13 @@ def memory_need(config: RunConfig, model: ActorCritic | None = None) -> MemoryNe
     """Count a run's memory; loads no data.
 
     Args:
-        model: the config's networks if they are built already.
+        model: the config's networks if they are already built.
 
-    Measured on CPU, float32: what peak resident memory grew by beyond the 0.46 GB that torch and Procgen
-    take at the first steps of the smallest run was 1.07 times ``total`` for PPG-EWMA at width 0.25 (0.67 GB
-    counted, most of it observations), 1.3 times for PPO-EWMA at width 0.125 with 64 environments (0.18 GB)
-    and 1.4 times at width 1 with 16 (0.22 GB, nearly all activations): the convolutions' scratch memory
-    is not counted.
+    Compared with measurements on CPU in float32, as growth of peak resident memory beyond the 0.46 GB that
+    torch and Procgen take at the first steps of the smallest run: 1.07 times ``total`` for PPG-EWMA at width
+    0.25 (0.67 GB counted, most of it observations), 1.3 times for PPO-EWMA at width 0.125 with 64
+    environments (0.18 GB), 1.4 times at width 1 with 16 environments (0.22 GB, nearly all activations). The
+    convolutions' scratch memory is not counted.
     """
     agent = config.agent
     model = model or build_networks(config, torch.Generator())
@@ -78,13 +78,13 @@ def _optimizers(agent: AgentConfig) -> int:
 
 
 def _largest_minibatch(agent: AgentConfig, envs: int) -> int:
-    """Interactions of it."""
+    """Interactions in the largest minibatch."""
     policy = envs * agent.rollout_steps // agent.minibatches
     return max(policy, agent.auxiliary.sequences * agent.rollout_steps) if agent.auxiliary else policy
 
 
 def _activations(model: ActorCritic, config: RunConfig, envs: int) -> int:
-    """The larger of what training and acting hold at once."""
+    """Bytes of activations that training or acting holds at once, whichever is more."""
     agent = config.agent
     saved, largest = _saved_by_a_pass(model, config.task_entry.observations.shape)
     if model.chunk is None:
@@ -99,7 +99,7 @@ def _activations(model: ActorCritic, config: RunConfig, envs: int) -> int:
 
 
 def _saved_by_a_pass(model: ActorCritic, shape: tuple[int, int, int]) -> tuple[float, float]:
-    """Bytes a sample that a forward pass of all networks saves for the backward one: all, the largest."""
+    """Bytes per sample that a forward pass of all networks saves for the backward pass: (sum, largest)."""
     storages: dict[int, int] = {}
 
     def remember(tensor: torch.Tensor) -> torch.Tensor:
@@ -113,7 +113,7 @@ def _saved_by_a_pass(model: ActorCritic, shape: tuple[int, int, int]) -> tuple[f
         torch.zeros(_SAMPLES, model.num_state),
     )
     with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
-        outputs = model(inputs)  # keeps all that is saved alive, so no address is used twice
+        outputs = model(inputs)  # keeps all saved tensors alive, so that no address is used twice
     for parameter in model.parameters():
         storages.pop(parameter.untyped_storage().data_ptr(), None)
     del outputs

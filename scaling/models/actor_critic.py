@@ -1,4 +1,4 @@
-"""Policy and value networks: trunks, an optional LSTM, heads; fed with rows of consecutive steps."""
+"""Policy and value networks: trunk, optional LSTM and heads, over rows of consecutive steps."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Network(nn.Module):
 
     @property
     def num_state(self) -> int:
-        """Numbers in the memory of one environment."""
+        """Size of the memory of one environment."""
         return self.recurrence.num_state if self.recurrence else 0
 
     def features(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
@@ -83,7 +83,7 @@ class ActorCritic(nn.Module):
 
     ``dual``: a policy and a value network that share nothing. ``shared``: one network with both
     heads. ``detach``: the same, but the value head's gradient stops at the features. PPG's
-    auxiliary value head sits on the policy network and gets no gradient but in its own phase.
+    auxiliary value head is on the policy network and gets a gradient only in its own phase.
     """
 
     def __init__(self, policy: Network, value: Network | None, *, detach_value: bool = False) -> None:
@@ -98,7 +98,7 @@ class ActorCritic(nn.Module):
 
     @property
     def chunk(self) -> int | None:
-        """Observations that should go through at once; None for any number."""
+        """How many observations to process at once; None for any number."""
         return self.policy.trunk.chunk
 
     def forward(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
@@ -111,13 +111,13 @@ class ActorCritic(nn.Module):
 
     @property
     def acts_with_values(self) -> bool:
-        """Whether ``act`` gives values: a wide value network apart does better on whole rollouts."""
+        """Whether ``act`` also gives values; a wide separate value network is faster on whole rollouts."""
         return self.value is None or self.policy.trunk.few_channels
 
     def act(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
-        """One step's logits (rows, num_actions), values (rows,) if they come along, and the new state.
+        """One step's logits (rows, num_actions), values (rows,) or None, and the new state.
 
-        Where they do not, the value network's part of the state is left to ``values``.
+        Without values, ``values`` updates the value network's part of the state.
         """
         value = None
         if self.value is None:
@@ -145,7 +145,7 @@ class ActorCritic(nn.Module):
         return (network or self.policy)(self._for_policy(inputs))
 
     def auxiliary(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What PPG's auxiliary phase trains: logits, true values and auxiliary values."""
+        """The outputs that PPG's auxiliary phase trains: logits, true values and auxiliary values."""
         if self.value is None:
             features, _ = self.policy.features(inputs)
             value = self._own_value(features)

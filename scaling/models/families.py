@@ -1,4 +1,4 @@
-"""From (family, width, depth) to the agent's networks, and the step size that belongs to a size."""
+"""Builds the agent's networks from family, width and depth."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from rlscale.scaling.models.trunk import CONV_SCALE, DENSE_SCALE, Trunk, normed
 
 BASE_CHANNELS = (16, 32, 32)
 BASE_DENSE = 256
-#: Below so many channels in the first stack a network counts as narrow.
+#: A network with fewer channels in its first stack counts as narrow.
 FEW_CHANNELS = 8
 
 
@@ -64,7 +64,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = normed(nn.Conv2d(channels, channels, 3, padding=1), scale, generator)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        # In place where no one else reads the value: memory traffic is what bounds these layers.
+        # In place where nothing else reads the value: memory traffic bounds these layers.
         return self.conv2(F.relu_(self.conv1(F.relu(x)))).add_(x)
 
 
@@ -80,7 +80,7 @@ class Stack(nn.Module):
         return self.residual(max_pool_3x3(self.conv(x)))
 
     def residual(self, x: torch.Tensor) -> torch.Tensor:
-        """What comes after the pooling."""
+        """The residual blocks, after the pooling."""
         for block in self.blocks:
             x = block(x)
         return x
@@ -89,7 +89,7 @@ class Stack(nn.Module):
 class ImpalaCnn(Trunk):
     """(batch, channels, height, width) uint8 -> features (batch, num_features)."""
 
-    #: Observations through the network at once: more would only take more memory.
+    #: How many observations to process at once: more would only take more memory.
     chunk = 256
 
     def __init__(
@@ -122,8 +122,8 @@ class ImpalaCnn(Trunk):
         """See ``Trunk``.
 
         A convolution or pooling of a few channels costs nearly as much as one of twice as many. So
-        the networks go through the first ones side by side, and narrow networks through all, in
-        blocks that do not mix.
+        the first convolution and pooling run for both networks side by side, and in narrow networks
+        all of them do, with weights in blocks so that the networks do not mix.
         """
         x = self._scaled(observation)
         stacks: Any = zip(self.stacks, other.stacks, strict=True)  # torch's lists do not know their types
@@ -155,7 +155,7 @@ class ImpalaCnn(Trunk):
 def _side_by_side(
     one: nn.Conv2d, other: nn.Conv2d, x: torch.Tensor, *, shares_input: bool = False
 ) -> torch.Tensor:
-    """Two convolutions as one, each on its half of the channels, or both on all of them."""
+    """Two convolutions as one, each on its half of the channels, or both on the same input."""
     weights = one.weight, other.weight
     if not shares_input:
         channels = one.in_channels
@@ -169,9 +169,10 @@ def _side_by_side(
 def max_pool_3x3(x: torch.Tensor) -> torch.Tensor:
     """3x3 max pooling with stride 2 and padding 1 of (batch, channels, height, width).
 
-    Torch's values bit for bit. On CPU it is faster than ``F.max_pool2d``: without gradients as
-    the maximum over rows, then columns; with them because the gradient goes into memory that
-    torch keeps, where its own backward pass has the system map fresh zeroed pages each time.
+    The values equal torch's bit for bit. On CPU this is faster than ``F.max_pool2d``. Without
+    gradients it takes the maximum over rows, then over columns. With gradients it writes into
+    memory that torch keeps, whereas torch's own backward pass makes the system map fresh zeroed
+    pages each time.
     """
     if x.device.type != "cpu":
         return F.max_pool2d(x, 3, stride=2, padding=1)

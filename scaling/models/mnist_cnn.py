@@ -1,9 +1,9 @@
 """Family ``mnist-cnn``: conv 5x5, pool 2, conv 3x3, pool 2, dense, ReLU (Hilton et al. 2023).
 
 At width 1 it has 40 and 80 channels and 1000 dense units, 3.96M parameters on 28x28
-images. The paper does not give the channels; these are the ones whose count matches what
-is known of its sizes. Convolutions pad to keep the image's size, and each pooling halves
-it, so smaller images give a smaller dense layer.
+images. The paper does not give the channels; these match the parameter counts that are
+known. Convolutions pad to keep the size of the image, and each pooling halves it, so smaller
+images give a smaller dense layer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rlscale.scaling.models.trunk import CONV_SCALE, DENSE_SCALE, Trunk, normed
 
 BASE_CHANNELS = (40, 80)
 BASE_DENSE = 1000
-#: Below so many channels in the first convolution a network counts as narrow.
+#: A network with fewer channels in its first convolution counts as narrow.
 FEW_CHANNELS = 4
 
 
@@ -52,8 +52,8 @@ def mnist_cnn_shape(width: float, depth: int) -> MnistCnnShape:
 def max_pool_2x2(x: torch.Tensor) -> torch.Tensor:
     """2x2 max pooling with stride 2 of (batch, channels, height, width).
 
-    Without gradients it is the maximum of four strided views: the same values bit for bit,
-    and up to ten times faster on CPU than the kernel that also records where the maximum was.
+    Without gradients it is the maximum of four strided views. The values are the same bit for
+    bit, and on CPU this is up to ten times faster than the kernel that also records the indices.
     """
     if torch.is_grad_enabled():
         return F.max_pool2d(x, 2)

@@ -29,19 +29,23 @@ class Sizes:
 def sizes_of(model: ActorCritic, observation_shape: tuple[int, int, int], agent: AgentConfig) -> Sizes:
     """Count parameters and FLOPs.
 
-    ``num_params`` is the network that gives the policy, all its heads included.
-    ``flops_per_interaction`` is what the algorithm asks for, each interaction's share: one
-    forward pass of the networks while acting; for each policy epoch a forward and backward pass
-    of the policy (and a forward pass of its EWMA), for each value epoch a forward and backward
-    pass of the value network; and in PPG's auxiliary phase a forward pass of the policy, then
-    for each epoch a forward and backward pass of all. A value head on the policy's own network
-    costs nothing more where both are trained together; a detached one has no backward pass.
+    ``num_params`` counts the network that gives the policy, with all its heads.
+    ``flops_per_interaction`` is the work of the algorithm for one interaction:
+
+    * one forward pass of all networks while acting;
+    * for each policy epoch a forward and backward pass of the policy, and a forward pass of its EWMA;
+    * for each value epoch a forward and backward pass of the value network;
+    * in PPG's auxiliary phase a forward pass of the policy, then for each epoch a forward and
+      backward pass of all networks.
+
+    A value head on the policy's own network adds nothing where both are trained together; a
+    detached value head has no backward pass through the trunk.
     """
     policy_forward, policy_both = _flops(model.policy, observation_shape)
     value_forward, value_both = _flops(model.value, observation_shape) if model.value else (0.0, 0.0)
     proximal = policy_forward if agent.uses_ewma else 0.0
     value_epoch = value_both
-    if model.value is None and agent.epochs_policy != agent.epochs_value:  # it has epochs of its own
+    if model.value is None and agent.epochs_policy != agent.epochs_value:  # the value head has its own epochs
         value_epoch = policy_forward if agent.architecture == "detach" else policy_both
     per_interaction = policy_forward + value_forward
     per_interaction += agent.epochs_policy * (policy_both + proximal) + agent.epochs_value * value_epoch

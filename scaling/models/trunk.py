@@ -1,4 +1,4 @@
-"""What a model family gives to the networks."""
+"""The body of a network, which a model family provides, and how its layers are initialised."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Trunk(nn.Module):
     """The body of a network: (batch, channels, height, width) uint8 -> (batch, num_features)."""
 
     num_features: int
-    #: Observations that should go through at once; None for any number.
+    #: How many observations to process at once; None for any number.
     chunk: int | None = None
-    #: Whether two networks so narrow go through convolutions side by side for little more than one.
+    #: Whether two networks side by side cost little more than one, because they are narrow.
     few_channels: bool = False
 
     def features_of_both(self, other: Self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -16,7 +16,7 @@ from rlscale.scaling.tasks.interface import Bandit
 
 
 class BanditCollector:
-    """A whole rollout as one batch, since the next image does not depend on the action.
+    """Collects a whole rollout as one batch, because the next image does not depend on the action.
 
     Images and actions come from their streams in the order in which stepping one observation
     at a time would draw them.
@@ -31,7 +31,7 @@ class BanditCollector:
     ) -> None:
         self._bandit, self._device = bandit, device
         self._rngs = {"contexts": contexts, "actions": actions}
-        self._contexts = np.zeros(0, np.int64)  # the next observations, left by the rollout before
+        self._contexts = np.zeros(0, np.int64)  # the next observations, from the rollout before
 
     @torch.no_grad()
     def collect(

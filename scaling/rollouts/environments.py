@@ -17,10 +17,10 @@ from rlscale.scaling.tasks.interface import Environment
 
 
 class EnvironmentCollector:
-    """Steps groups of environments in turn: while one steps, the policy acts in the others.
+    """Steps groups of environments in turn: while one group steps, the policy acts in the others.
 
     Args:
-        make_group: the i-th group of environments; groups are made as the batch grows.
+        make_group: makes the i-th group of environments; the batch grows by whole groups.
         group_size: environments in a group.
     """
 
@@ -40,7 +40,7 @@ class EnvironmentCollector:
     def collect(
         self, model: ActorCritic, *, envs: int, steps: int, needs_bootstrap: bool
     ) -> tuple[Rollout, np.ndarray, np.ndarray]:
-        """See ``Collector``; returns are those of whole episodes, raw."""
+        """See ``Collector``; returns are those of whole episodes, unnormalised."""
         assert envs % self._group_size == 0
         self._grow(envs // self._group_size, model)
         assert self._state is not None
@@ -71,10 +71,10 @@ class EnvironmentCollector:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from ``state_dict``'s result.
+        """Continue from ``state_dict``'s result.
 
         Raises:
-            InputError: if its groups are of another size, as those of a GPU are.
+            InputError: if its groups have another size, because they were made for another device.
         """
         saved = state["groups"]
         size = len(state["state"]) // len(saved) if saved else self._group_size
@@ -109,7 +109,7 @@ class EnvironmentCollector:
         places: slice,
         state: torch.Tensor,
     ) -> torch.Tensor:
-        """Take in what a group shows, act, and start its next step. Returns the new state."""
+        """Store what a group shows, act, and start its next step. Returns the new state."""
         observed = group.observe()
         if t > 0:
             buffer.reward[t - 1, places] = observed.reward
@@ -140,7 +140,7 @@ class EnvironmentCollector:
         end: torch.Tensor,
         needs_bootstrap: bool,
     ) -> torch.Tensor:
-        """Fill in the values that did not come along with acting. Returns the state after the rollout."""
+        """Fill in the values that acting did not compute. Returns the state after the rollout."""
         if not model.acts_with_values:
             buffer.value[:-1], after = _values(
                 model, buffer.observation, buffer.first[:-1], begin, self._device
@@ -154,7 +154,7 @@ class EnvironmentCollector:
 
 
 class _Buffer:
-    """A rollout being filled, (T, n), environments' rows contiguous so that a row needs no copy."""
+    """A rollout while it is collected, (T, n); each environment's row is contiguous, to need no copy."""
 
     def __init__(self, steps: int, envs: int, shape: Sequence[int], device: torch.device) -> None:
         channels, height, width = shape

@@ -1,4 +1,4 @@
-"""What a policy earns: episodes without bias, on levels that it was not trained on."""
+"""Evaluation of a policy: an unbiased sample of episodes, on levels that it was not trained on."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Act = Callable[[np.ndarray, np.ndarray], np.ndarray]
 def unseen_levels(num_levels: int | None, start_level: int) -> tuple[int | None, int]:
     """(num_levels, start_level) of all levels that come after those trained on.
 
-    Procgen draws from one range of levels, so those before ``start_level`` are left out too.
-    With an unlimited number of training levels (None) evaluation is on unlimited levels as well;
-    training episodes are then already on levels hardly ever seen before, and their returns say
-    the same. The mode exploration has one level only, which is evaluated on too.
+    Procgen draws from one range of levels, so the levels before ``start_level`` are left out too.
+    If the number of training levels is unlimited (None), that of evaluation levels is unlimited too:
+    training episodes then hardly ever repeat a level, so their returns measure the same. The mode
+    exploration has a single level, which evaluation uses as well.
 
     Raises:
-        InputError: if no level comes after them.
+        InputError: if no level is left.
     """
     if num_levels is None:
         return None, 0
@@ -38,17 +38,17 @@ def unseen_levels(num_levels: int | None, start_level: int) -> tuple[int | None,
 
 
 def evaluate(act: Act, env: Environment, episodes: int) -> Episodes:
-    """At least ``episodes`` episodes of a policy, each environment giving equally many.
+    """At least ``episodes`` episodes of a policy, equally many from each environment.
 
-    Whatever completes first would favour short episodes. So each environment gives its first
-    ceil(episodes / num_envs) that begin within this call: one already under way does not count,
-    nor do those of quick environments while the others finish. Episodes completed before the
-    call and not yet popped are lost.
+    The first episodes to end would be the short ones. So each environment contributes its first
+    ceil(episodes / num_envs) that begin within this call. An episode that is already running does
+    not count, nor do further episodes of fast environments while the others finish. Episodes that
+    were completed before the call and not yet popped are lost.
 
     Args:
         act: from observations (n, height, width, channels) uint8, valid during the call only,
             and first (n,) bool to actions (n,).
-        env: any environment; it is left in the midst of its episodes.
+        env: any environment; it stays in the middle of its episodes.
 
     Raises:
         InputError: if ``episodes`` is below 1.

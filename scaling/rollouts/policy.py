@@ -1,4 +1,4 @@
-"""What acting needs of a network, whatever collects the rollouts."""
+"""How a network acts; shared by all collectors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rlscale.scaling.rollouts.rollout import Rollout
 
 
 class Collector(Protocol):
-    """What the trainer asks for rollouts; its state is part of the checkpoint."""
+    """Collects rollouts for the trainer; its state is part of the checkpoint."""
 
     def collect(
         self, model: ActorCritic, *, envs: int, steps: int, needs_bootstrap: bool
@@ -28,7 +28,7 @@ class Collector(Protocol):
 
 
 def policy_of(model: ActorCritic, rng: np.random.Generator, device: torch.device) -> Act:
-    """The policy as a function of what environments show, with its own memory; actions are sampled."""
+    """The policy as a function from observations to sampled actions, with its own memory."""
     state = torch.zeros(0, model.num_state, device=device)
 
     @torch.no_grad()
@@ -46,7 +46,7 @@ def policy_of(model: ActorCritic, rng: np.random.Generator, device: torch.device
 
 
 def flat_inputs(observation: torch.Tensor) -> Inputs:
-    """Observations (n, ...) that do not belong together, for networks without memory."""
+    """Inputs of unrelated observations (n, ...), for networks without memory."""
     count = observation.shape[0]
     first = torch.zeros(count, 1, device=observation.device)
     return Inputs(observation[:, None], first, first[:, :0])

@@ -1,4 +1,4 @@
-"""One rollout of the agent in its task, and its cutting into minibatches."""
+"""A rollout of the agent in its task, and how it is cut into minibatches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rlscale.scaling.models.actor_critic import Inputs
 
 @dataclass(frozen=True)
 class Rollout:
-    """T steps of n environments. Time-major; value and first carry one extra step.
+    """T steps of n environments, time-major; value and first have one extra step.
 
     observation: (T, n, channels, height, width) uint8, in the host's memory
     action: (T, n) int64;  logp: (T, n) behaviour log-probability;  value, first: (T + 1, n)
@@ -55,7 +55,7 @@ class Rows:
         return type(self)(*(getattr(self, f.name)[index] for f in fields(self)))
 
     def parts(self, chunk: int | None, device: torch.device) -> Iterator[Self]:
-        """The rows a few at a time, about ``chunk`` steps together, on the device."""
+        """The rows in parts of about ``chunk`` steps, on the device."""
         rows, steps = self.first.shape
         at_once = rows if chunk is None else max(1, chunk // steps)
         for start in range(0, rows, at_once):
@@ -65,7 +65,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Batch(Rows):
-    """Rows with what the losses of the policy phase need; all further fields (rows, steps)."""
+    """Rows with all that the losses of the policy phase need; further fields are (rows, steps)."""
 
     action: torch.Tensor
     logp: torch.Tensor

@@ -1,6 +1,6 @@
-"""What is known of each task by its name, before anything of it is imported or loaded.
+"""The catalogue of tasks by name, readable before any code or data of a task is loaded.
 
-A task is one entry here and one module that makes it (``Task.module``). The catalogue is plain data: it
+A task is one entry here and one module that makes it (``Task.module``). The catalogue is plain data and
 imports neither torch nor gymnasium, so that configs, plans and stores can read it.
 """
 
@@ -57,18 +57,19 @@ class GymnasiumNames:
 class Task:
     """One task.
 
-    name: as configs, stores and reports call it
+    name: its name in configs, stores and reports
     kind: ``bandit`` if the next observation does not depend on the action, else ``environment``
     observations, actions: its spaces
     families: the model families that fit its observations, the default one first
-    module: makes the task. It has ``make_bandit(task)`` or ``make_environment(task, ...)``, by ``kind``,
-        and ``prepare(task)``, which makes sure that data and packages are there; see ``registry``
-    gymnasium: how gymnasium finds it; None if it does not
+    module: the module that makes the task. It has, by ``kind``, ``make_bandit(task)`` or
+        ``make_environment(task, ...)``, and ``prepare(task)``, which makes sure that data and packages are
+        available; see ``registry``
+    gymnasium: its names in gymnasium; None if it has none
     return_low, return_high: bounds of an episode's undiscounted return, of the mean reward for a bandit;
         None where there is none or none is known
     check_levels: raises an InputError if the task cannot be played on the levels start_level ..
         start_level + num_levels - 1 (``num_levels`` None means all); None if the task has no levels
-    data: the files that it reads; None if it comes with its package
+    data: the files that it reads; None if its package contains them
     """
 
     name: str
@@ -135,9 +136,9 @@ TASKS: dict[str, Task] = {
 
 @dataclass(frozen=True)
 class Collection:
-    """Tasks whose names follow one pattern, named in messages by it.
+    """Tasks whose names follow one pattern, which messages show instead of every name.
 
-    explain: raises an InputError that says what is wrong with a name that begins with ``prefix``
+    explain: raises an InputError if a name that begins with ``prefix`` is wrong
     """
 
     prefix: str

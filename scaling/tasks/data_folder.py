@@ -9,22 +9,22 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class DataFolder:
-    """Where the files of a data set are looked for.
+    """The folders that may hold the files of a data set.
 
-    variable: environment variable that names folders, several as in PATH, the first one first
-    default: the folder that is looked in last
+    variable: environment variable that lists folders as PATH does, searched from first to last
+    default: the folder that is searched last
     """
 
     variable: str
     default: Path
 
     def places(self, first: Path | None = None) -> list[Path]:
-        """Where to look, in this order: ``first``, the folders of the variable, the default."""
+        """The folders in search order: ``first``, those of the variable, the default."""
         named = [Path(text) for text in os.environ.get(self.variable, "").split(os.pathsep) if text]
         return list(dict.fromkeys([*([first] if first else []), *named, self.default]))
 
     def put_first(self, folder: Path | None) -> None:
-        """Have this process, and those that it starts, look in ``folder`` first; None changes nothing."""
+        """Make this process and its children search ``folder`` first; None changes nothing."""
         named = os.environ.get(self.variable, "")
         if folder is not None and named.split(os.pathsep)[0] != str(folder):
             os.environ[self.variable] = os.pathsep.join(filter(None, [str(folder), named]))

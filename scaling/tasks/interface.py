@@ -1,4 +1,4 @@
-"""What a task is to the trainer."""
+"""The interface between tasks and the trainer."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import torch
 class BanditBlock:
     """A block of a bandit's stream: T steps of n environments side by side.
 
-    observations: (T + 1, n, channels, height, width) uint8; the last step's is only for
-        bootstrapping and opens the next block.
-    answers: (T, n) int64, the action that is rewarded.
+    observations: (T + 1, n, channels, height, width) uint8. The last step's observation is only
+        for bootstrapping; it is also the first of the next block.
+    answers: (T, n) int64, the rewarded actions.
     """
 
     observations: torch.Tensor
@@ -26,7 +26,7 @@ class BanditBlock:
 class Bandit(Protocol):
     """A task whose next observation does not depend on the action.
 
-    So a whole rollout can be drawn, and acted on, as one batch.
+    So the trainer can draw a whole rollout, and act on it, as one batch.
     """
 
     observation_shape: tuple[int, int, int]
@@ -45,11 +45,11 @@ class Bandit(Protocol):
 class Observed:
     """What n environments show after a step.
 
-    observation: (n, height, width, channels) uint8. It belongs to the environment and is
-        overwritten from the next ``act`` on: copy what must last longer.
-    reward: (n,) float64, of the step that led here.
-    first: (n,) bool, whether this observation opens an episode; the reward beside it is then
-        still that of the episode before.
+    observation: (n, height, width, channels) uint8. It belongs to the environment, and the next
+        ``act`` overwrites it: copy it to keep it.
+    reward: (n,) float64, of the step that led to this observation.
+    first: (n,) bool, whether this observation begins an episode; the reward then still belongs
+        to the episode before.
     """
 
     observation: np.ndarray
@@ -61,7 +61,7 @@ class Observed:
 class Episodes:
     """k completed episodes.
 
-    returns: (k,) float64, undiscounted and as the game gives them.
+    returns: (k,) float64, undiscounted and unnormalised.
     lengths: (k,) int64, in steps.
     levels: (k,) int64, the number (seed) of the level that was played.
     completed: (k,) bool, whether the level was solved.
@@ -73,7 +73,7 @@ class Episodes:
     completed: np.ndarray
 
     def select(self, which: np.ndarray) -> Episodes:
-        """Those at the indices, or where the mask is true."""
+        """The episodes at the indices, or where the mask is true."""
         return Episodes(self.returns[which], self.lengths[which], self.levels[which], self.completed[which])
 
 
@@ -104,7 +104,7 @@ class Environment(Protocol):
         ...
 
     def observe(self) -> Observed:
-        """Wait for the step's end; may be called any number of times per step."""
+        """Wait for the end of the step; may be called any number of times per step."""
         ...
 
     def pop_episodes(self) -> Episodes:
@@ -112,11 +112,11 @@ class Environment(Protocol):
         ...
 
     def get_state(self) -> dict[str, Any]:
-        """All that the next steps depend on, as plain values that ``torch.load(weights_only=True)`` reads."""
+        """All that the next steps depend on, as values that ``torch.load(weights_only=True)`` reads."""
         ...
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from ``get_state``'s result, bit for bit, in an environment made in the same way."""
+        """Continue from ``get_state``'s result, bit for bit, in an environment made in the same way."""
         ...
 
     def close(self) -> None:

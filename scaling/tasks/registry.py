@@ -1,4 +1,4 @@
-"""From a task's name to the task itself; its entry in the catalogue names the module that makes it."""
+"""Makes a task from its name; its entry in the catalogue names the module."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def make_bandit(task: str) -> Bandit:
 def make_environment(
     task: str, *, num_envs: int, num_levels: int | None, start_level: int, seed: int, num_threads: int
 ) -> Environment:
-    """Environments of that name, stepped together.
+    """Environments of that name that step together.
 
     Args:
         num_envs: environments side by side.
@@ -46,7 +46,7 @@ def make_environment(
 
 
 def prepare_task(task: str) -> None:
-    """Make sure that a task's data and packages are there; downloads data if necessary.
+    """Make sure that a task's data and packages are available; downloads data if necessary.
 
     Raises:
         InputError: if they are not available.
@@ -58,8 +58,8 @@ def register_envs() -> None:
     """Register the tasks with gymnasium, for ``gymnasium.make`` and ``gymnasium.make_vec``.
 
     ``rlscale/MnistBandit-v0`` and ``rlscale/DigitsBandit-v0`` take the keywords ``episode_length``
-    and, for MNIST, ``mnist_dir``; ``rlscale/Procgen-<game>-<mode>-v0``, for every mode that a
-    game has, those of ``ProcgenVectorEnv``.
+    and, for MNIST, ``mnist_dir``. ``rlscale/Procgen-<game>-<mode>-v0``, for every mode that a
+    game has, takes the keywords of ``ProcgenVectorEnv``.
     """
     for task in TASKS.values():
         names = task.gymnasium
@@ -73,5 +73,5 @@ def register_envs() -> None:
 
 
 def _module(task: str) -> Any:
-    """The module that makes a task; imported when it is needed, since Procgen's import is slow."""
+    """The module that makes a task, imported on first use because Procgen's import is slow."""
     return importlib.import_module(find_task(task).module)

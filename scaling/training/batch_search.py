@@ -1,28 +1,27 @@
 """The greedy adaptive batch size and its summary by a power law (Hilton et al. 2023).
 
-At each checkpoint the run is forked: once with its batch B, once with 2B, the step size untouched and
-everything else restored from the checkpoint. The better fork is kept, the batch never shrinks, and
-the next checkpoint is where the forks ended. The batch grows in environments, so iteration and
-minibatches double together. The doublings are then summed up by the law that ``batch_growth`` runs,
+At each checkpoint the run is forked: one fork keeps its batch B, the other has 2B. The step size stays
+and everything else is restored from the checkpoint. The better fork is kept, the batch never shrinks,
+and the next checkpoint is the end of the forks. The batch grows in environments, so the iteration and
+its minibatches double together. A power law, which ``batch_growth`` runs, then summarises the doublings:
 
     B(E) = max(B_min, B_min * (E / E_ref)^p).
 
-The papers do not say how long a fork is or what better means. Here:
+The papers do not say how long a fork is or what makes one better. Here:
 
 - A fork takes as many interactions as the caller says, but at least ``MIN_ITERATIONS`` iterations of
-  2B: a larger batch pays through smaller noise, which takes some iterations to show.
-- Its score is the mean return of the episodes in its second half, when what the batch changes has
-  had the first half to act.
-- Each fork is done ``seeds`` times, with actions, contexts and minibatches drawn anew (games go on
-  from their state in the checkpoint), since runs of one batch size differ by chance.
+  2B, because the smaller noise of a larger batch takes some iterations to show.
+- The score of a fork is the mean return of the episodes in its second half. During the first half, the
+  new batch size takes effect.
+- Each fork runs ``seeds`` times, with new actions, contexts and minibatches (games continue from their
+  state in the checkpoint), because runs of one batch size differ by chance.
 - 2B is kept if its mean score is higher by more than ``standard_errors`` standard errors of the
-  difference. A doubling cannot be taken back, so a tie keeps B: a doubling put off is
-  made at a later fork, where more speaks for it, while ties decided by chance would double the
-  batch at every other fork.
-- Of the better side the first seed goes on, not the best: the best would be chosen by luck.
+  difference. A doubling is final, so a tie keeps B: a later fork can still double the batch on better
+  evidence, while ties decided by chance would double it at every other fork.
+- The first seed of the better side continues, not the best seed, which would be chosen by luck.
 
-Doublings are known to the length of a fork, and the last one is followed by a time in which the batch
-was large enough; the fit uses the doublings alone.
+The position of a doubling is known to within the length of a fork. After the last doubling the batch
+was large enough for some time; the fit uses only the doublings.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ from rlscale.scaling.config.run import RunConfig, run_config
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.training.run import Run
 
-#: Iterations of the doubled batch that a fork has at least.
+#: The least number of iterations of the doubled batch in a fork.
 MIN_ITERATIONS = 8
 
 
@@ -66,9 +65,9 @@ class Fork:
 
 @dataclass(frozen=True)
 class BatchSchedule:
-    """What the search found; ``growth`` is None where fewer than two doublings determine no power.
+    """The result of the search; ``growth`` is None if there are fewer than two doublings.
 
-    doublings: (E, B in interactions) of each, those at E = 0 left out: they belong to B_min
+    doublings: (E, B in interactions) of each; those at E = 0 are left out, because they belong to B_min
     num_envs: environments of B_min
     growth: the power law through the doublings
     """
@@ -79,7 +78,7 @@ class BatchSchedule:
     growth: BatchGrowth | None
 
     def agent_values(self) -> dict[str, Any]:
-        """What to put under ``agent`` of a config; a fixed batch where there is no power law."""
+        """The values to put under ``agent`` in a config; a fixed batch if there is no power law."""
         growth = self.growth or BatchGrowth()
         return {"num_envs": self.num_envs, "batch_growth": growth.model_dump()}
 
@@ -103,7 +102,7 @@ def search_batch_size(
     device: str = "cpu",
     on_fork: Callable[[Fork], None] = lambda fork: None,
 ) -> BatchSchedule:
-    """Search the schedule up to ``interactions``; the forks take 2 * ``seeds`` times as many.
+    """Search the schedule up to ``interactions``; the forks take 2 * ``seeds`` times as many interactions.
 
     Raises:
         InputError: if the config's batch cannot grow, or no episode ends in a fork's second half.
@@ -140,7 +139,7 @@ def search_batch_size(
 def summarize(agent: AgentConfig, forks: Sequence[Fork]) -> BatchSchedule:
     """The power law through the doublings: least squares of log B on log E.
 
-    Its exponent is at most 1, which a config allows; the reference is where the line meets B_min.
+    Its exponent is at most 1, the largest that a config allows; the reference is where the line meets B_min.
     """
     smallest = agent.num_envs * 2 ** sum(fork.doubled for fork in forks if fork.interactions == 0)
     doubled = [fork for fork in forks if fork.doubled and fork.interactions > 0]
@@ -158,14 +157,14 @@ def summarize(agent: AgentConfig, forks: Sequence[Fork]) -> BatchSchedule:
 def _fork(
     config: RunConfig, checkpoint: bytes, envs: int, length: int, device: str
 ) -> tuple[float, bytes, int]:
-    """Go on from a checkpoint. Returns the score, and checkpoint and interactions at the end."""
+    """Continue from a checkpoint. Returns the score, and the checkpoint and interactions at the end."""
     run = Run(config, device=device)
     run.restore(checkpoint)
     begin = run.interactions
     for goal in (begin + length // 2, begin + length):
         while run.interactions < goal:
             run.iterate(envs=envs)
-        row = run.close_row()  # the second one holds the second half alone
+        row = run.close_row()  # the second row holds only the second half
     if row["return_mean"] is None:
         raise InputError(
             f"No episode ended in the second half of a fork of {length:,} interactions with {envs} "

@@ -1,4 +1,4 @@
-"""From a run's config to its parts: networks, learner, and what steps the agent through its task."""
+"""Builds the parts of a run from its config: networks, learner and collector."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def build_networks(config: RunConfig, generator: torch.Generator) -> ActorCritic
     """A run's networks, freshly initialised; see ``build_actor_critic``.
 
     Raises:
-        InputError: if the width leaves a layer without units, or the memory does not suffice.
+        InputError: if the width leaves a layer without units, or there is too little memory.
     """
     task = config.task_entry
     with memory_is_asked_for(smaller_width(config)):
@@ -39,7 +39,7 @@ def build_networks(config: RunConfig, generator: torch.Generator) -> ActorCritic
 
 
 def make_agent(config: RunConfig, model: ActorCritic) -> PPO | PPG:
-    """The learner that the config names, with step sizes that fit the model's size."""
+    """The learner that the config names, with step sizes scaled for the model's size."""
     agent = config.agent
     step = step_size(agent.learning_rate, config.model)
     if agent.auxiliary is None:
@@ -56,10 +56,10 @@ def make_collector(
     *,
     bandit: Bandit | None = None,
 ) -> Collector:
-    """What steps the agent through the config's task.
+    """The collector of rollouts in the config's task.
 
-    On a GPU Procgen's environments are stepped in two groups, each while the policy acts in the
-    other; on CPU the two would only take processor time from each other.
+    On a GPU, Procgen's environments step in two groups, one while the policy acts in the other. On
+    CPU the two would only take processor time from each other.
     """
     actions = np.random.default_rng(action_seed)
     if config.task_entry.kind == "bandit":

@@ -14,11 +14,10 @@ from rlscale.scaling.machine import usable_cores
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep large freed buffers instead of returning them to the system.
+    """Make glibc keep large freed buffers instead of returning them to the system.
 
-    Activations are allocated anew at each step; taking their pages back from the system
-    each time cost up to 2.6 times the training time at large batches. Elsewhere than on
-    glibc nothing is done.
+    Each step allocates its activations again. Getting their pages back from the system each
+    time made training up to 2.6 times slower at large batches. Without glibc this does nothing.
     """
     mmap_max, trim_threshold = -4, -1  # M_MMAP_MAX, M_TRIM_THRESHOLD of malloc.h
     with contextlib.suppress(OSError, AttributeError):
@@ -44,7 +43,7 @@ def resolve_device(name: str) -> str:
 
 
 def warning_of_threads(configs: Sequence[RunConfig]) -> str | None:
-    """What to tell if a run has more threads than there are cores, which makes it slower; else None."""
+    """A warning if a run has more threads than there are cores, which makes it slower; else None."""
     cores = usable_cores()
     threads = max((config.threads for config in configs), default=0)
     if threads <= cores:

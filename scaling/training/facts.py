@@ -1,4 +1,4 @@
-"""What is known of a run before it starts: its columns and its provenance."""
+"""What is known about a run before it starts: its columns and its provenance."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def run_columns(config: RunConfig, model: ActorCritic | None = None) -> dict[str
     """The run columns of the schema, sizes included; loads no data.
 
     Args:
-        model: the config's networks if they are built already.
+        model: the config's networks if they are already built.
     """
     model = model or build_networks(config, torch.Generator())
     task = config.task_entry

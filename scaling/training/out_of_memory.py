@@ -1,4 +1,4 @@
-"""Running out of memory: recognised, and reported with what to change."""
+"""Recognises that memory ran out, and reports what to change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rlscale.scaling.config.agent import AgentConfig
 from rlscale.scaling.config.run import RunConfig
 from rlscale.scaling.errors import OutOfMemory
 
-#: How the exceptions say it that torch raises, on CPU and on a GPU, when it gets no memory.
+#: What torch's exceptions say, on CPU and on a GPU, when they mean that there is no memory.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 

@@ -1,4 +1,4 @@
-"""From completed episodes to the rows of a learning curve, log-spaced in interactions."""
+"""Turns completed episodes into the rows of a learning curve, log-spaced in interactions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ class CurveRecorder:
     """Collects every completed episode and closes a row at log-spaced interaction counts.
 
     A row is due when the interactions enter a new bucket of width 1/``rows_per_decade``
-    decades; iterations are whole, so early rows, whose buckets are narrower than an
-    iteration, are one an iteration. Sums are kept in float64 and are part of the
-    checkpoint, so a resumed run closes the same rows.
+    decades. Early in training a bucket is narrower than an iteration, so each iteration closes
+    a row. Sums are float64 and part of the checkpoint, so a resumed run closes the same rows.
     """
 
     def __init__(self, rows_per_decade: int) -> None:
@@ -50,7 +49,7 @@ class CurveRecorder:
             self._diagnostic_counts[name] = self._diagnostic_counts.get(name, 0) + 1
 
     def add_evaluation(self, returns: np.ndarray) -> None:
-        """Returns (n,) of episodes played beside the training; the row's latest evaluation counts."""
+        """Add the returns (n,) of an evaluation; a row keeps its latest evaluation."""
         self._evaluation = {"eval_return_mean": float(np.mean(returns)), "eval_episodes": float(returns.size)}
 
     @property
@@ -63,7 +62,7 @@ class CurveRecorder:
         return self._bucket(interactions) > self._bucket(self._row_interactions)
 
     def close_row(self, interactions: int, *, wall_seconds: float, train_flops: float) -> dict[str, Any]:
-        """The row of all added since the last one; diagnostics are means over iterations that have them."""
+        """The row since the last one; a diagnostic is its mean over the iterations that have it."""
         count = self._episodes
         mean = self._return_sum / count if count else None
         row: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""One run in memory: its agent, task and generators, one iteration at a time."""
+"""One run in memory: its agent, its task and its random streams, one iteration at a time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Run:
         collector: steps the environments and returns the rollout of one iteration.
 
     Raises:
-        InputError: if the task's data or the device cannot be had, or the width is too small.
+        InputError: if the task's data or the device is not available, or the width is too small.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Run:
         bandit: Bandit | None = None,
     ) -> None:
         self.config = config
-        if config.evaluation_episodes:  # asked for now, not at the first checkpoint
+        if config.evaluation_episodes:  # refused now, not at the first checkpoint
             unseen_levels(config.levels.num_levels, config.levels.start_level)
         self.device = torch.device(device)
         torch.set_num_threads(config.threads)
@@ -69,18 +69,18 @@ class Run:
 
     @property
     def is_between_phases(self) -> bool:
-        """Whether the run can be saved and can end: always, but for PPG, which must not be in a phase."""
+        """Whether the run can be saved and can end: always, except within a phase of PPG."""
         return not isinstance(self.agent, PPG) or self.agent.is_between_phases
 
     def iterate(self, *, envs: int | None = None) -> None:
         """One iteration: collect, learn, record.
 
         Args:
-            envs: environments of it, ``num_envs`` times a power of 2; by default what the config says.
+            envs: environments, ``num_envs`` times a power of 2; by default as the config says.
 
         Raises:
-            NonFiniteLoss: if a loss is not a finite number; what was collected is recorded.
-            InputError: if the memory does not suffice.
+            NonFiniteLoss: if a loss is not a finite number; the collected episodes are recorded.
+            InputError: if there is too little memory.
         """
         started = time.perf_counter()
         agent = self.config.agent
@@ -91,7 +91,7 @@ class Run:
                 steps=agent.rollout_steps,
                 needs_bootstrap=agent.gamma > 0,
             )
-            # Weights that the last step made infinite: such a policy's actions measure nothing.
+            # If the last step made weights infinite, the policy's actions measure nothing.
             self._check_finite({"entropy": float(rollout.entropy)})
             diagnostics = self.agent.learn(rollout, self._batches)
         self.interactions += rollout.reward.size
@@ -102,7 +102,7 @@ class Run:
         self._check_finite(diagnostics)
 
     def evaluate(self) -> None:
-        """Record the policy's mean return on levels that it is not trained on."""
+        """Record the policy's mean return on levels that it was not trained on."""
         config = self.config
         levels = unseen_levels(config.levels.num_levels, config.levels.start_level)
         # The same levels at every evaluation, so that its noise does not hide progress.
@@ -126,7 +126,7 @@ class Run:
                 )
 
     def close_row(self) -> Row:
-        """The row of what was recorded since the last one."""
+        """The row of everything recorded since the last one."""
         return self.recorder.close_row(
             self.interactions,
             wall_seconds=self.wall_seconds,
@@ -152,14 +152,14 @@ class Run:
         """Continue from ``save``'s bytes.
 
         Raises:
-            ValueError: if they are damaged or belong to another run; this one is then of no more use.
-            InputError: if the memory does not suffice, or a GPU's run goes on without one.
+            ValueError: if they are damaged or belong to another run; this object is then unusable.
+            InputError: if there is too little memory, or the run began on another kind of device.
         """
         with memory_is_asked_for(smaller_batch(self.config.agent)):
             state = self._read(checkpoint)
             try:
                 self._load(state)
-            except Exception as error:  # whatever meets a state that is not of this shape
+            except Exception as error:  # any error of a state with another shape
                 if is_out_of_memory(error) or isinstance(error, InputError):
                     raise
                 raise ValueError(f"the checkpoint does not fit ({error})") from error
@@ -177,7 +177,7 @@ class Run:
             state: dict[str, Any] = torch.load(
                 io.BytesIO(checkpoint), map_location=self.device, weights_only=True
             )
-        except Exception as error:  # torch raises whatever its zip reader meets
+        except Exception as error:  # torch passes on any error of its zip reader
             if is_out_of_memory(error):
                 raise
             raise ValueError(f"the checkpoint cannot be read ({error})") from error

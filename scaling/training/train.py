@@ -1,4 +1,4 @@
-"""One run from its config to its curve: train, record, save, resume."""
+"""Trains one run from its config to its curve: train, record, save, resume."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def train(
     """Train to the end, from the newest checkpoint that can be read. Returns the status.
 
     Rows since the last checkpoint are stored together with the next one, so a run killed at
-    any moment loses at most the work since its last checkpoint. PPG's checkpoints, and its end,
-    are at the ends of phases, where nothing is stored for the auxiliary phase.
+    any moment loses at most the work since its last checkpoint. PPG saves its checkpoints, and
+    ends, only at the ends of phases, where nothing is stored for the auxiliary phase.
 
     Args:
         on_progress: called with (interactions, wall seconds so far) after each iteration.
-        should_stop: asked after each iteration; if true, everything is stored and the run
-            stops, to go on later.
+        should_stop: called after each iteration; if true, everything is stored and the run
+            stops. It can continue later.
 
     Raises:
         InputError: if the run cannot start (the run is marked failed).
         NonFiniteLoss: if a loss is not finite (the run is marked failed, its rows kept).
         LeaseLost: if another attempt took the run over.
-        StoreUnavailable: if the rows cannot be stored; the run can go on from its last checkpoint.
+        StoreUnavailable: if the rows cannot be stored; the run can continue from its last checkpoint.
     """
     index = 0
     rows: list[Row] = []
@@ -78,12 +78,12 @@ def train(
 
 
 def _resume(make: Callable[[], Run], writer: CurveWriter) -> tuple[Run, int]:
-    """A run restored from the newest checkpoint that can be, and the index of its next one."""
+    """A run restored from its newest usable checkpoint, and the index of its next checkpoint."""
     run, last = make(), -1
     for index, checkpoint in writer.checkpoints():
         try:
             run.restore(checkpoint)
-        except ValueError as error:  # a damaged checkpoint costs one interval: the one before it is used
+        except ValueError as error:  # a damaged checkpoint costs one interval, because the one before is used
             logging.getLogger("rlscale").warning("checkpoint %d is not used: %s", index, error)
             run = make()
             continue

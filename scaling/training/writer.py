@@ -1,4 +1,4 @@
-"""What training needs of the object that stores its curve."""
+"""The interface between training and the object that stores its curve."""
 
 from __future__ import annotations
 

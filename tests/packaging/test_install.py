@@ -1,4 +1,4 @@
-"""What an install puts into an environment: one name and all it needs, whatever lies beside the caller."""
+"""What an install adds to an environment: one name and all it needs, whatever the working folder contains."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def make_ppo(digits, step_size=1e-3, model=None, **options):
 
 
 def make_ppg(step_size=1e-3, auxiliary_step_size=1e-3, model=None, phasic=None, **options):
-    """A learner with an auxiliary phase, of two iterations if nothing else is asked for."""
+    """A learner with an auxiliary phase, after two iterations by default."""
     phasic = {"policy_iterations": 2, "auxiliary_epochs": 2, "sequences": 2, **(phasic or {})}
     config = agent_config(**{"algorithm": "ppg-ewma", **options, "phasic": phasic})
     model = model or small_networks(architecture=config.architecture, has_auxiliary=True)

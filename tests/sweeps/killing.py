@@ -31,7 +31,7 @@ def sweep_with_kills(
 ) -> tuple[Started, Kills]:
     """Start a sweep by ``begin`` and kill ``number`` times; returns the driver that is left, not waited for.
 
-    Each kill waits until some run has stored a segment since it was last begun, so that the sweep gets on.
+    Each kill waits until some run has stored a segment in its current attempt, so that the sweep advances.
     """
     kills = Kills()
     command = begin()

@@ -23,7 +23,7 @@ CREDENTIALS = {
 
 
 class S3Server:
-    """moto's server, one process; what it holds goes with it. Its log tells every request."""
+    """moto's server, one process, with its content in memory. Its log has every request."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self._log = folder / "s3.log"
@@ -50,7 +50,7 @@ class S3Server:
         return f"s3://{path}?scheme=http&endpoint_override=127.0.0.1:{port or self.port}"
 
     def requests(self) -> Counter[str]:
-        """How often each method was asked for so far; LIST is the GET of a bucket's listing."""
+        """The number of requests of each method so far; LIST is the GET of a bucket's listing."""
         log = re.sub(r"\x1b\[\d+m", "", self._log.read_text())
         lines = re.findall(r'"(GET|PUT|POST|DELETE|HEAD) (\S+) HTTP', log)
         return Counter("LIST" if "list-type=" in target else method for method, target in lines)

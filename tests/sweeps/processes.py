@@ -32,7 +32,7 @@ class Started:
         return Path(self._log.name).read_text()
 
     def until(self, condition, what: str):
-        """The first true value of ``condition()``, asked again and again while the command runs."""
+        """The first true value of ``condition()``, called repeatedly while the command runs."""
         deadline = time.monotonic() + DEADLINE
         while time.monotonic() < deadline:
             self._look_around()
@@ -86,7 +86,7 @@ class Started:
 
 
 class Idleness:
-    """Whether some processes together have taken next to no time of a processor for a second."""
+    """Whether some processes together have used almost no processor time for a second."""
 
     def __init__(self, pids: Iterable[int]) -> None:
         self._pids = list(pids)
@@ -104,7 +104,7 @@ class Idleness:
 
 
 def start_time(pid: int) -> str | None:
-    """When a process started, which with its number tells it from any other; None if it is gone."""
+    """When a process started, which with its number identifies it; None if it is gone."""
     fields = _stat(pid)
     return fields[19] if fields else None
 
@@ -116,13 +116,13 @@ def parent_of(pid: int) -> int | None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process is there and more than an exit status not yet asked for."""
+    """Whether the process exists and is not a zombie."""
     fields = _stat(pid)
     return bool(fields) and fields[0] not in "ZX"
 
 
 def command_of(pid: int) -> str:
-    """The command line, parted by spaces; empty if the process is gone."""
+    """The command line, joined by spaces; empty if the process is gone."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except OSError:
@@ -143,7 +143,7 @@ def descendants(pids: set[int]) -> set[int]:
 
 
 def zombies_of(pid: int) -> set[int]:
-    """Children that ended and whose exit status nobody has asked for."""
+    """Children that ended and that nobody has waited for."""
     return {child for child, fields in _table().items() if fields[0] == "Z" and int(fields[1]) == pid}
 
 

@@ -1,4 +1,4 @@
-"""A sweep of small runs, watched while faults are done to it and judged once it is over."""
+"""A sweep of small runs, watched during faults and checked at its end."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +12,7 @@ SEEDS, ALL_SEEDS = range(3), range(5)
 
 
 def spec_of(**changes) -> dict:
-    """One run for each of ``SEEDS``; ``changes`` take the place of the spec's own fields."""
+    """One run for each of ``SEEDS``; ``changes`` replace fields of the spec."""
     base = {
         "task": "digits-bandit",
         "interactions": INTERACTIONS,
@@ -23,7 +23,7 @@ def spec_of(**changes) -> dict:
 
 
 def records(place: Path) -> list[RunRecord]:
-    """What the store tells of the sweep's runs; nothing if it does not have it yet."""
+    """The store's records of the sweep's runs; empty if the store does not have the sweep yet."""
     return list(RunStore(place).runs(NAME)) if (place / f"sweep={NAME}").is_dir() else []
 
 

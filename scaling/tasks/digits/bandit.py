@@ -1,9 +1,9 @@
 """The digit bandits: name the digit in the image, reward 1 if right, else 0.
 
 The stream never ends and the next image does not depend on the action, so the trainer
-draws a whole rollout at once (``DigitBandit``). For other people's agents the same stream
-is a gymnasium environment, scalar (``DigitBanditEnv``) and vector (``DigitBanditVectorEnv``);
-one seed gives the same images in all three.
+draws a whole rollout at once (``DigitBandit``). For other agents the same stream is a
+gymnasium environment, scalar (``DigitBanditEnv``) and vector (``DigitBanditVectorEnv``).
+One seed gives the same images in all three.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class DigitBandit:
         self.observation_shape = (1, int(height), int(width))
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """Uniform i.i.d. image indices, int64 (count,); cutting a stream differently leaves it the same."""
+        """Uniform i.i.d. image indices, int64 (count,); the stream does not depend on how it is cut."""
         return rng.integers(len(self._labels), size=count)
 
     def block(self, indices: np.ndarray) -> BanditBlock:
@@ -52,7 +52,7 @@ class DigitBanditEnv(gymnasium.Env[np.ndarray, np.int64]):
     Args:
         digits: the images and labels.
         episode_length: steps after which an episode is truncated, for agents that log by
-            episode; None for a stream without end. Nothing else depends on it.
+            episode; None for an endless stream. Nothing else depends on it.
     """
 
     def __init__(self, digits: DigitImages, episode_length: int | None = 512) -> None:
@@ -75,7 +75,7 @@ class DigitBanditEnv(gymnasium.Env[np.ndarray, np.int64]):
 class DigitBanditVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """``num_envs`` digit bandits side by side, on one stream of images.
 
-    Episodes are truncated together after ``episode_length`` steps; since the stream goes on,
+    Episodes are truncated together after ``episode_length`` steps. The stream continues, so
     the observation of a truncated step is also the first of the next episode.
     """
 
@@ -128,7 +128,7 @@ def make_bandit(task: str) -> DigitBandit:
 
 
 def prepare(task: str) -> None:
-    """Make sure that the images are on this machine; see ``find_mnist``."""
+    """Make sure that this machine has the images; see ``find_mnist``."""
     if find_task(task).data is MNIST:
         find_mnist()
 

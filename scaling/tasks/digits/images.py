@@ -48,10 +48,10 @@ def load_small_digits() -> DigitImages:
 def load_mnist_train(first: Path | None = None) -> DigitImages:
     """The 60,000 training digits of MNIST.
 
-    Looks in the folders of ``DataFolder.places``; if none has the files, downloads them into the first one.
+    Searches the folders of ``DataFolder.places``; if none has the files, downloads them into the first one.
 
     Args:
-        first: folder to look in before the others.
+        first: folder to search before the others.
 
     Raises:
         InputError: if the files are damaged, or are missing and cannot be downloaded.
@@ -80,7 +80,7 @@ def find_mnist(first: Path | None = None) -> Path:
 
 
 def mnist_at_hand(first: Path | None = None) -> Path | None:
-    """The folder that has MNIST's four files; None if they would have to be downloaded."""
+    """The folder that has MNIST's four files; None if no folder has them."""
     return next(
         (folder for folder in MNIST.places(first) if all(_present(folder, name) for name in MNIST_FILES)),
         None,

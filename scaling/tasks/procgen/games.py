@@ -26,21 +26,21 @@ class ProcgenEnv:
     """``num_envs`` environments of one game; see ``Environment`` for how they are stepped.
 
     Observations are (n, 64, 64, 3) uint8, in a buffer that Procgen owns: the array that
-    ``observe`` returns is valid until the next ``act`` and then changes under the reader.
-    Rewards and flags are the caller's own. One seed and one sequence of actions give the same
-    bits whatever ``num_threads`` is. Episodes that Procgen cuts off at a game's time limit
-    count as completed ones: it does not tell them apart.
+    ``observe`` returns is valid until the next ``act``, which overwrites it. Rewards and flags
+    are copies. One seed and one sequence of actions give the same bits for any
+    ``num_threads``. Procgen does not distinguish episodes that it cuts off at a game's time
+    limit, so they count as completed.
 
     Args:
         task: the game and its mode.
         num_envs: environments side by side.
-        num_levels: how many levels there are, ``start_level`` being the first; None for all.
+        num_levels: number of levels, ``start_level`` being the first; None for all.
         start_level: the number of the first level.
         seed: decides which levels are drawn, 0 to 2**31 - 1.
-        num_threads: threads that step the environments while the caller goes on; 0 steps them
-            in ``act`` itself, which then returns when the step is done. Handing environments
-            over to threads takes processor time: measured on 1 and 2 busy cores, 0 was the
-            fastest for 1 to 64 environments, as long as the caller had nothing else to do.
+        num_threads: threads that step the environments while the caller continues. With 0,
+            ``act`` itself steps them and returns when the step is done. Handing environments
+            over to threads takes processor time: on 1 and 2 busy cores, 0 was the fastest for
+            1 to 64 environments as long as the caller had nothing else to do.
 
     Raises:
         InputError: if an argument is out of its range or Procgen is not installed.
@@ -99,7 +99,7 @@ class ProcgenEnv:
         self._is_stepping = True
 
     def observe(self) -> Observed:
-        """Wait for the step's end; the observation is valid until the next ``act``."""
+        """Wait for the end of the step; the observation is valid until the next ``act``."""
         self._finish_step()
         return self._observed
 
@@ -123,10 +123,10 @@ class ProcgenEnv:
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from ``get_state``'s result, bit for bit.
+        """Continue from ``get_state``'s result, bit for bit.
 
         Raises:
-            ValueError: if it is of another task, other levels or another number of environments.
+            ValueError: if the state has another task, other levels or another number of environments.
         """
         for name, value in self._identity.items():
             if state[name] != value:

@@ -1,4 +1,4 @@
-"""Procgen for other people's agents: the task as gymnasium environments, vector and scalar."""
+"""Procgen for other agents: the task as gymnasium environments, vector and scalar."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from rlscale.scaling.tasks.procgen.names import NUM_ACTIONS, OBSERVATION_SHAPE, 
 class ProcgenVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """``num_envs`` environments of one game; observations are (n, 64, 64, 3) uint8.
 
-    An environment whose episode ends begins the next one within the same step, and Procgen does
-    not show what the episode ended in: the observation of that step is the next episode's first,
-    and there is no ``final_obs``. Every end is reported as terminated, a game's time limit too,
-    since Procgen does not tell them apart.
+    An environment whose episode ends begins the next one within the same step. Procgen does not
+    show the last observation of an episode: the observation of that step is the first of the next
+    episode, and there is no ``final_obs``. Every end is reported as terminated, even a game's time
+    limit, because Procgen does not distinguish them.
 
-    When episodes end, ``info["episode"]`` has their returns ``r`` and lengths ``l``, as gymnasium's
-    RecordEpisodeStatistics has them, and the ``level_seed`` and whether ``level_complete``, each (n,)
-    and zero where the mask ``info["_episode"]`` is false. Whoever wraps the environment in
-    RecordEpisodeStatistics all the same gives that another ``stats_key``.
+    When episodes end, ``info["episode"]`` has their returns ``r`` and lengths ``l``, as in
+    gymnasium's RecordEpisodeStatistics, and ``level_seed`` and ``level_complete``, each (n,) and
+    zero where the mask ``info["_episode"]`` is false. To wrap the environment in
+    RecordEpisodeStatistics as well, give that another ``stats_key``.
 
     Args:
         task: the task's name, ``procgen-<game>-<mode>``.
@@ -63,7 +63,7 @@ class ProcgenVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.nda
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Make the games anew from the seed, the first one of a list; without one, from ``np_random``."""
+        """Create the games again from the seed (the first of a list), or from ``np_random`` without one."""
         seed = seed[0] if isinstance(seed, list) else seed
         super().reset(seed=seed)
         drawn = int(self.np_random.integers(SEED_LIMIT)) if seed is None else seed
@@ -86,11 +86,11 @@ class ProcgenVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.nda
 
 
 class ProcgenScalarEnv(gymnasium.Env[np.ndarray, np.int64]):
-    """One environment of a game, on the terms of ``ProcgenVectorEnv``.
+    """One environment of a game, with the conventions of ``ProcgenVectorEnv``.
 
-    The observation of a step that ends an episode is the next episode's first, which the ``reset``
-    after it returns again. The info of that step has ``level_seed`` and ``level_complete``; returns
-    and lengths are left to gymnasium's RecordEpisodeStatistics.
+    The observation of a step that ends an episode is the first of the next episode, and the next
+    ``reset`` returns it again. The info of that step has ``level_seed`` and ``level_complete``;
+    gymnasium's RecordEpisodeStatistics gives returns and lengths.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class ProcgenScalarEnv(gymnasium.Env[np.ndarray, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begin the episode that Procgen has ready; given a seed, or amid an episode, make the game anew."""
+        """Begin the next episode; with a seed, or in the middle of an episode, create the game again."""
         super().reset(seed=seed)
         observation = self._next_episode
         if observation is None or seed is not None:

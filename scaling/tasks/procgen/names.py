@@ -1,4 +1,4 @@
-"""The names of the Procgen tasks, ``procgen-<game>-<mode>``, and what each may be asked for."""
+"""The names of the Procgen tasks, ``procgen-<game>-<mode>``, and the levels that each allows."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""All that is used of procgen and gym3 and that they do not document, in one place.
+"""Everything undocumented that rlscale uses of procgen and gym3, in one place.
 
-Seen in procgen-mirror 0.10.7, gym3 0.3.3 and gym 0.26.2 (gym-notices 0.1.0).
+Checked with procgen-mirror 0.10.7, gym3 0.3.3 and gym 0.26.2 (gym-notices 0.1.0).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def import_procgen() -> Any:
 
 
 def make_games(**options: Any) -> Any:
-    """``ProcgenGym3Env`` that fills the same arrays at every step; gym3 copies all observations otherwise."""
+    """``ProcgenGym3Env`` that fills the same arrays at every step; by default gym3 copies observations."""
     games = import_procgen().ProcgenGym3Env(**options)
     games._reuse_arrays = True
     return games
@@ -46,5 +46,5 @@ def image(observation: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def ended_level(info: Mapping[str, Any]) -> tuple[int, bool]:
-    """The level of the episode that ended last in an environment, and whether it was solved."""
+    """The level of the last episode that ended in an environment, and whether it was solved."""
     return info["prev_level_seed"], info["prev_level_complete"]

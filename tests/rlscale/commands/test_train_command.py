@@ -230,7 +230,7 @@ def write_procgen_config(folder, model=None, agent=None, **changes):
     return path
 
 
-def test_procgen_trains_and_more_threads_than_cores_are_warned_of(tmp_path):
+def test_procgen_trains_and_more_threads_than_cores_give_a_warning(tmp_path):
     cores = len(os.sched_getaffinity(0))
     write_procgen_config(tmp_path, threads=cores + 1)
     process = start(tmp_path, "--device", "cpu")
@@ -270,7 +270,7 @@ def test_what_procgen_cannot_run_exits_with_2_and_a_sentence(tmp_path, monkeypat
 GIB = 1024**3
 
 
-def test_a_batch_that_the_memory_does_not_hold_exits_with_2_and_a_smaller_one(tmp_path):
+def test_a_batch_beyond_the_memory_exits_with_2_and_a_smaller_one(tmp_path):
     write_procgen_config(tmp_path, agent={"rollout_steps": 1_000_000}, interactions=8_000_000)
     process = start(
         tmp_path,

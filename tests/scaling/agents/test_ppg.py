@@ -31,7 +31,7 @@ ARCHITECTURES = ["dual", "shared", "detach"]
 
 
 def play_phases(agent, digits, config, phases=1, seed=0):
-    """Let a learner of bandits go through whole phases; returns the rollouts and the diagnostics."""
+    """Train a learner on a bandit for whole phases; returns the rollouts and the diagnostics."""
     collector, rng = bandit_collector(digits), np.random.default_rng(seed)
     rollouts, diagnostics = [], []
     for _ in range(phases * config.phasic.policy_iterations):
@@ -71,7 +71,7 @@ def test_auxiliary_loss_equals_its_definition(clone_coef, value_coef):
     assert diagnostics["auxiliary_value_loss"].item() == pytest.approx(true, rel=1e-12)
 
 
-def test_the_policy_that_is_held_is_the_old_one():
+def test_the_cloned_policy_is_the_old_one():
     """KL(old || new), not the other way round: its gradient in the logits is new - old."""
     logits = torch.tensor([[0.3, -1.0, 2.0]], dtype=torch.float64, requires_grad=True)
     old_logits = torch.tensor([[1.0, 0.0, -0.5]], dtype=torch.float64)
@@ -148,7 +148,7 @@ def recorded(random_digits):
 
 
 def keys_of(*parts):
-    """Rows told apart by all that is in them."""
+    """One key for each row, made of everything in it."""
     return [tuple(p[i].numpy().tobytes() for p in parts) for i in range(len(parts[0]))]
 
 
@@ -186,7 +186,7 @@ def test_after_the_phase_the_ewma_is_reset_and_nothing_is_stored(recorded):
     assert all_equal(weights(agent.ppo.ewma.network), weights(agent.model.policy))
 
 
-def test_the_policy_moves_less_in_the_auxiliary_phase_the_more_it_is_held(random_digits):
+def test_a_larger_clone_coefficient_moves_the_policy_less(random_digits):
     moved = []
     for clone_coef in (0.0, 1.0, 10.0):
         model = small_networks(architecture="shared", has_auxiliary=True)

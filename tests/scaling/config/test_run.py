@@ -1,4 +1,4 @@
-"""Configs: what is rejected and how it is told, and what a run's id depends on."""
+"""Configs: what is rejected with which message, and what a run's id depends on."""
 
 import json
 import subprocess
@@ -79,7 +79,7 @@ def test_an_unknown_key_is_named_with_the_keys_known_there(path, known):
         ("levels.num_levels", "many"),
     ],
 )
-def test_a_wrong_value_is_told_by_its_field(path, value):
+def test_a_wrong_value_is_reported_with_its_field(path, value):
     with pytest.raises(InputError, match=path.replace(".", r"\.")):
         run_config(nested(path, value), source="my.yaml")
 
@@ -153,7 +153,7 @@ def test_options_that_fit_together_are_accepted(options):
         ),
     ],
 )
-def test_a_task_that_does_not_fit_what_is_asked_of_it_is_told_with_the_remedy(config, problem):
+def test_a_task_that_does_not_fit_the_config_is_refused_with_the_remedy(config, problem):
     with pytest.raises(InputError, match=problem) as caught:
         run_config(config, source="my.yaml")
     assert str(caught.value).startswith("my.yaml: ")
@@ -177,7 +177,7 @@ def test_procgen_configs_that_fit_are_accepted(config):
 class TestPhases:
     @pytest.mark.parametrize("algorithm", ["ppg", "ppg-ewma"])
     @pytest.mark.parametrize("given", [{}, {"phasic": None}, {"phasic": {}}])
-    def test_ppg_has_the_papers_auxiliary_phase_unless_told_otherwise(self, algorithm, given):
+    def test_ppg_has_the_papers_auxiliary_phase_by_default(self, algorithm, given):
         agent = AgentConfig(algorithm=algorithm, **given)
         assert agent.phasic == agent.auxiliary == PhasicConfig()
         phases = agent.auxiliary
@@ -186,7 +186,7 @@ class TestPhases:
         assert agent.uses_ewma == (algorithm == "ppg-ewma")
 
     @pytest.mark.parametrize("off", ["policy_iterations", "auxiliary_epochs"])
-    def test_no_iterations_or_no_epochs_leave_ppo(self, off):
+    def test_no_iterations_or_no_epochs_give_ppo(self, off):
         agent = AgentConfig(algorithm="ppg", phasic={off: 0})
         assert agent.auxiliary is None
 
@@ -249,7 +249,7 @@ def test_family_and_depth_have_the_defaults_of_their_task(config, family, depth)
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "task: [", "\x00", "just words"])
-def test_a_file_that_is_no_yaml_mapping_is_an_input_error(tmp_path, text):
+def test_a_file_that_is_not_a_yaml_mapping_is_an_input_error(tmp_path, text):
     path = tmp_path / "config.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=str(path)):
@@ -337,7 +337,7 @@ def test_run_id_changes_with_every_field_of_procgen(path):
     assert_run_id_changes(PHASIC_PROCGEN, path, OTHER_VALUES_OF_PROCGEN)
 
 
-def test_run_id_tells_all_levels_from_some_and_one_game_from_another():
+def test_run_id_distinguishes_all_levels_from_some_and_one_game_from_another():
     configs = [
         PROCGEN,
         procgen(levels={"num_levels": 200}),

@@ -1,4 +1,4 @@
-"""What a run needs of memory, against counts by hand."""
+"""The memory that a run needs, against counts by hand."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Policy and value networks: what each loss trains, and that all ways of asking give one answer."""
+"""Policy and value networks: what each loss trains, and that all methods agree."""
 
 import itertools
 
@@ -210,7 +210,7 @@ class TestState:
         torch.testing.assert_close(model.act(inputs)[2], model.values(inputs)[1])
 
     @pytest.mark.parametrize("architecture", ARCHITECTURES)
-    def test_what_was_remembered_matters_until_an_episode_begins(self, architecture):
+    def test_the_memory_matters_until_an_episode_begins(self, architecture):
         model = networks("impala-lstm", architecture)
         inputs = some_inputs(model, rows=1)
         first = torch.tensor([[0.0, 0.0, 1.0, 0.0]])

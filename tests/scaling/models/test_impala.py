@@ -68,7 +68,7 @@ class TestSizes:
     def test_with_15_logits_and_a_value_head_it_has_626256_parameters(self):
         assert columns()["num_params"] == NUM_PARAMS + 257 * 15 + 257 == 626_256
 
-    def test_apart_the_two_networks_have_a_trunk_each(self):
+    def test_two_separate_networks_have_a_trunk_each(self):
         dual = columns("dual")
         assert dual["num_params"] == NUM_PARAMS + 257 * 15
         assert dual["num_params_total"] == 2 * NUM_PARAMS + 257 * 16

@@ -1,4 +1,4 @@
-"""The LSTM after the trunk, against torch's own run on each episode by itself."""
+"""The LSTM after the trunk, against torch's own LSTM on each episode alone."""
 
 import numpy as np
 import pytest

@@ -59,7 +59,7 @@ def test_short_episodes_are_not_preferred():
 
 
 def test_episodes_under_way_do_not_count():
-    """An environment amid its episodes, then mostly long ones, is as fair; counting them gives 1."""
+    """Episodes that already run, mostly long ones, do not bias the mean; counting them would give 1."""
     means = []
     for seed in range(400):
         env = ShortOrLong(16, seed)

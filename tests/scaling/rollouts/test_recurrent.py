@@ -1,4 +1,4 @@
-"""Rollouts of networks with memory: what was stored while acting is what training computes anew."""
+"""Rollouts of networks with memory: training computes again exactly what acting stored."""
 
 import numpy as np
 import pytest
@@ -110,7 +110,7 @@ def test_stored_rows_evaluated_from_the_stored_state_are_what_acting_gave(make, 
 
 @pytest.mark.parametrize("architecture", ["dual", "shared"])
 def test_the_memory_matters_to_what_was_stored(architecture):
-    """Else the comparison above would not notice a lost state."""
+    """Otherwise the comparison above would not notice a lost state."""
     model = networks(flicker, architecture)
     rows = rows_of(rollouts(collector(flicker), model, 2)[1])
     with torch.no_grad():

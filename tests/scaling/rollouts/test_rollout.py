@@ -1,4 +1,4 @@
-"""From a rollout to rows and minibatches: nothing lost, doubled or put elsewhere."""
+"""From a rollout to rows and minibatches: nothing is lost, duplicated or misplaced."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The catalogue: what is known of tasks by name, and that a task is one entry and one module."""
+"""The catalogue: tasks by name, and that a task is one entry and one module."""
 
 import subprocess
 import sys
@@ -70,7 +70,7 @@ def test_the_bandits_agree_with_their_entries():
         ("procgen-coinrun", "unknown_task", "write procgen-<game>-<mode>"),
     ],
 )
-def test_an_unknown_task_is_refused_with_what_there_is(name, code, text):
+def test_an_unknown_task_is_refused_with_the_existing_ones(name, code, text):
     with pytest.raises(InputError, match=text) as caught:
         find_task(name)
     assert caught.value.code == code

@@ -1,4 +1,4 @@
-"""From episodes to rows: nothing is lost, counted twice or put elsewhere by a pause."""
+"""From episodes to rows: a pause loses nothing, counts nothing twice and moves nothing."""
 
 import itertools
 import json

@@ -447,7 +447,7 @@ def test_a_procgen_run_that_grows_its_batch_goes_on_bit_equal(tmp_path):
     assert rows_equal(kill_and_go_on(store, config, 200), whole)
 
 
-def test_a_stop_amid_a_phase_costs_the_phase_and_leaves_nothing_behind(tmp_path, procgen_curves):
+def test_a_stop_within_a_phase_costs_the_phase_and_leaves_nothing_behind(tmp_path, procgen_curves):
     config = procgen_config(algorithm="ppg-ewma")
     store_dir = tmp_path / "store"
     store = RunStore(store_dir, create=True)

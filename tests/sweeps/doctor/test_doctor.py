@@ -33,7 +33,7 @@ def only(lines: dict[str, list[dict[str, str]]], name: str) -> dict[str, str]:
 # -- this machine ----------------------------------------------------------------
 
 
-def test_a_machine_that_runs_these_tests_is_fit_and_its_store_is_left_as_it_was(rlscale, tmp_path):
+def test_a_machine_that_runs_these_tests_passes_and_its_store_stays_the_same(rlscale, tmp_path):
     (tmp_path / "store").mkdir()
     done = rlscale("doctor", "--store", tmp_path / "store", "--json", tmp_path / "doctor.json")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
@@ -50,7 +50,7 @@ def test_a_machine_that_runs_these_tests_is_fit_and_its_store_is_left_as_it_was(
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
-def test_a_store_that_is_not_there_yet_is_not_made(rlscale, tmp_path):
+def test_a_store_that_does_not_exist_yet_is_not_created(rlscale, tmp_path):
     done = rlscale("doctor", "--store", tmp_path / "a" / "b", "--json", tmp_path / "doctor.json")
     assert done.returncode == 0, done.stdout + done.stderr
     assert only(outcomes(done, tmp_path), "store")["outcome"] == "pass"
@@ -181,7 +181,7 @@ def test_machines_with_other_versions_are_named():
     assert "2.40.0: b" in checks["same ray"].found
 
 
-def test_a_folder_that_is_another_one_on_another_machine_is_found_out(tmp_path):
+def test_a_folder_that_differs_between_machines_is_detected(tmp_path):
     here = choose_probe(str(tmp_path / "store"))
     (tmp_path / "mount").mkdir()  # the folder of that path on a machine that does not share it
     mount = str(tmp_path / "mount")

@@ -1,4 +1,4 @@
-"""Which rows count where training went on from a checkpoint, against the story told row by row."""
+"""Which rows count where training continued from a checkpoint, against a simulation row by row."""
 
 import numpy as np
 import pytest

@@ -155,7 +155,7 @@ def test_what_is_wrong_is_one_sentence(rlscale, tmp_path, arguments, message):
 
 
 def test_the_base_install_is_enough_for_all_but_event_files(tmp_path):
-    """None of the extras is loaded, so none needs to be there."""
+    """None of the extras is loaded, so none needs to be installed."""
     texts = {
         "curves.csv": "run_id,interactions,return_mean\na,1,1\n",
         "progress.csv": "training_iteration,timesteps_total,episode_reward_mean\n1,10,1\n",

@@ -1,4 +1,4 @@
-"""Whatever a source holds, it is stored as it should be or refused in a sentence."""
+"""Any source is either stored correctly or refused in a sentence."""
 
 import json
 import math
@@ -123,7 +123,7 @@ def test_any_bytes_under_any_name_in_any_format(kind, content, kind_asked):
 @fuzz
 @given(data=st.data())
 def test_damaged_files(kind, data):
-    """Bytes changed, cut out and put in anywhere in a good file."""
+    """Bytes changed, removed and inserted anywhere in a good file."""
     name, content = SOURCES[kind]
     for _ in range(data.draw(st.integers(1, 3))):
         start = data.draw(st.integers(0, len(content)))
@@ -165,7 +165,7 @@ OTHERS = [
     good=st.sets(st.sampled_from(KNOWN)),
 )
 def test_tables_of_anything(name, rows, others, good):
-    """Some of the needed columns are as they should be, so that the others are what decides."""
+    """Some of the required columns are correct, so that the others decide."""
     frame = pd.DataFrame(rows, columns=[*KNOWN, *others], dtype=object)
     fine = {"run_id": "a", "num_params": 100, "interactions": range(1, len(rows) + 1), "return_mean": 0.5}
     for column in good:

@@ -159,7 +159,7 @@ def test_trials_without_results_are_skipped_with_the_reason(imported, trials, si
         "\xff",
     ],
 )
-def test_parameters_that_are_no_plain_values_are_left_alone(imported, trials, sizes, params):
+def test_parameters_that_are_not_plain_values_are_left_alone(imported, trials, sizes, params):
     folder = log(trials / "trial", [result(1, 1.0)])
     (folder / "params.json").write_text(params, encoding="latin-1")
     (run,) = imported(trials, sizes=sizes("trial: 100")).runs

@@ -1,4 +1,4 @@
-"""Logs of stable-baselines3: episodes become rows of equal intervals, and a restart is never guessed at."""
+"""Logs of stable-baselines3: episodes become rows of equal intervals, and a restart is never guessed."""
 
 import json
 
@@ -113,7 +113,7 @@ def test_parallel_environments_that_were_resumed_are_refused(imported, logs):
         imported(logs)
 
 
-def test_an_unfinished_last_line_is_left_out_and_told(imported, curve, logs, sizes):
+def test_an_unfinished_last_line_is_left_out_and_reported(imported, curve, logs, sizes):
     path = write_monitor(logs / "run" / "monitor.csv", [(1.0, 10, 1), (2.0, 10, 2)], extra="is_success")
     path.write_text(path.read_text() + "3.0,1")
     result = imported(logs, sizes=sizes("run: 100"))
@@ -174,7 +174,7 @@ def test_a_monitor_file_is_preferred_unless_a_column_of_progress_is_asked_for(im
 
 
 @pytest.mark.parametrize(("steps", "told"), [(40, None), (10, "4 times"), (160, "0.25 times"), ("", None)])
-def test_monitors_that_count_other_steps_than_progress_are_told(imported, logs, sizes, steps, told):
+def test_monitors_that_count_other_steps_than_progress_are_reported(imported, logs, sizes, steps, told):
     """The frames that a wrapper skips, or one file of the four that there should be."""
     write_progress(logs / "run" / "progress.csv", [(1, steps, 22.5)])
     write_monitor(logs / "run" / "0.monitor.csv", [(1.0, 10, 1), (2.0, 30, 2)])
@@ -203,7 +203,7 @@ def test_dumps_at_one_step_are_one_row(imported, curve, logs, sizes):
     assert curve("run") == ([512, 1024], [2.0, 5.0])
 
 
-def test_a_column_that_is_not_there_is_refused_with_those_there_are(imported, logs):
+def test_a_missing_column_is_refused_with_the_existing_ones(imported, logs):
     write_progress(logs / "run" / "progress.csv", [(1, 512, 1)])
     with pytest.raises(
         InputError, match="no column 'reward'; it has: time/time_elapsed, rollout/ep_len_mean"

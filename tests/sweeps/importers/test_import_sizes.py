@@ -43,7 +43,7 @@ def test_a_mapping_gives_sizes_and_other_run_columns(imported, bare, sizes, name
 
 
 @pytest.mark.parametrize("header", ["run", "run_id", "name"])
-def test_a_csv_mapping_may_call_the_run_so(imported, bare, sizes, header):
+def test_the_column_of_runs_in_a_csv_mapping_has_several_names(imported, bare, sizes, header):
     result = imported(bare, sizes=sizes(f"{header},num_params\n*,5\n", "s.csv"))
     assert {values["num_params"] for values in columns_of(result).values()} == {5}
 
@@ -80,7 +80,7 @@ def test_file_pattern_and_mapping_may_agree(imported, tidy, sizes):
     assert [run.columns["num_params"] for run in result.runs] == [100, 200, 400]
 
 
-def test_patterns_that_match_no_run_are_told(imported, bare, sizes):
+def test_patterns_that_match_no_run_are_reported(imported, bare, sizes):
     result = imported(bare, sizes=sizes("'*': 10\nhuge: 20\nhuger: 30\n"))
     assert any(note.endswith("names 2 patterns that no run matches: huge, huger.") for note in result.notes)
 
@@ -117,7 +117,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("text", "message"), REFUSED.values(), ids=REFUSED)
-def test_a_mapping_that_cannot_be_is_refused(imported, bare, sizes, tmp_path, text, message):
+def test_an_impossible_mapping_is_refused(imported, bare, sizes, tmp_path, text, message):
     with pytest.raises(InputError, match=message) as caught:
         imported(bare, sizes=sizes(text))
     assert "\n" not in str(caught.value)
@@ -136,7 +136,7 @@ def test_a_mapping_that_cannot_be_is_refused(imported, bare, sizes, tmp_path, te
         ("run,num_params\nlarge,5\nlarge,6\n", "two values of num_params: 5 .*row 1.* and 6 .*row 2"),
     ],
 )
-def test_a_csv_mapping_that_cannot_be_is_refused(imported, bare, sizes, text, message):
+def test_an_impossible_csv_mapping_is_refused(imported, bare, sizes, text, message):
     with pytest.raises(InputError, match=message):
         imported(bare, sizes=sizes(text, "s.csv"))
 
@@ -156,7 +156,7 @@ def test_a_mapping_of_another_kind_is_refused(imported, bare, sizes, name, text,
         imported(bare, sizes=sizes(text, name))
 
 
-def test_a_mapping_that_is_missing_or_is_no_text_is_refused(imported, bare, tmp_path):
+def test_a_mapping_that_is_missing_or_is_not_text_is_refused(imported, bare, tmp_path):
     with pytest.raises(InputError, match=r"no\.yaml cannot be read: No such file"):
         imported(bare, sizes=tmp_path / "no.yaml")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
@@ -176,7 +176,7 @@ def test_a_mapping_that_is_missing_or_is_no_text_is_refused(imported, bare, tmp_
         (r"-s(?P<num_params>1)", "2 runs without a size: small-s0, large"),
     ],
 )
-def test_a_pattern_that_cannot_be_is_refused(imported, bare, pattern, message):
+def test_an_impossible_pattern_is_refused(imported, bare, pattern, message):
     with pytest.raises(InputError, match=message):
         imported(bare, size_pattern=pattern)
 
@@ -196,6 +196,6 @@ def test_counts_are_exact(number, suffix):
 
 
 @pytest.mark.parametrize("text", ["", "k", "1..2", "12kk", "-5", "+5", "1e400", "0x10", "nan", "1,000", "½"])
-def test_other_words_are_no_counts(text):
+def test_other_words_are_not_counts(text):
     with pytest.raises(InputError, match="is not a number such as"):
         parse_count(text, "test")

@@ -1,4 +1,4 @@
-"""What importing does to a store: all or nothing, the same again nothing, never a run that was trained."""
+"""What importing does to a store: it stores whole runs, repeats nothing and never touches a trained run."""
 
 import json
 import os
@@ -107,7 +107,7 @@ def test_a_run_is_known_by_its_curve_alone_and_a_curve_that_is_cut_is_replaced(i
     assert [run.outcome for run in result.runs] == ["already there", "already there", "replaced"]
 
 
-def test_names_that_the_store_cannot_take_are_told_apart(imported, tidy):
+def test_names_that_the_store_cannot_take_are_distinguished(imported, tidy):
     names = ["a/b"] * 3 + ["a b"] * 2 + ["../../etc/passwd"]
     result = imported(tidy(run_id=names))
     ids = [run.run_id for run in result.runs]
@@ -129,7 +129,7 @@ def test_different_names_get_different_ids(names):
     assert len({store_id(name) for name in names}) == len(names)
 
 
-def test_a_folder_whose_name_is_no_text_is_a_run_all_the_same(imported, tmp_path, sizes):
+def test_a_folder_whose_name_is_not_text_is_a_run_all_the_same(imported, tmp_path, sizes):
     folder = os.fsencode(tmp_path / "logs") + b"/run-\xff"
     os.makedirs(folder)
     with open(folder + b"/progress.csv", "w") as file:
@@ -163,7 +163,7 @@ def test_the_result_says_what_became_of_each_run_and_is_json(imported, tidy, tmp
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_factor_that_is_none_is_refused(imported, tidy, scale):
+def test_a_factor_that_is_not_positive_is_refused(imported, tidy, scale):
     with pytest.raises(InputError, match=r"--steps-scale .*: give a positive number"):
         imported(tidy(), steps_scale=scale)
 
@@ -203,14 +203,14 @@ def test_messages_are_one_line_whatever_the_names(imported, tidy):
         ("events.out.tfevents.1.host", "", "tensorboard"),
     ],
 )
-def test_a_file_is_told_by_its_name_or_its_header(tmp_path, name, content, expected):
+def test_a_file_is_recognised_by_its_name_or_its_header(tmp_path, name, content, expected):
     (tmp_path / name).write_text(content)
     kind, note = find_format(tmp_path / name, None)
     assert kind == expected
     assert f"is read as {expected}" in note
 
 
-def test_a_folder_is_told_by_the_files_in_it(tmp_path):
+def test_a_folder_is_recognised_by_the_files_in_it(tmp_path):
     with pytest.raises(InputError, match=r"holds no event files, monitor\.csv or progress\.csv"):
         find_format(tmp_path, None)
     run = tmp_path / "a" / "b"
@@ -229,7 +229,7 @@ def test_a_folder_is_told_by_the_files_in_it(tmp_path):
     assert find_format(tmp_path, "tensorboard")[0] == "tensorboard"
 
 
-def test_sources_that_are_none_are_refused(imported, tidy, tmp_path):
+def test_unusable_sources_are_refused(imported, tidy, tmp_path):
     with pytest.raises(InputError, match=r"nowhere does not exist"):
         imported(tmp_path / "nowhere")
     with pytest.raises(InputError, match="x cannot be reached: File name too long"):

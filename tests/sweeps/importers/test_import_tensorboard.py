@@ -79,7 +79,7 @@ def test_a_single_run_is_named_by_its_folder(imported, curve, logs, sizes, give)
 
 
 def test_a_resumed_run_has_each_step_once_the_later_file_winning(imported, curve, logs, sizes):
-    """The first attempt logged beyond the checkpoint from which the second went on."""
+    """The first attempt logged beyond the checkpoint from which the second continued."""
     folder = logs / "run"
     write_events(folder, [(s, simple(TAG, 1.0)) for s in (10, 20, 30, 40, 55)], started=1000)
     write_events(folder, [(s, simple(TAG, 2.0)) for s in (30, 41, 50)], started=3000, name="a")
@@ -118,7 +118,7 @@ def test_nan_is_no_return_and_infinity_is_refused(imported, curve, logs, sizes):
         imported(logs, sizes=sizes("run: 100"))
 
 
-def test_the_usual_tag_is_found_in_the_documented_order_and_told(imported, curve, logs, sizes):
+def test_the_usual_tag_is_found_in_the_documented_order_and_reported(imported, curve, logs, sizes):
     values = [simple("eval/mean_reward", 5), tensor(TAG, 1), simple("train/loss", 9)]
     write_events(logs / "run", [(10, *values)])
     result = imported(logs, sizes=sizes("run: 100"))
@@ -128,7 +128,7 @@ def test_the_usual_tag_is_found_in_the_documented_order_and_told(imported, curve
     assert curve("run", "evals") == ([10], [5.0])
 
 
-def test_without_a_usual_tag_those_there_are_are_told(imported, logs):
+def test_without_a_usual_tag_the_existing_ones_are_listed(imported, logs):
     words = tensor("text", b"words", types_pb2.DT_STRING)
     many = tensor("histogram", [1.0, 2.0])
     write_events(logs / "run", [(10, simple("my/score", 1.0), words, many)])
@@ -158,7 +158,7 @@ def test_rays_iterations_are_replaced_by_its_environment_steps(imported, curve, 
     assert any(f"Interactions are the tag {RAY_STEPS}" in note for note in result.notes)
 
 
-def test_rays_iterations_are_told_where_nothing_better_is_known(imported, curve, logs, sizes):
+def test_rays_iterations_are_reported_where_nothing_better_is_known(imported, curve, logs, sizes):
     write_events(logs / "trial", [(i, simple(RAY_TAG, 1.0 * i)) for i in (1, 2)])
     result = imported(logs, sizes=sizes("trial: 100"))
     assert curve("trial") == ([1, 2], [1.0, 2.0])

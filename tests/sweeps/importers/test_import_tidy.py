@@ -1,4 +1,4 @@
-"""Tidy files: what is stored is what stands there, and what cannot be stored is refused with its row."""
+"""Tidy files: values are stored as they are, and what cannot be stored is refused with its row."""
 
 import numpy as np
 import pandas as pd
@@ -207,7 +207,7 @@ def test_what_cannot_be_stored_is_refused_with_its_row_and_nothing_is_written(
         ({"num_params": "n"}, "no column 'n' to use as num_params; it has: run_id, num_params"),
     ],
 )
-def test_a_mapping_of_columns_that_cannot_be_is_refused(imported, tidy, columns, message):
+def test_an_impossible_mapping_of_columns_is_refused(imported, tidy, columns, message):
     with pytest.raises(InputError, match=message):
         imported(tidy(), columns=columns)
 
@@ -234,7 +234,7 @@ def test_files_that_are_not_tables_are_refused(imported, tmp_path):
         imported(tmp_path / "x.parquet")
 
 
-def test_parquet_types_that_are_no_numbers_are_refused(imported, tmp_path):
+def test_parquet_types_that_are_not_numbers_are_refused(imported, tmp_path):
     for column in (pa.array([True]), pa.array([0], pa.timestamp("s")), pa.array([b"x"])):
         table = pa.table({"run_id": ["a"], "num_params": [1], "interactions": column, "return_mean": [1.0]})
         pq.write_table(table, tmp_path / "x.parquet")

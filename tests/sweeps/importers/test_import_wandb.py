@@ -1,4 +1,4 @@
-"""CSV exports of Weights & Biases, wide and long: which column is what, and what they lack."""
+"""CSV exports of Weights & Biases, wide and long: what each column means, and what is missing."""
 
 import csv
 
@@ -44,7 +44,7 @@ def test_a_wide_export_has_a_run_in_every_third_column(imported, curve, export, 
     assert curve(result.runs[1].run_id) == ([150, 200], [7.5, 8.5])
 
 
-def test_thinned_histories_are_warned_of_with_the_rows_that_runs_have(imported, export, sizes):
+def test_thinned_histories_give_a_warning_with_the_rows_that_runs_have(imported, export, sizes):
     rows = [(100 * i, 1.0, 1, 1, 2.0 if i < 4 else "", 2, 2) for i in range(1, 6)]
     path = write(export, ["global_step", *three("a"), *three("b")], *rows)
     result = imported(path, sizes=sizes("'*': 100"))
@@ -61,7 +61,7 @@ def test_an_export_may_end_without_a_line_break(imported, curve, export, sizes):
 
 
 @pytest.mark.parametrize(("step", "warned"), [("Step", True), ("global_step", False), ("frames", False)])
-def test_the_count_of_log_calls_is_warned_of(imported, curve, export, sizes, step, warned):
+def test_the_count_of_log_calls_gives_a_warning(imported, curve, export, sizes, step, warned):
     result = imported(write(export, [step, *three("a")], (10, 1, 1, 1)), sizes=sizes("a: 100"))
     assert curve("a") == ([10], [1.0])
     (note,) = [note for note in result.notes if note.startswith(f"Interactions are read from {step}, ")]
@@ -136,7 +136,7 @@ def test_a_resumed_run_has_each_step_once_the_later_rows_winning(imported, curve
     assert any("2 rows of 1 run of attempts" in note for note in result.notes)
 
 
-def test_two_runs_of_one_display_name_are_told_apart_by_id_or_refused(imported, export, sizes):
+def test_two_runs_of_one_display_name_are_distinguished_by_id_or_refused(imported, export, sizes):
     path = write(export, LONG, long(0, 100, 1), long(0, 100, 2, run="other"))
     with pytest.raises(
         InputError, match="'deft-sun-1' belongs to 2 runs; tell them apart with --columns run_id=run_id"
@@ -164,7 +164,7 @@ def test_a_long_history_that_lacks_a_column_is_refused(imported, export, header,
         imported(write(export, header, range(len(header))), tag=METRIC)
 
 
-def test_a_long_history_needs_to_be_told_its_return(imported, export):
+def test_a_long_history_needs_the_name_of_its_return(imported, export):
     with pytest.raises(InputError, match=r"say which column is return_mean .*; it has: _step, _runtime"):
         imported(write(export, LONG, long(0, 100, 1)))
 

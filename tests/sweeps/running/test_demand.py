@@ -1,4 +1,4 @@
-"""What runs ask of nodes: never more than there is, and less company after memory ran out."""
+"""What runs request from nodes: never more than exists, and fewer runs at a time after memory ran out."""
 
 import pytest
 from hypothesis import given
@@ -76,6 +76,6 @@ def test_memory_is_written_in_bytes_or_with_a_unit(written, bytes_):
 
 
 @pytest.mark.parametrize("written", ["much", "4 GiB", "4 gb", 0, -1, "0 GB"])
-def test_memory_that_is_no_amount_is_refused(written):
+def test_memory_that_is_not_an_amount_is_refused(written):
     with pytest.raises(ValueError, match="memory"):
         Resources(memory=written)

@@ -111,7 +111,7 @@ def test_a_driver_is_seen_while_it_works_and_leaves_nothing(store, monkeypatch):
     assert store.list_files("s", "drivers") == []
 
 
-def test_a_driver_keeps_its_file_fresh_and_tells_its_counts(store, begin):
+def test_a_driver_keeps_its_file_fresh_and_writes_its_counts(store, begin):
     begin()
     until(lambda: [record.in_flight for record in drivers(store, "s").values()] == [2])
     (record,) = drivers(store, "s").values()

@@ -1,4 +1,4 @@
-"""Sweeps on clusters of three nodes, of which everything is killed, frozen, filled up or broken by hand."""
+"""Sweeps on clusters of three nodes while every part is killed, frozen, filled up or broken."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def started_cluster() -> Iterator[Cluster]:
-    """Three nodes begun by ``ray start``, for two tests in this order: the second ends the head."""
+    """Three nodes started by ``ray start``, for two tests in this order: the second ends the head."""
     nodes = Cluster("ray-start", {"RAY_gcs_rpc_server_reconnect_timeout_s": "16"})
     yield nodes
     nodes.close()
@@ -265,7 +265,7 @@ def test_runs_wait_while_the_disk_is_full_or_read_only_and_go_on(
         assert "Read-only file system" in log
 
 
-def test_a_read_only_store_is_told_in_one_sentence_before_anything_starts(rlscale, spec_file, small_disk):
+def test_a_read_only_store_is_reported_in_one_sentence_before_anything_starts(rlscale, spec_file, small_disk):
     assert remount(small_disk, "ro")
     refused = rlscale("sweep", "run", spec_file(), "--store", small_disk / "store", columns=1000)
     assert (refused.returncode, refused.stdout) == (2, "")
@@ -293,14 +293,14 @@ def with_two_checkpoints(place: Path):
 
 
 def truncate_checkpoints(folder: Path, number: int) -> None:
-    """Cut the newest checkpoints of a run to nothing and to a half; a kill amid a write leaves three."""
+    """Truncate the newest checkpoints of a run to nothing and a half; a kill during a write leaves three."""
     newest, older, *_ = sorted((folder / "checkpoint").iterdir(), reverse=True)
     for path, keep in ((newest, 0.0), (older, 0.5))[:number]:
         os.truncate(path, int(path.stat().st_size * keep))
 
 
 def postdate(folder: Path) -> None:
-    """Have all times in a run's records be a year later, as if written by a machine whose clock is wrong."""
+    """Move all times in a run's records a year later, as if a machine with a wrong clock had written them."""
     for path in folder.glob("*.json"):
         record = json.loads(path.read_text())
         for times in (record, *record["attempts"]):
@@ -311,7 +311,7 @@ def postdate(folder: Path) -> None:
 
 
 def fill(path: Path) -> bool:
-    """Take all the room that the disk has. Returns true."""
+    """Fill the disk. Returns true."""
     with open(path, "ab", buffering=0) as file:
         try:
             while file.write(bytes(4096)):

@@ -1,4 +1,4 @@
-"""Sweeps as jobs of a real Ray cluster, which asks for a token: submitted, watched, stopped, gone on with."""
+"""Sweeps as jobs of a real Ray cluster that requires a token: submitted, watched, stopped, resumed."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def until(condition, what: str):
-    """The first true value of ``condition()``, asked again and again."""
+    """The first true value of ``condition()``, called repeatedly."""
     deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline:
         value = condition()
@@ -174,7 +174,7 @@ def test_a_job_that_cannot_work_gives_its_status_and_its_last_words(rlscale, spe
         ({"RAY_AUTH_MODE": "disabled"}, ("asks for another token", "RAY_AUTH_MODE=token")),
     ],
 )
-def test_a_wrong_token_or_none_is_told_in_one_sentence(rlscale, spec_file, cluster, tmp_path, env, words):
+def test_a_wrong_token_or_none_is_reported_in_one_sentence(rlscale, spec_file, cluster, tmp_path, env, words):
     (tmp_path / "wrong").write_text("f" * 64)
     arguments = ("--store", "store", "--address", cluster.dashboard)
     refused(
@@ -244,7 +244,7 @@ def test_resume_takes_the_spec_from_the_store_and_leaves_what_is_done(rlscale, s
     assert done.stdout.splitlines() == ["small: 0 runs to do, 3 done before.", "small: 3 done, 0 failed."]
 
 
-def test_stop_says_when_nobody_works_on_a_sweep_and_who_is_dead(rlscale, store, tmp_path):
+def test_stop_says_when_no_driver_works_on_a_sweep_and_which_is_dead(rlscale, store, tmp_path):
     store.write_spec("s", spec_of())
     done = rlscale("sweep", "stop", store.location)
     assert (done.returncode, done.stdout, done.stderr) == (0, "s: no driver works on it.\n", "")

@@ -1,4 +1,4 @@
-"""Sweeps on a Ray of this machine, killed and interrupted: nothing lost, nothing doubled, no bit differs."""
+"""Sweeps on this machine's Ray, killed and interrupted: nothing is lost or duplicated, no bit differs."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def test_a_killed_driver_is_started_again_and_finishes_the_sweep(start, spec, un
     assert all(len(record.attempts) >= 2 for record in records(place))
 
 
-def test_ctrl_c_stores_what_there_is_and_the_same_command_goes_on(start, spec, undisturbed, tmp_path):
+def test_ctrl_c_stores_the_rows_so_far_and_the_same_command_goes_on(start, spec, undisturbed, tmp_path):
     place = tmp_path / "store"
     command = start("sweep", "run", spec, "--store", place)
     command.until(lambda: under_way(place, 2), "both runs under way")
@@ -60,7 +60,7 @@ def test_ctrl_c_stores_what_there_is_and_the_same_command_goes_on(start, spec, u
 def test_runs_that_ran_out_of_memory_or_of_lives_fail_alone_and_say_why(
     start, spec_file, undisturbed, tmp_path
 ):
-    """One asks for more memory than there is; the worker of the other is killed, which nothing forgives."""
+    """One requests more memory than exists; the worker of the other is killed with max_deaths 0."""
     place = tmp_path / "store"
     axes = {"seed": [0], "agent.num_envs": [1, 4 * 10**9]}
     resources = {"memory": "1 GB", "max_deaths": 0}

@@ -1,4 +1,4 @@
-"""Who can reach what a sweep starts: with no cluster asked for, nobody on another machine."""
+"""Who can reach what a sweep starts: without a cluster, nobody on another machine."""
 
 from pathlib import Path
 
@@ -75,5 +75,5 @@ def test_a_sweep_without_an_address_listens_on_loopback_alone(start, tmp_path):
         ("0000000000000000FFFF0000020200C0:1F90", False),
     ],
 )
-def test_loopback_is_told_from_other_addresses(address, expected):
+def test_loopback_is_distinguished_from_other_addresses(address, expected):
     assert is_loopback(address) == expected

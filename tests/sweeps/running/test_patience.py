@@ -1,4 +1,4 @@
-"""A run waits for its store, and loses nothing by it."""
+"""A run waits for its store and loses nothing."""
 
 import resource
 import threading

@@ -163,7 +163,7 @@ def test_status_lists_what_runs_failed_or_stopped_and_counts_the_rest(store, sav
     assert f"{failed.run_id[:8]} failed: policy_loss is nan" in shown
 
 
-def test_runs_that_began_again_are_told_with_their_attempts(store, save, begin):
+def test_runs_that_began_again_are_reported_with_their_attempts(store, save, begin):
     failed, running = save({"seed": [0, 1]})
     for _ in range(2):
         begin(failed, 500, 1.0).fail("policy_loss is nan")
@@ -268,7 +268,7 @@ def test_a_terminal_is_shown_one_picture(store, save, begin):
 # -- what a driver shows -------------------------------------------------------------
 
 
-def test_without_a_terminal_a_driver_tells_its_progress_each_minute(store, save, begin, tmp_path):
+def test_without_a_terminal_a_driver_prints_its_progress_each_minute(store, save, begin, tmp_path):
     (config,) = save({"seed": [0]})
     begin(config, 500, 5.0)
     now = 0.0

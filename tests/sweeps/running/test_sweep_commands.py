@@ -31,7 +31,7 @@ def records(store: Path):
 # -- plan ------------------------------------------------------------------------
 
 
-def test_plan_tells_runs_sizes_flops_and_time_and_starts_nothing(rlscale, tmp_path):
+def test_plan_shows_runs_sizes_flops_and_time_and_starts_nothing(rlscale, tmp_path):
     path = write_spec(tmp_path, {"width": [0.05, 0.1], "seed": [0, 1, 2]})
     done = rlscale("sweep", "plan", path, "--json", tmp_path / "plan.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -162,7 +162,7 @@ def test_more_values_on_an_axis_run_only_the_new_points(extended):
 
 
 @pytest.mark.ray
-def test_runs_that_fail_are_told_with_their_reason_and_the_others_are_done(extended, rlscale, tmp_path):
+def test_runs_that_fail_are_reported_with_their_reason_and_the_others_are_done(extended, rlscale, tmp_path):
     folder, *_, done = extended
     assert done.returncode == 1
     assert done.stderr == ""
@@ -237,7 +237,7 @@ def test_retry_says_when_nothing_has_failed(rlscale, tmp_path, claim):
     assert (done.returncode, done.stdout, done.stderr) == (0, "tiny: no run has failed.\n", "")
 
 
-def test_an_empty_store_is_said_to_be_empty(rlscale, tmp_path):
+def test_an_empty_store_is_reported_as_empty(rlscale, tmp_path):
     (tmp_path / "store").mkdir()
     status = rlscale("sweep", "status", "store", cwd=tmp_path)
     assert (status.returncode, status.stdout) == (0, "store holds no sweeps yet.\n")
@@ -289,7 +289,7 @@ def test_a_wrong_spec_cannot_be_planned_either(rlscale, tmp_path):
     refused(rlscale("sweep", "plan", write_spec(tmp_path, **change)), *words)
 
 
-def test_files_that_are_missing_or_no_yaml_are_refused(rlscale, tmp_path):
+def test_files_that_are_missing_or_not_yaml_are_refused(rlscale, tmp_path):
     refused(rlscale("sweep", "plan", tmp_path / "no.yaml"), "no.yaml cannot be read")
     broken = tmp_path / "broken.yaml"
     broken.write_text("axes: [1, {")

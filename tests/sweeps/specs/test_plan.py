@@ -74,7 +74,7 @@ def test_only_done_and_failed_runs_are_left_alone(store, begin):
     }  # fmt: skip
 
 
-def test_one_listing_tells_the_same_as_reading_every_record(store, begin, claim):
+def test_one_listing_gives_the_same_as_reading_every_record(store, begin, claim):
     configs = save(store, spec({"seed": list(range(9))}))
     begin(configs[0]).finish()
     begin(configs[1]).fail("policy_loss is nan")
@@ -219,7 +219,7 @@ def test_tables_show_what_sets_the_runs_apart_and_nothing_else(store):
     assert "width" not in table
 
 
-def test_reasons_are_told_below_the_table_in_full_and_never_read_as_markup(store, begin):
+def test_reasons_are_shown_below_the_table_in_full_and_never_read_as_markup(store, begin):
     failed, stopped, done = save(store, spec({"seed": [0, 1, 2]}))
     begin(failed).fail("[red]odd[/red] [link=file:///etc/passwd]reason[/link] " + "x" * 100)
     begin(stopped).stop("asked to")

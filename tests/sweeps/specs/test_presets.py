@@ -107,7 +107,7 @@ def test_what_the_paper_leaves_open_on_mnist_is_that_of_the_stored_sweeps(name):
     assert {field: preset[field] for field in stored} == stored
 
 
-def test_an_unknown_name_says_what_there_is():
+def test_an_unknown_name_lists_the_existing_ones():
     with pytest.raises(InputError, match=r"procgen-starpilot.*presets: mnist-width, mnist-horizon, procgen-"):
         preset_values("procgen-starpilot")
     with pytest.raises(InputError, match=r"neither a file nor a preset.*procgen-coinrun-easy-width"):
@@ -129,7 +129,7 @@ def test_a_shown_preset_is_its_spec(rlscale, tmp_path):
     assert expand(load_spec(path)) == runs("procgen-fruitbot-hard-depth")
 
 
-def test_a_preset_is_planned_and_its_cost_told(rlscale, tmp_path):
+def test_a_preset_is_planned_and_its_cost_shown(rlscale, tmp_path):
     path = tmp_path / "plan.json"
     done = rlscale("sweep", "plan", "procgen-starpilot-easy-width", "--no-estimate", "--json", path)
     assert done.returncode == 0

@@ -133,7 +133,7 @@ def test_an_empty_axis_is_refused():
     assert "the axis 'width' is empty" in problem({"width": []})
 
 
-def test_an_axis_that_is_no_list_is_refused():
+def test_an_axis_that_is_not_a_list_is_refused():
     assert "the axis 'width' needs a list" in problem({"width": 0.5})
 
 
@@ -202,12 +202,12 @@ def test_short_and_dotted_names_in_the_base_are_refused_with_the_way_to_write_th
     assert written in problem({}, {**BASE, name: 0.1})
 
 
-def test_a_base_that_bars_the_way_of_an_axis_is_refused():
+def test_a_base_that_blocks_an_axis_is_refused():
     assert "needs 'model' of 'base' to be a group" in problem({"width": [1]}, {**BASE, "model": 3})
 
 
 @pytest.mark.parametrize("name", ["", "../x", "/tmp/x", "a/b", "a b", ".x", "a\n", "x" * 129])
-def test_a_name_that_is_no_folder_name_is_refused(name):
+def test_a_name_that_is_not_a_folder_name_is_refused(name):
     with pytest.raises(InputError, match="cannot be a sweep name"):
         parse_spec({"name": name, "base": BASE, "axes": {}}, source="s.yaml")
 

@@ -1,4 +1,4 @@
-"""Runs on an S3 server: everything that holds for a local store holds there, and its failures are told."""
+"""Runs on an S3 server: everything that holds for a local store holds there, and failures are reported."""
 
 import itertools
 import json
@@ -44,7 +44,7 @@ def credentials(monkeypatch):
 
 @pytest.fixture(params=["local", "s3"])
 def place(request, server, tmp_path) -> str:
-    """Where a store can be made."""
+    """A location for a store."""
     return str(tmp_path / "store") if request.param == "local" else server.uri(f"{server.bucket()}/a/store")
 
 
@@ -211,7 +211,7 @@ def test_an_object_that_is_replaced_while_it_is_read_is_read_whole(server, sizes
     assert files.read(path) == bytes([sizes[-1] % 251]) * sizes[-1]
 
 
-def test_an_object_that_never_rests_is_told(server):
+def test_an_object_that_keeps_changing_is_reported(server):
     files = Files(server.uri(f"{server.bucket()}/store"))
     path, writer, size = f"{files.root}/x", Files(files.location), itertools.count(2)
     files.write(path, b"x")
@@ -241,7 +241,7 @@ def test_a_run_asks_at_most_the_documented_number_of_requests(server, claim, row
 # -- what goes wrong ---------------------------------------------------------------
 
 
-def test_a_server_that_goes_away_is_told_and_once_it_is_back_the_same_call_succeeds(server, claim, rows_of):
+def test_a_server_that_goes_away_is_reported_and_once_it_is_back_the_same_call_works(server, claim, rows_of):
     cable = Cable(server.port)
     bucket = server.bucket()
     store = RunStore(server.uri(f"{bucket}/store", port=cable.port), create=True)
@@ -289,7 +289,7 @@ def spec(tmp_path) -> Path:
     return path
 
 
-def test_a_bucket_that_is_not_there_is_refused_in_one_sentence(server, rlscale, spec):
+def test_a_missing_bucket_is_refused_in_one_sentence(server, rlscale, spec):
     done = rlscale("sweep", "run", spec, "--store", server.uri("no-such-bucket/store"))
     refused(done, "no-such-bucket", "bucket does not exist", "create the bucket")
     refused(rlscale("sweep", "status", server.uri("no-such-bucket/store")), "There is no store at")

@@ -35,7 +35,7 @@ def messages(text: str) -> list[str]:
     return [line.split("  ", 1)[1] for line in text.splitlines()]
 
 
-def test_a_log_tells_where_an_attempt_began_each_checkpoint_and_its_end(run, config_of):
+def test_a_log_has_the_beginning_each_checkpoint_and_the_end_of_an_attempt(run, config_of):
     (text,) = run(config_of(interactions=4096, checkpoints=2, model={"width": 0.05}))
     begun, first, *checkpoints, last = messages(text)
     assert begun == "attempt 1 on here, pid 1, from 0 interactions"
@@ -77,7 +77,7 @@ def test_warnings_and_logging_are_in_the_log_and_where_they_were_before(store, c
     assert logging.getLogger().handlers == handlers
 
 
-def test_a_failure_that_nobody_foresaw_leaves_its_traceback(store, claim):
+def test_an_unexpected_failure_leaves_its_traceback(store, claim):
     with pytest.raises(ZeroDivisionError), logged(claim(store)):
         1 / 0  # noqa: B018
     ((_, text),) = store.read_logs("s", "r1")
@@ -85,7 +85,7 @@ def test_a_failure_that_nobody_foresaw_leaves_its_traceback(store, claim):
     assert "ZeroDivisionError: division by zero" in text.splitlines()[-1]
 
 
-def test_a_failure_with_a_reason_is_told_in_one_sentence(run, store, config_of):
+def test_a_failure_with_a_reason_is_reported_in_one_sentence(run, store, config_of):
     config = config_of(interactions=4096, agent={"learning_rate": 1e30}, model={"width": 0.05})
     with pytest.raises(Exception, match="try a smaller"):
         run(config)
@@ -102,7 +102,7 @@ def test_an_attempt_that_lost_its_run_writes_no_log_any_more(store, claim, rows_
     assert store.read_logs("s", "r1") == []
 
 
-def test_a_killed_attempts_log_is_there_up_to_its_last_checkpoint(start, tmp_path, config_of):
+def test_a_killed_attempts_log_reaches_its_last_checkpoint(start, tmp_path, config_of):
     config = config_of(interactions=400_000, checkpoints=100, model={"width": 0.05})
     path, store = tmp_path / "run.yaml", RunStore(tmp_path / "store", create=True)
     path.write_text(yaml.safe_dump(config.model_dump(mode="json")))

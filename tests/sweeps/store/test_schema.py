@@ -119,6 +119,6 @@ def test_a_row_may_carry_a_diagnostic_that_no_earlier_row_has(store, claim, rows
 
 
 @pytest.mark.parametrize("name", REQUIRED_COLUMNS)
-def test_what_a_curve_cannot_lack_is_missed(name):
+def test_a_curve_without_a_required_column_is_refused(name):
     with pytest.raises(KeyError, match=name):
         conform(EXPORT_SCHEMA.empty_table().drop_columns([name]), EXPORT_SCHEMA)

@@ -352,7 +352,7 @@ def as_read(store) -> tuple:
 def test_an_attempt_frozen_at_any_moment_changes_nothing_when_it_comes_back(
     store, claim, rows_of, folder, overtake, write, method, n
 ):
-    """Overtaken right before each of its requests: what is read is as if it had never come back."""
+    """Overtaken right before each of its requests: readers see what they would see without it."""
     old = claim(store)
     segment(old, 0, rows_of(0, 3))
     seen = []
@@ -380,7 +380,7 @@ def test_an_attempt_frozen_at_any_moment_changes_nothing_when_it_comes_back(
 def test_an_attempt_frozen_while_it_finishes_leaves_one_whole_curve(
     store, claim, rows_of, folder, overtake, method, n
 ):
-    """Its own curve is whole too: whichever of the two is there last, the run is done, once."""
+    """Its own curve is whole too: whichever of the two is written last, the run is done, once."""
     old = claim(store)
     segment(old, 0, rows_of(0, 3))
     segment(old, 1, rows_of(3, 5))
@@ -473,7 +473,7 @@ def test_a_failed_run_keeps_its_rows_and_its_reason_and_can_be_claimed_again(sto
 # -- every row once --------------------------------------------------------------
 
 
-def test_a_death_between_part_and_checkpoint_costs_no_row_and_doubles_none(store, claim, rows_of, folder):
+def test_a_death_between_part_and_checkpoint_loses_no_row_and_duplicates_none(store, claim, rows_of, folder):
     writer = claim(store)
     segment(writer, 0, rows_of(0, 3))
     with files_of_at_most(64 * 1024), pytest.raises(StoreUnavailable, match="File too large"):
@@ -506,7 +506,7 @@ def test_a_death_between_part_and_checkpoint_costs_no_row_and_doubles_none(store
     ),
     length=st.integers(1, 3),
 )
-def test_each_row_is_there_once_whatever_happens_to_the_attempts(claim, rows_of, attempts, length):
+def test_each_row_exists_once_whatever_happens_to_the_attempts(claim, rows_of, attempts, length):
     """Rows of segment i are ``length * i`` onwards; a checkpoint holds the number of its segment."""
     with tempfile.TemporaryDirectory() as place:
         store = RunStore(place)
@@ -609,7 +609,7 @@ def test_a_store_that_is_a_file_is_refused(tmp_path):
             RunStore(path, create=create)
 
 
-def test_a_store_that_is_missing_is_refused_and_not_made(tmp_path):
+def test_a_missing_store_is_refused_and_not_created(tmp_path):
     with pytest.raises(InputError, match=r"no store at .*nowhere"):
         RunStore(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
@@ -620,7 +620,7 @@ def test_a_store_of_an_unknown_kind_is_refused():
         RunStore("gopher://somewhere/store")
 
 
-def test_an_unknown_sweep_is_refused_with_those_there_are(store, claim):
+def test_an_unknown_sweep_is_refused_with_the_existing_ones(store, claim):
     claim(store, sweep="mnist")
     with pytest.raises(InputError, match="no sweep named 'minst'; it has: mnist"):
         list(store.runs("minst"))

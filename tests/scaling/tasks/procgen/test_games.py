@@ -1,4 +1,4 @@
-"""Procgen: names, stepping, exact resume, the books on episodes, gymnasium, evaluation."""
+"""Procgen: names, stepping, exact resume, records of episodes, gymnasium, evaluation."""
 
 import io
 import itertools
@@ -59,7 +59,7 @@ class TestNames:
         assert set(MODES["exploration"]) == set(package.EXPLORATION_LEVEL_SEEDS)
 
     def test_games_with_memory_are_those_that_the_library_itself_names(self):
-        """The library ends the process when asked for memory elsewhere, naming the games that have it."""
+        """For any other game the library ends the process and names the games that have the mode memory."""
         code = (
             "from rlscale.scaling.tasks.procgen.private import import_procgen\n"
             "import_procgen().ProcgenGym3Env(num=1, env_name='bigfish', distribution_mode='memory')"
@@ -122,12 +122,12 @@ class TestWrongInput:
             ({"task": ProcgenTask("maze", "exploration"), "num_levels": 5}, "one fixed level"),
         ],
     )
-    def test_is_told_in_a_sentence(self, arguments, told):
+    def test_is_reported_in_a_sentence(self, arguments, told):
         with pytest.raises(InputError, match=told):
             make(**arguments)
 
     @pytest.mark.parametrize("failure", [ImportError("no such module"), OSError("wrong ELF class")])
-    def test_procgen_that_cannot_be_imported_is_told_with_the_remedy(self, failure, monkeypatch):
+    def test_procgen_that_cannot_be_imported_is_reported_with_the_remedy(self, failure, monkeypatch):
         class Broken:
             def find_spec(self, name, path=None, target=None):
                 if name == "procgen":
@@ -352,7 +352,7 @@ class TestGymnasium:
                 np.testing.assert_array_equal(env.reset()[0], observation)
         assert found == list(zip(episodes.returns, episodes.lengths, episodes.levels, strict=True))
 
-    def test_scalar_reset_amid_an_episode_begins_another(self):
+    def test_scalar_reset_within_an_episode_begins_another(self):
         env = gymnasium.make("rlscale/Procgen-fruitbot-hard-v0")
         first, _ = env.reset(seed=0)
         env.step(0)
@@ -401,6 +401,6 @@ class TestGymnasium:
                 seen += info["_episode"].sum()
         assert seen > 20
 
-    def test_wrong_options_are_told_in_a_sentence(self):
+    def test_wrong_options_are_reported_in_a_sentence(self):
         with pytest.raises(InputError, match="num_levels is 0"):
             gymnasium.make_vec("rlscale/Procgen-maze-easy-v0", num_envs=2, num_levels=0)
