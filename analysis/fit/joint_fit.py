@@ -264,7 +264,13 @@ class JointScalingFit:
         options = asdict(self)
         del options["workers"]  # does not change the result
         searched = options.pop("search")
-        return {**options, **searched, "size": curves.size, **asdict(curves.selection)}
+        return {
+            **options,
+            **searched,
+            "size": curves.size,
+            **asdict(curves.selection),
+            "minimize": curves.minimize,
+        }
 
 
 def usable_cores() -> int:

@@ -10,10 +10,13 @@ from rlscale.commands.fit import make_estimator
 from rlscale.commands.options import (
     AlgorithmOption,
     ColumnsOption,
+    DuplicatesOption,
     EarlyExclusionOption,
     HorizonOption,
     JsonOption,
+    MinimizeOption,
     ObjectiveOption,
+    RunColumnsOption,
     SeedOption,
     SizeOption,
     SourceArgument,
@@ -55,6 +58,9 @@ def backtest(
     objective: ObjectiveOption = "return",
     size: SizeOption = "params",
     columns: ColumnsOption = None,
+    run_columns: RunColumnsOption = None,
+    duplicates: DuplicatesOption = "error",
+    minimize: MinimizeOption = False,
     early_exclusion: EarlyExclusionOption = 1 / 64,
     bootstrap: Annotated[
         int,
@@ -94,6 +100,9 @@ def backtest(
         horizon=horizon,
         columns=columns,
         size=size,
+        run_columns=run_columns or (),
+        duplicates=duplicates,
+        minimize=minimize,
     )
     chosen = [] if hold_out_sizes is None else [splits.hold_out_sizes(curves, hold_out_sizes)]
     if cutoff_share is not None:

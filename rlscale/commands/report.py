@@ -12,12 +12,15 @@ from rlscale.commands.options import (
     AlgorithmOption,
     BootstrapOption,
     ColumnsOption,
+    DuplicatesOption,
     EarlyExclusionOption,
     HorizonOption,
     JsonOption,
     MetricOption,
+    MinimizeOption,
     ObjectiveOption,
     PeriodsOption,
+    RunColumnsOption,
     SeedOption,
     SizeOption,
     SourceArgument,
@@ -52,6 +55,9 @@ def report(
     objective: ObjectiveOption = "return",
     size: SizeOption = "params",
     columns: ColumnsOption = None,
+    run_columns: RunColumnsOption = None,
+    duplicates: DuplicatesOption = "error",
+    minimize: MinimizeOption = False,
     early_exclusion: EarlyExclusionOption = 1 / 64,
     bootstrap: BootstrapOption = 1000,
     seed: SeedOption = 0,
@@ -81,7 +87,7 @@ def report(
     check_out(out)
     given = None if fit_path is None else read_fit(fit_path)
     if given is not None:
-        for name in ("objective", "size", "early_exclusion", "bootstrap", "seed"):
+        for name in ("objective", "size", "minimize", "early_exclusion", "bootstrap", "seed"):
             if context.get_parameter_source(name).name == "COMMANDLINE":  # type: ignore[union-attr]
                 option = name.replace("_", "-")
                 raise InputError(
@@ -90,6 +96,7 @@ def report(
                 )
         made, size = given.provenance, given.provenance.size
         sweep, task = sweep or made.sweep, task or made.task
+        minimize = bool(given.options.get("minimize", False))
         algorithm, horizon = algorithm or made.algorithm, made.horizon if horizon is None else horizon
     which: dict[str, Any] = {
         "sweep": sweep,
@@ -97,6 +104,9 @@ def report(
         "algorithm": algorithm,
         "columns": columns,
         "size": size,
+        "run_columns": run_columns or (),
+        "duplicates": duplicates,
+        "minimize": minimize,
     }
     by_horizon = horizons_of(source, which)
     shown = horizon if horizon is not None or len(by_horizon) < 2 else min(by_horizon)
