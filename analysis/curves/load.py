@@ -57,7 +57,7 @@ class OpenedCurves:
     source: str
     runs: pd.DataFrame
     read: Callable[[Bools], RawCurves]
-    groups: pd.DataFrame = field(default_factory=pd.DataFrame)
+    groups: pd.DataFrame
 
     def only(self, kept: Bools, source: str) -> OpenedCurves:
         """The runs in a mask of shape ``(runs,)``, under another name for messages."""
@@ -452,7 +452,7 @@ def _open_store(location: str, selection: Selection, size_column: str) -> Opened
             returns=np.concatenate([r for _, r in tables]),
         )
 
-    return OpenedCurves(location, runs, read)
+    return OpenedCurves(location, runs, read, pd.DataFrame(index=runs.index))
 
 
 def _read_rows(store: RunStore, record: RunRecord) -> tuple[Floats, Floats]:

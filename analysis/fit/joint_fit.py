@@ -40,6 +40,7 @@ from rlscale.analysis.fit.result import (
     Provenance,
 )
 from rlscale.analysis.fit.search import SearchOptions, profile, search
+from rlscale.analysis.fit.sick_families import family_warnings
 from rlscale.analysis.points.frontier import efficient_frontier
 from rlscale.analysis.points.preprocess import (
     BIN_WIDTH,
@@ -189,12 +190,13 @@ class JointScalingFit:
             law=mine.law,
             unexplained=ReturnObjective(mine.points, mine.law.log_c0).loss(mine.minimum.theta),
             bounds_hit=at_bounds(mine.minimum.theta, mine.bounds),
-            draws_at_bound=draws.at_bound,
+            draws=draws,
             intervals=found_intervals,
             systematic=systematic,
             other=other,
             isoflop=isoflop,
             frontier=frontier,
+            sick=family_warnings(curves, mine.preprocessor, mine.points, mine.law),
         )
         warnings = warnings_for(evidence)
         return FitResult(

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlscale.analysis.arrays import Floats, Ints
+from rlscale.analysis.arrays import Bools, Floats, Ints
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.points.noise_scale import noise_units
 from rlscale.analysis.points.sorted_rows import SortedRows
@@ -87,6 +87,16 @@ class Preprocessor:
         self._log_exclusion = np.log(early_exclusion) if early_exclusion > 0 else -np.inf
         self._whole = self._weight(np.ones(curves.num_runs, dtype=np.int64))
         self._response, self._resolution = self._noise_units()
+
+    @property
+    def response(self) -> Floats:
+        """The response of each of ``rows``, shape ``(rows,)``."""
+        return self._response
+
+    @property
+    def used(self) -> Bools:
+        """Which of ``rows`` lie after early training, shape ``(rows,)``."""
+        return self._whole > 0
 
     def points(self, counts: Ints | None = None, *, smooth: bool = True) -> BinnedPoints:
         """The points with run ``i`` repeated ``counts[i]`` times (once each by default).
