@@ -1,7 +1,7 @@
 """Does a fit see that one size or one run of a family is ill, and does it leave good families alone?
 
-The eight good settings of ``calibration.py``, and in each the same family with one illness, of a size (or run)
-drawn at random among all:
+The eight good settings of ``calibration.py``, and in each the same family with one illness, of a size (or
+run) drawn at random among all:
 
 * ``slow``: one size learns four times slower, as with a quarter of its learning rate: I(N, E/4);
 * ``fast``: one size has a quarter of its I and twice the noise, as with a rate four times too large;
@@ -13,8 +13,8 @@ rate, and with one size at four times or a quarter of the others'. Run with
 
     python benchmarks/sick_families.py [--sweeps 100] [--draws 40] [--minutes 5] [--settings NAME ...]
 
-Families already in the output are not fitted again, so a study can be cut into pieces. Its draws are others than
-those with which the thresholds were chosen.
+Families already in the output are not fitted again, so a study can be cut into pieces. Its draws are others
+than those with which the thresholds were chosen.
 """
 
 from __future__ import annotations

@@ -31,12 +31,16 @@ SICK = frozenset({"looks_like_losses", "larger_is_worse", "run_apart", "returns_
 
 _CELL = 0.1  # width in log E
 #: Of one family, over all comparisons of a test, how often chance may produce a finding.
-_FALSE_ALARMS = 0.005
-_LAST_CELLS = (3, 6, 12)  # the ends of training over which seeds are compared
+_FALSE_ALARMS = 0.02
+_LAST_CELLS = (6, 12)  # the ends of training over which seeds are compared
 _SMALL = 0.05  # of the range of the response: less never matters
-_FALL = 6.0  # in units of the noise of one run
-_SHIFT, _SHIFT_Z = 0.5, 4.0  # of log I: factors below 1.6 are common among well-tuned sizes
-_SHIFTS = np.arange(-60, 61) * 0.05
+_FALL = 4.5  # in units of the noise of one run
+#: A shift of log I must be so large and so many errors: less, if the others agree better without the size
+#: (share of their loss), than if they do not. Factors below 1.6 are common among well-tuned sizes.
+_SHIFT, _SHIFT_ERRORS = 0.8, 8.0
+_BETTER, _SHIFT_IF_BETTER, _ERRORS_IF_BETTER = 0.8, 0.5, 4.5
+_STEP = 0.05  # of log I between shifts that are tried; seeds cannot be told to agree better
+_SHIFTS = np.arange(-60, 61) * _STEP
 _LISTED = 4
 
 
@@ -88,10 +92,10 @@ def family_warnings(
         )
         for name, values in curves.groups
     ]
-    losses = looks_like_losses(curves)
+    cells = run_cells(preprocessor)
+    losses = looks_like_losses(cells, curves.minimize)
     if losses:  # then every other test speaks too, and says nothing more
         return [*groups, *losses]
-    cells = run_cells(preprocessor)
     names = [f"{n:.4g}" for n in curves.sizes]
     return [
         *groups,
@@ -117,18 +121,22 @@ def run_cells(preprocessor: Preprocessor) -> RunCells:
 # -- the tests ----------------------------------------------------------------------
 
 
-def looks_like_losses(curves: Curves) -> list[CodedWarning]:
-    """Returns fall with training in nearly all runs."""
+def looks_like_losses(cells: RunCells, minimize: bool) -> list[CodedWarning]:
+    """Returns fall with training in nearly all runs.
+
+    Args:
+        minimize: whether the returns are the values of the source times -1.
+    """
     correlations = []
-    for run in range(curves.num_runs):
-        steps, returns = curves.curve(run)
-        if len(returns) >= 4 and np.ptp(returns) > 0:
-            correlations.append(float(spearmanr(steps, returns).statistic))
+    for run in cells.response:
+        known = ~np.isnan(run)
+        if known.sum() >= 4 and np.ptp(run[known]) > 0:
+            correlations.append(float(spearmanr(cells.log_e[known], run[known]).statistic))
     falling = int(np.sum(np.array(correlations) < -0.5))
     if not correlations or falling < 0.8 * len(correlations):
         return []
     what, remedy = "falls", "if it is a loss, use --minimize"
-    if curves.minimize:
+    if minimize:
         what, remedy = "rises", "if more of it is better, leave out --minimize"
     return [
         (
@@ -225,20 +233,25 @@ def sizes_apart(cells: RunCells, names: list[str], points: BinnedPoints, law: Po
     """A size does not follow the law and the map of the others: its log I is shifted.
 
     Each size is left out in turn, and the others fitted again. The shift of log I that brings the size onto
-    their map is found for each of its runs; the spread of that among seeds is its error. One odd size moves
-    the fits of all others, so the one named is that without which the others agree best.
+    their map is found for each of its runs; the spread of that among seeds is its error. That leaves out the
+    error of the law of the others, which must be extrapolated to the least and the largest size, hence the
+    many errors that are asked for. One odd size moves the fits of all others, so the one named is that
+    without which the others agree best.
     """
     if len(names) <= MIN_SIZES:
         return []
     left_out = [_left_out(cells, points, law, size) for size in range(len(names))]
-    squares = sum(float(np.sum(np.square(shifts - shifts.mean()))) for shifts, _ in left_out)
-    freedom = int((cells.seeds - 1).sum())
-    spread = np.sqrt(squares / freedom) if freedom else 0.0
-    odd = [
-        size
-        for size, (shifts, _) in enumerate(left_out)
-        if abs(shifts.mean()) > max(_SHIFT, _SHIFT_Z * spread / np.sqrt(len(shifts)))
-    ]
+    usual = float(np.median([loss for _, loss in left_out]))
+    seeds = [shifts for shifts, _ in left_out if len(shifts) > 1]
+    apart = [(shifts - shifts.mean()) * np.sqrt(len(shifts) / (len(shifts) - 1)) for shifts in seeds]
+    spread = max(_robust_spread(np.concatenate(apart)), _STEP) if seeds else 2 * _STEP
+    odd = []
+    for size, (shifts, loss) in enumerate(left_out):
+        shift = abs(float(shifts.mean()))
+        better = loss < _BETTER * usual
+        least, errors = (_SHIFT_IF_BETTER, _ERRORS_IF_BETTER) if better else (_SHIFT, _SHIFT_ERRORS)
+        if shift > max(least, errors * spread / np.sqrt(len(shifts))):
+            odd.append(size)
     if not odd:
         return []
     size = min(odd, key=lambda one: left_out[one][1])

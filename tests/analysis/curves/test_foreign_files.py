@@ -9,6 +9,8 @@ from command_line import run
 
 from rlscale.analysis.curves.load import curves_from_frame, load_by, load_by_horizon, load_curves
 from rlscale.analysis.curves.synthetic import SyntheticSweep, curves_frame
+from rlscale.analysis.figures.fit import plot_frontier
+from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.scaling.errors import InputError
 from rlscale.sweeps.importers.importing import ImportOptions, import_curves
 from rlscale.sweeps.importers.readers.runs import ReadOptions
@@ -230,6 +232,11 @@ def test_a_loss_is_negated_and_everything_else_is_as_for_returns(tmp_path):
     assert (negated.minimize, returns.minimize) == (True, False)
     assert negated.return_bounds == returns.return_bounds == (0.0, 2.0)
     assert "times -1" in negated.notes[0]
+    point = JointScalingFit(replicates=0)
+    of_returns, of_losses = point.fit(returns), point.fit(negated)
+    assert (of_losses.options["minimize"], of_returns.options["minimize"]) == (True, False)
+    assert (of_losses.nu, of_losses.range) == (of_returns.nu, of_returns.range)
+    assert plot_frontier(of_losses).get_ylabel() == "Return $R$ = - loss"
 
 
 def test_options_of_files_are_refused_for_a_store_in_a_sentence(tmp_path):
