@@ -179,21 +179,23 @@ def larger_is_worse(cells: RunCells, names: list[str]) -> list[CodedWarning]:
 
 def runs_apart(cells: RunCells, names: list[str], run_ids: tuple[str, ...]) -> list[CodedWarning]:
     """A run ends far below the others of its size."""
-    seeds, found = cells.seeds[cells.size], {}
-    if not (seeds > 1).any():
+    runs = np.flatnonzero(cells.seeds[cells.size] > 1)
+    if not len(runs):
         return []
-    centred = cells.response - cells.of_size[cells.size]
+    size = cells.size[runs]
+    # A run lies n/(n - 1) times as far from the mean of the others as from that of all n.
+    factor = cells.seeds[size] / (cells.seeds[size] - 1)
+    centred = cells.response[runs] - cells.of_size[size]
+    freedom = float((cells.seeds - 1).sum())
+    limit = student.isf(_FALSE_ALARMS / (len(runs) * len(_LAST_CELLS)), freedom)
+    found: dict[int, float] = {}
     for count in _LAST_CELLS:
-        ends = np.array([_mean(row[~np.isnan(row)][-count:]) for row in centred])
-        apart = ends * seeds / np.maximum(seeds - 1, 1)  # from the mean of the others
-        scale = _robust_spread(ends[seeds > 1] * np.sqrt(seeds / np.maximum(seeds - 1, 1))[seeds > 1])
-        freedom = int((cells.seeds - 1).sum())
-        limit = student.isf(_FALSE_ALARMS / (len(seeds) * len(_LAST_CELLS)), max(freedom, 1))
-        error = max(scale, 0.01 * cells.range) * np.sqrt(seeds / np.maximum(seeds - 1, 1))
-        for run in np.flatnonzero(
-            (seeds > 1) & (-apart > np.maximum(limit * error, 2 * _SMALL * cells.range))
-        ):
-            found[run] = max(found.get(run, 0.0), float(-apart[run] / cells.range))
+        below = -np.array([_mean(row[~np.isnan(row)][-count:]) for row in centred])
+        spread = max(_robust_spread(below * np.sqrt(factor)), 0.01 * cells.range)
+        far = below * factor > np.maximum(limit * spread * np.sqrt(factor), 2 * _SMALL * cells.range)
+        for place in np.flatnonzero(far):
+            share = float(below[place] * factor[place]) / cells.range
+            found[int(runs[place])] = max(found.get(int(runs[place]), 0.0), share)
     if not found:
         return []
     return [
@@ -210,7 +212,10 @@ def returns_fall(cells: RunCells, names: list[str]) -> list[CodedWarning]:
     """The mean of a size ends far below where it had been: more experience made it worse."""
     found = {}
     for size, (mean, seeds) in enumerate(zip(cells.of_size, cells.seeds, strict=True)):
-        known = mean[~np.isnan(mean)]
+        there = ~np.isnan(cells.response[cells.size == size])
+        # Beyond the end of the shortest run the mean is of other seeds.
+        stop = int(min(np.flatnonzero(run)[-1] for run in there if run.any()) + 1) if there.any() else 0
+        known = mean[:stop][~np.isnan(mean[:stop])]
         if len(known) < 6:
             continue
         running = np.convolve(known, np.ones(3) / 3, mode="valid")
