@@ -1,5 +1,6 @@
 from .analysis.curves.curve_set import Curves as Curves
 from .analysis.curves.load import curves_from_frame as curves_from_frame
+from .analysis.curves.load import load_by as load_by
 from .analysis.curves.load import load_by_horizon as load_by_horizon
 from .analysis.curves.load import load_curves as load_curves
 from .analysis.figures.backtest import backtest_figure as backtest_figure

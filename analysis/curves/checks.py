@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from rlscale.analysis.arrays import Bools, Floats, Ints
 from rlscale.scaling.errors import InputError
+from rlscale.sweeps.store.choices import HOW_TO_MERGE, Duplicates
 from rlscale.sweeps.store.values import bad_value
 
 #: N and E lie between these, |R| below the third: powers and products of them stay within a double.
@@ -81,6 +82,34 @@ def check_numbers(raw: RawCurves) -> None:
         raise raw.refusal("return_mean", wrong, raw.returns, f"{fault}; leave it empty or remove the row")
 
 
+def each_step_once(raw: RawCurves, duplicates: Duplicates) -> tuple[RawCurves, tuple[str, ...]]:
+    """The curves with one row for each run and E, and a note on rows that were merged.
+
+    A row without a return counts only if no other of its run and E has one. An average stands in the place of
+    its first row. With ``error`` the curves stay as they are.
+    """
+    if duplicates == "error":
+        return raw, ()
+    frame = pd.DataFrame({"run": raw.run_index, "E": raw.interactions, "R": raw.returns})
+    key = ["run", "E"]
+    shared = int(frame.duplicated(key, keep=False).sum())
+    if not shared:
+        return raw, ()
+    values = frame.groupby(key, sort=False)["R"].transform(duplicates).to_numpy()
+    rows = np.flatnonzero(~frame.duplicated(key, keep="first" if duplicates == "mean" else "last"))
+    number = raw.row_number
+    merged = replace(
+        raw,
+        run_index=raw.run_index[rows],
+        interactions=raw.interactions[rows],
+        returns=values[rows],
+        row_number=None if number is None else lambda row: number(int(rows[row])),
+    )
+    how = "averaged" if duplicates == "mean" else "of which the last was kept"
+    lost = len(raw.run_index) - len(rows)
+    return merged, (f"{shared} rows that share a run and its interactions, {how}: {lost} fewer.",)
+
+
 def order_of_rows(raw: RawCurves) -> Ints | None:
     """Order that groups rows by run and keeps their order within a run; None if they are grouped already.
 
@@ -96,7 +125,7 @@ def order_of_rows(raw: RawCurves) -> Ints | None:
     if len(wrong):
         by_step = np.lexsort((steps, run))
         twice = by_step[1:][(np.diff(run[by_step]) == 0) & (np.diff(steps[by_step]) == 0)]
-        fault, code = "occurs twice; keep one row for each (run_id, interactions)", "duplicate_row"
+        fault, code = f"occurs twice in the run; {HOW_TO_MERGE}", "duplicate_row"
         if not len(twice):
             fault = (
                 "is not above the one before; sort the rows of a run, and give each attempt its own run_id"

@@ -39,6 +39,9 @@ class Curves:
         selection: which runs of the source were selected.
         size: what N is.
         notes: sentences on what was left out of the source or looks odd in it.
+        minimize: whether returns are those of the source times -1, because less is better there.
+        groups: columns of the source, not in ``table``, that divide the runs into groups with enough sizes
+            for a fit each, and the names of these groups.
     """
 
     run_ids: tuple[str, ...]
@@ -51,6 +54,8 @@ class Curves:
     selection: Selection = field(default_factory=Selection)
     size: SizeColumn = "params"
     notes: tuple[str, ...] = ()
+    minimize: bool = False
+    groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def num_runs(self) -> int:

@@ -1,4 +1,4 @@
-"""Curves from a store, a Parquet or CSV file, or a DataFrame.
+"""Curves from a store, a Parquet, CSV or JSON lines file, or a DataFrame.
 
 The run columns are read first. Then the runs are selected (``selection``), and only their rows are read and
 checked (``checks``).
@@ -7,9 +7,9 @@ checked (``checks``).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,10 +20,11 @@ from rlscale.analysis.arrays import Bools, Floats
 from rlscale.analysis.choices import SizeColumn
 from rlscale.analysis.curves import checks as curve_checks
 from rlscale.analysis.curves.checks import RawCurves
-from rlscale.analysis.curves.curve_set import SIZE_COLUMNS, Curves
+from rlscale.analysis.curves.curve_set import MIN_SIZES, SIZE_COLUMNS, Curves
 from rlscale.analysis.curves.selection import SETTINGS, Selection, select
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.tasks.catalog import return_bounds
+from rlscale.sweeps.store.choices import Duplicates
 from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.run_store import RunStore
 from rlscale.sweeps.store.schema import RUN_COLUMNS
@@ -33,6 +34,13 @@ from rlscale.sweeps.store.values import parse_numbers
 
 #: Reading mostly waits for files, above all on an object store.
 _READERS = 8
+#: Columns that group runs even where their values are numbers.
+_GROUPING = frozenset(
+    {*("group", "env", "env_id", "env_name", "environment", "task", "game", "level", "dataset", "domain")}
+    | {*("algo", "algorithm", "agent", "method", "variant", "suite", "experiment")}
+)
+#: Columns that number the repetitions of a run, even where their values are text.
+_REPEATING = frozenset({"seed", "random_seed", "trial", "repeat", "repetition", "replicate", "rep", "run"})
 
 
 @dataclass(frozen=True)
@@ -43,11 +51,36 @@ class OpenedCurves:
         source: what messages call it.
         runs: one row a run: ``run_id``, and ``sweep`` and the run columns that the source has.
         read: returns the rows of the runs in a mask of shape ``(runs,)``.
+        groups: other columns of a file that may divide the runs into groups, one row a run.
     """
 
     source: str
     runs: pd.DataFrame
     read: Callable[[Bools], RawCurves]
+    groups: pd.DataFrame
+
+    def only(self, kept: Bools, source: str) -> OpenedCurves:
+        """The runs in a mask of shape ``(runs,)``, under another name for messages."""
+        places = np.flatnonzero(kept)
+
+        def read(of_these: Bools) -> RawCurves:
+            every = np.zeros(len(kept), bool)
+            every[places[of_these]] = True
+            return replace(self.read(every), source=source)
+
+        runs, groups = (frame.iloc[places].reset_index(drop=True) for frame in (self.runs, self.groups))
+        return OpenedCurves(source, runs, read, groups)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How ``load_curves`` reads a source, all but its selection."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    size: SizeColumn = "params"
+    run_columns: tuple[str, ...] = ()
+    duplicates: Duplicates = "error"
+    minimize: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,18 +121,26 @@ def load_curves(
     horizon: float | None = None,
     columns: dict[str, str] | None = None,
     size: SizeColumn = "params",
+    run_columns: Sequence[str] = (),
+    duplicates: Duplicates = "error",
+    minimize: bool = False,
 ) -> Curves:
-    """Read curves from a store, or from one Parquet or CSV file.
+    """Read curves from a store, or from one Parquet, CSV or JSON lines file.
 
     If the source states the status of its runs, only runs that are done are used. Rows without a return are
     skipped. ``notes`` counts both. Sizes that differ by less than half a percent count as one.
 
     Args:
-        source: directory or URI of a store, or path of a file (``.csv``, otherwise Parquet).
+        source: directory or URI of a store, or path of a file.
         sweep, task, algorithm: only runs of this sweep, task or algorithm.
         horizon: only runs of this horizon h, in environment steps.
         columns: names in the file for our names, e.g. ``{"num_params": "n"}``.
         size: what N is: policy parameters, all parameters, or FLOPs of a forward pass.
+        run_columns: of a file, columns whose values together tell runs apart, or ``each-row`` if each row is
+            a run; by default ``run_id`` does.
+        duplicates: of a file, what to do with rows of one run at one E: ``error``, ``mean`` or ``last``.
+        minimize: whether less is better in ``return_mean``, as in a loss. ``returns`` are then its values
+            times -1, here and in everything that is made of these curves.
 
     Raises:
         InputError: if the source cannot be read, a value in it cannot be used, or it mixes tasks,
@@ -107,7 +148,61 @@ def load_curves(
             or run, and the remedy.
     """
     selection = Selection(sweep, task, algorithm, horizon)
-    return _selected(_open(str(source), selection, columns or {}, size), selection, size)
+    how = _Reading(columns or {}, size, tuple(run_columns), duplicates, minimize)
+    return _selected(_open(str(source), selection, how), selection, how)
+
+
+def load_by(
+    source: str | Path,
+    by: str,
+    *,
+    sweep: str | None = None,
+    task: str | None = None,
+    algorithm: str | None = None,
+    horizon: float | None = None,
+    columns: dict[str, str] | None = None,
+    size: SizeColumn = "params",
+    run_columns: Sequence[str] = (),
+    duplicates: Duplicates = "error",
+    minimize: bool = False,
+) -> dict[str, Curves | InputError]:
+    """Read the curves of a source separately for each value of a column, in order of the values.
+
+    Args:
+        by: a column of the runs, by its name in the schema or in the file. Runs without a value are left out.
+        source, sweep, task, algorithm, horizon, columns, size, run_columns, duplicates, minimize: as for
+            ``load_curves``.
+
+    Returns:
+        The curves of each value, or why they cannot be used.
+
+    Raises:
+        InputError: if the source cannot be read, or ``by`` is none of its columns or varies within a run.
+    """
+    selection = Selection(sweep, task, algorithm, horizon)
+    how = _Reading(columns or {}, size, tuple(run_columns), duplicates, minimize)
+    opened = _open(str(source), selection, how, by)
+    if by not in opened.runs and by not in opened.groups:
+        known = [*opened.runs.drop(columns=["run_id", "status"], errors="ignore"), *opened.groups]
+        raise InputError(
+            f"{source} has no column {by!r} with one value a run to fit by; it has: {', '.join(known)}.",
+            code="missing_column",
+        )
+    values = opened.runs[by] if by in opened.runs else opened.groups[by]
+    selected = np.array([selection.has(run) for run in opened.runs.to_dict("records")])
+    names = sorted(values[selected].dropna().unique(), key=lambda value: (str(type(value)), value))
+    if not names:
+        select(opened.runs, selection, opened.source, but=by)  # says which runs there are instead
+        raise InputError(f"{source}: no run has a value of {by}; leave out --by.", code="missing_column")
+    found: dict[str, Curves | InputError] = {}
+    for value in names:
+        name = f"{value:g}" if isinstance(value, float) else str(value)
+        mine = opened.only(selected & (values == value).to_numpy(), f"{opened.source}, {by} {name}")
+        try:
+            found[name] = _selected(mine, selection, how)
+        except InputError as error:
+            found[name] = error
+    return found
 
 
 def load_by_horizon(
@@ -118,17 +213,22 @@ def load_by_horizon(
     algorithm: str | None = None,
     columns: dict[str, str] | None = None,
     size: SizeColumn = "params",
+    run_columns: Sequence[str] = (),
+    duplicates: Duplicates = "error",
+    minimize: bool = False,
 ) -> dict[float, Curves]:
     """Read the curves of a source separately for each horizon h, ascending in h.
 
     Args:
-        source, sweep, task, algorithm, columns, size: as for ``load_curves``.
+        source, sweep, task, algorithm, columns, size, run_columns, duplicates, minimize: as for
+            ``load_curves``.
 
     Raises:
         InputError: as ``load_curves``, and if a run has no horizon.
     """
     selection = Selection(sweep, task, algorithm)
-    opened = _open(str(source), selection, columns or {}, size)
+    how = _Reading(columns or {}, size, tuple(run_columns), duplicates, minimize)
+    opened = _open(str(source), selection, how)
     if "horizon" not in opened.runs:
         raise InputError(
             f"{source} lacks the column 'horizon'; add the horizon of each run.", code="missing_column"
@@ -142,7 +242,7 @@ def load_by_horizon(
             code="invalid_value",
         )
     chosen = [replace(selection, horizon=float(h)) for h in np.unique(horizons)]
-    return {float(each.horizon or 0.0): _selected(opened, each, size) for each in chosen}
+    return {float(each.horizon or 0.0): _selected(opened, each, how) for each in chosen}
 
 
 def curves_from_frame(
@@ -151,39 +251,50 @@ def curves_from_frame(
     source: str = "the table",
     selection: Selection = Selection(),
     size: SizeColumn = "params",
+    duplicates: Duplicates = "error",
+    minimize: bool = False,
 ) -> Curves:
     """Check a table with the column names of the schema and convert it to arrays.
 
     Args:
         frame: at least ``run_id``, ``interactions``, ``return_mean`` and the column of N.
         source: what error messages call the table.
+        duplicates, minimize: as for ``load_curves``.
 
     Raises:
         InputError: as ``load_curves``.
     """
+    how = _Reading(size=size, duplicates=duplicates, minimize=minimize)
     opened = _open_table(table_of_frame(frame, source), selection, SIZE_COLUMNS[size])
-    return _selected(opened, selection, size)
+    return _selected(opened, selection, how)
 
 
-def _open(source: str, selection: Selection, columns: dict[str, str], size: str) -> OpenedCurves:
-    if size not in get_args(SizeColumn):
-        raise InputError(
-            f"size is {size!r}: choose one of {', '.join(get_args(SizeColumn))}.", code="unknown_choice"
-        )
-    if _is_store(source):
-        if columns:
+def _open(source: str, selection: Selection, how: _Reading, by: str | None = None) -> OpenedCurves:
+    for name, value, choices in (
+        ("size", how.size, get_args(SizeColumn)),
+        ("duplicates", how.duplicates, get_args(Duplicates)),
+    ):
+        if value not in choices:
             raise InputError(
-                f"{source} is a store, whose columns have fixed names; leave out the renaming.",
-                code="conflicting_options",
+                f"{name} is {value!r}: choose one of {', '.join(choices)}.", code="unknown_choice"
             )
-        return _open_store(source, selection, SIZE_COLUMNS[size])
-    return _open_table(open_table(source, columns), selection, SIZE_COLUMNS[size])
+    size_column = SIZE_COLUMNS[how.size]
+    if not _is_store(source):
+        return _open_table(open_table(source, how.columns, None, how.run_columns), selection, size_column, by)
+    for given, why in (
+        (how.columns, "whose columns have fixed names; leave out the renaming"),
+        (how.run_columns, "which knows its runs; leave out --run-columns"),
+        (how.duplicates != "error", "which holds each step of a run once; leave out --duplicates"),
+    ):
+        if given:
+            raise InputError(f"{source} is a store, {why}.", code="conflicting_options")
+    return _open_store(source, selection, size_column)
 
 
 # -- tables -----------------------------------------------------------------------
 
 
-def _open_table(table: Table, selection: Selection, size_column: str) -> OpenedCurves:
+def _open_table(table: Table, selection: Selection, size_column: str, by: str | None = None) -> OpenedCurves:
     table.require("run_id", size_column, "interactions", "return_mean", *selection.wanted())
     rows = table.runs()
 
@@ -194,6 +305,12 @@ def _open_table(table: Table, selection: Selection, size_column: str) -> OpenedC
 
     known = {name: of_runs(name) for name in (*RUN_COLUMNS, "sweep") if name in table}
     runs = pd.DataFrame({**known, "run_id": rows.ids})
+    groups = {}
+    for name in table.others:
+        numbers = name == by or name.lower() in _GROUPING
+        if name == by or name.lower() not in _REPEATING:
+            values = table.groups_of_runs(name, rows, numbers=numbers)
+            groups |= {} if values is None else {name: values}
 
     def read(kept: Bools) -> RawCurves:
         mine = rows.of(kept)
@@ -208,14 +325,15 @@ def _open_table(table: Table, selection: Selection, size_column: str) -> OpenedC
             row_number=lambda row: table.row_number(mine, row),
         )
 
-    return OpenedCurves(table.source, runs, read)
+    return OpenedCurves(table.source, runs, read, pd.DataFrame(groups, index=runs.index))
 
 
-def _selected(opened: OpenedCurves, selection: Selection, size: SizeColumn) -> Curves:
+def _selected(opened: OpenedCurves, selection: Selection, how: _Reading) -> Curves:
     """The checked curves of the selected runs."""
     kept, notes = select(opened.runs, selection, opened.source)
     raw = opened.read(kept)
     curve_checks.check_numbers(raw)
+    raw, notes_on_duplicates = curve_checks.each_step_once(raw, how.duplicates)
     order = curve_checks.order_of_rows(raw)
     curve_checks.check_returns(raw)
     run_index, interactions, returns = raw.run_index, raw.interactions, raw.returns
@@ -234,6 +352,11 @@ def _selected(opened: OpenedCurves, selection: Selection, size: SizeColumn) -> C
     odd = curve_checks.notes_on_runs(raw.run_ids, sizes, run_index, interactions, returns)
     table = opened.runs.loc[kept, [name for name in RUN_COLUMNS if name in opened.runs and name != "status"]]
     table = _with_return_bounds(table)
+    if how.minimize:
+        returns = -returns
+        if {"return_low", "return_high"} <= set(table):
+            table = table.assign(return_low=-table["return_high"], return_high=-table["return_low"])
+        notes = (*notes, "Less is better (--minimize): returns are the values of the source times -1.")
     table.index = pd.Index(raw.run_ids, name="run_id")
     return Curves(
         run_ids=raw.run_ids,
@@ -244,9 +367,26 @@ def _selected(opened: OpenedCurves, selection: Selection, size: SizeColumn) -> C
         table=table,
         source=opened.source,
         selection=selection,
-        size=size,
-        notes=(*notes, *notes_on_sizes, *odd),
+        size=how.size,
+        notes=(*notes, *notes_on_duplicates, *notes_on_sizes, *odd),
+        minimize=how.minimize,
+        groups=_groups(opened.groups[kept], sizes) if len(opened.groups.columns) else (),
     )
+
+
+def _groups(columns: pd.DataFrame, sizes: Floats) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The columns that divide the runs into groups of which two or more can be fitted, and all groups' names.
+
+    Args:
+        columns: one row a run.
+        sizes: N of each run, shape ``(runs,)``.
+    """
+    found = []
+    for name in columns:
+        of_group = pd.Series(sizes).groupby(columns[name].to_numpy()).nunique()
+        if (of_group >= MIN_SIZES).sum() >= 2:
+            found.append((str(name), tuple(map(str, of_group.index))))
+    return tuple(found)
 
 
 def _with_return_bounds(table: pd.DataFrame) -> pd.DataFrame:
@@ -312,7 +452,7 @@ def _open_store(location: str, selection: Selection, size_column: str) -> Opened
             returns=np.concatenate([r for _, r in tables]),
         )
 
-    return OpenedCurves(location, runs, read)
+    return OpenedCurves(location, runs, read, pd.DataFrame(index=runs.index))
 
 
 def _read_rows(store: RunStore, record: RunRecord) -> tuple[Floats, Floats]:

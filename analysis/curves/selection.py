@@ -130,7 +130,7 @@ def _one_setting(runs: pd.DataFrame, source: str) -> list[str]:
             first = shlex.quote(_shown(names[0]))
             raise InputError(
                 f"{source} mixes {len(names)} values of {column} ({_listed(known)}), which have laws of "
-                f"their own; pick one with --{column} {first}.",
+                f"their own; pick one with --{column} {first}, or fit each with: rlscale fit --by {column}.",
                 code="mixed_settings",
             )
         unknown = len(runs) - len(known)

@@ -51,6 +51,11 @@ def compute_label(size: SizeColumn) -> str:
     return rf"Compute $C = N \cdot E$ ({SIZE_WORDS[size].unit} × interactions)"
 
 
+def return_label(minimize: bool) -> str:
+    """Label of an axis of returns; those of a loss are its negative."""
+    return "Return $R$ = - loss" if minimize else "Return $R$"
+
+
 def intrinsic_label(size: SizeColumn) -> str:
     """Axis label of intrinsic performance, which has the unit of compute."""
     return f"Intrinsic performance $I$\n({SIZE_WORDS[size].unit} × interactions)"
@@ -117,7 +122,8 @@ def plot_learning_curves(
     ax.set_xscale("log")
     log_ticks(ax.xaxis)
     ax.set_xlabel(INTERACTIONS)
-    return_axis(ax.yaxis, np.concatenate([band.mean for band in bands]), scale=scale)
+    means = np.concatenate([band.mean for band in bands])
+    return_axis(ax.yaxis, means, scale=scale, label=return_label(curves.minimize))
     size_key(ax, curves.sizes, SIZE_WORDS[curves.size].legend)
     if onset is not None:
         ax.axvline(onset, color=INK, linewidth=0.8, linestyle=":")
@@ -178,7 +184,7 @@ def plot_frontier(fit: FitResult, *, scale: ReturnScale | None = None, ax: Axes 
     ax.set_xscale("log")
     log_ticks(ax.xaxis)
     ax.set_xlabel(compute_label(fit.provenance.size))
-    return_axis(ax.yaxis, returns, scale=scale)
+    return_axis(ax.yaxis, returns, scale=scale, label=return_label(bool(fit.options.get("minimize"))))
     size_key(ax, fit.provenance.sizes, SIZE_WORDS[fit.provenance.size].legend)
     entries = [(dot_mark("white", edge=INK), "best size, measured"), (line_mark(INK), "fitted frontier")]
     key_above(ax, entries)
@@ -241,7 +247,7 @@ def plot_monotone_map(fit: FitResult, *, scale: ReturnScale | None = None, ax: A
     ax.set_xscale("log")
     log_ticks(ax.xaxis)
     ax.set_xlabel(intrinsic_label(fit.provenance.size).replace("\n", " "))
-    return_axis(ax.yaxis, returns, scale=scale)
+    return_axis(ax.yaxis, returns, scale=scale, label=return_label(bool(fit.options.get("minimize"))))
     size_key(ax, fit.provenance.sizes, SIZE_WORDS[fit.provenance.size].legend)
     key_above(ax, [(dot_mark(), "measured, at the law's $I$"), (line_mark(INK), "fitted map $f$")])
     return ax

@@ -12,30 +12,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlscale.analysis.curves.curve_set import Curves
+from rlscale.analysis.fit.bootstrap import Draws
 from rlscale.analysis.fit.findings import IsoflopCheck
 from rlscale.analysis.fit.late_start import LATEST, LateStart
+from rlscale.analysis.fit.objectives import K_BOUNDS, M_MARGIN, NU_BOUNDS
 from rlscale.analysis.fit.result import OtherObjective
+from rlscale.analysis.fit.sick_families import SICK
 from rlscale.analysis.points.frontier import Frontier
 from rlscale.analysis.points.preprocess import BinnedPoints
 from rlscale.analysis.records import CodedWarning, Interval
+from rlscale.analysis.statistics.intervals import percentile_interval
 from rlscale.analysis.theory.power_law import PowerLaw
 
 SHARE_BOUNDS = (0.1, 0.9)
 _BEGUN = 1 / 3  # of the way from the task's lowest return to the best one measured
 _FAR_APART = 3.0  # factor between the onsets of sizes
+_AT = 1e-3  # of a bound: nearer is at it
 NEGLIGIBLE = 0.01  # in nu: without noise the intervals have no width to speak of
 #: Codes with which the exponents count as not identified.
-NOT_IDENTIFIED = frozenset(
-    {
-        "optimum_outside_data",
-        "at_bound",
-        "draws_at_bound",
-        "one_size_frontier",
-        "wide_interval",
-        "poor_fit",
-        "start_too_late",
-    }
-)
+NOT_IDENTIFIED = SICK | {
+    *("optimum_outside_data", "at_bound", "draws_at_bound", "one_size_frontier", "wide_interval", "poor_fit"),
+    *("interval_at_bound", "estimate_outside_interval", "objectives_opposite", "start_too_late"),
+}
+OPPOSITE = 0.5  # in nu: two objectives that differ by more say opposite things
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,14 @@ class Evidence:
     law: PowerLaw
     unexplained: float  # share of the variance of the response that the law leaves, 0..1
     bounds_hit: list[str]
-    draws_at_bound: float
+    draws: Draws
     intervals: dict[str, Interval]
     systematic: dict[str, float]
     other: OtherObjective
     isoflop: IsoflopCheck
     frontier: Frontier
     late_start: LateStart | None
+    sick: list[CodedWarning]  # from ``rlscale.analysis.fit.sick_families``
 
 
 def limited_by_size(law: PowerLaw, points: BinnedPoints) -> NDArray[np.bool_]:
@@ -66,7 +66,9 @@ def warnings_for(evidence: Evidence) -> list[CodedWarning]:
     found = [
         *_about_start(evidence),
         *_about_position(evidence),
+        *evidence.sick,
         *_about_bounds(evidence),
+        *_about_contradictions(evidence),
         *_about_intervals(evidence),
         *_about_sizes(evidence),
         *_about_frontier(evidence),
@@ -159,11 +161,11 @@ def _about_bounds(e: Evidence) -> list[CodedWarning]:
     if e.bounds_hit:
         names = " and ".join(e.bounds_hit)
         found.append(("at_bound", f"The fit ended at the bound of {names}; the curves do not determine it."))
-    if e.draws_at_bound > 0.1:
+    if e.draws.at_bound > 0.1:
         found.append(
             (
                 "draws_at_bound",
-                f"{e.draws_at_bound:.0%} of the bootstrap draws ended at a bound of the search.",
+                f"{e.draws.at_bound:.0%} of the bootstrap draws ended at a bound of the search.",
             )
         )
     if e.unexplained > 0.5:
@@ -172,6 +174,50 @@ def _about_bounds(e: Evidence) -> list[CodedWarning]:
                 "poor_fit",
                 f"The law leaves {e.unexplained:.0%} of the variance of returns (in units of their noise) "
                 f"unexplained; the curves hardly follow it.",
+            )
+        )
+    return found
+
+
+def _about_contradictions(e: Evidence) -> list[CodedWarning]:
+    """An interval that ends where the search had to, an estimate beside its interval, opposite objectives."""
+    found = []
+    if e.draws.replicates:
+        margin = np.exp([-M_MARGIN, M_MARGIN])
+        sizes = np.exp([e.points.log_n.min(), e.points.log_n.max()]) * margin
+        ends = {
+            "nu": (e.intervals["nu"], NU_BOUNDS),
+            "alpha_N + alpha_E": (percentile_interval(e.draws.k), K_BOUNDS),
+            "N_opt": (np.exp(percentile_interval(e.draws.m)), sizes),
+        }
+        stuck = [
+            f"{name} ({interval[0]:.3g} to {interval[1]:.3g})"
+            for name, (interval, bounds) in ends.items()
+            if interval[0] <= bounds[0] * (1 + _AT) or interval[1] >= bounds[1] * (1 - _AT)
+        ]
+        if stuck:
+            found.append(
+                (
+                    "interval_at_bound",
+                    f"The 90% interval of {' and of '.join(stuck)} ends at a bound of the search; the true "
+                    f"one may reach further: add sizes or seeds.",
+                )
+            )
+        low, high = e.intervals["nu"]
+        if not low - NEGLIGIBLE <= e.law.nu <= high + NEGLIGIBLE:
+            found.append(
+                (
+                    "estimate_outside_interval",
+                    f"nu = {e.law.nu:.3f} lies outside its own 90% interval, {low:.3f} to {high:.3f}: "
+                    f"single runs decide the fit; add seeds, and look at the runs of each size.",
+                )
+            )
+    if abs(e.other.nu - e.law.nu) > OPPOSITE:
+        found.append(
+            (
+                "objectives_opposite",
+                f"The objective {e.other.objective!r} gives nu = {e.other.nu:.3f}, this one {e.law.nu:.3f}: "
+                f"at most one can be right; look at the curves of each size, and add sizes.",
             )
         )
     return found

@@ -46,6 +46,7 @@ from rlscale.analysis.fit.result import (
     Provenance,
 )
 from rlscale.analysis.fit.search import SearchOptions, profile, search
+from rlscale.analysis.fit.sick_families import family_warnings
 from rlscale.analysis.points.frontier import efficient_frontier
 from rlscale.analysis.points.onset import Start, find_start
 from rlscale.analysis.points.preprocess import (
@@ -254,13 +255,14 @@ class JointScalingFit:
             law=mine.law,
             unexplained=ReturnObjective(mine.counted, mine.law.log_c0).loss(mine.minimum.theta),
             bounds_hit=at_bounds(mine.minimum.theta, mine.bounds),
-            draws_at_bound=draws.at_bound,
+            draws=draws,
             intervals=found_intervals,
             systematic=systematic,
             other=other,
             isoflop=isoflop,
             frontier=frontier,
             late_start=late_start,
+            sick=family_warnings(curves, mine.preprocessor, mine.points, mine.law),
         )
         warnings = warnings_for(evidence)
         return FitResult(
@@ -344,7 +346,13 @@ class JointScalingFit:
         options = asdict(self)
         del options["workers"]  # does not change the result
         searched = options.pop("search")
-        return {**options, **searched, "size": curves.size, **asdict(curves.selection)}
+        return {
+            **options,
+            **searched,
+            "size": curves.size,
+            **asdict(curves.selection),
+            "minimize": curves.minimize,
+        }
 
 
 def usable_cores() -> int:

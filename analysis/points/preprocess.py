@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rlscale.analysis.arrays import Floats, Ints
+from rlscale.analysis.arrays import Bools, Floats, Ints
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.points.noise_scale import noise_units
 from rlscale.analysis.points.sorted_rows import SortedRows
@@ -101,6 +101,16 @@ class Preprocessor:
     def start_response(self) -> Floats:
         """What a late start is looked for in, shape ``(rows,)``: returns, or their ranks without noise."""
         return self.rows.returns if self._resolution else self._ranks
+
+    @property
+    def response(self) -> Floats:
+        """The response of each of ``rows``, shape ``(rows,)``."""
+        return self._response
+
+    @property
+    def used(self) -> Bools:
+        """Which of ``rows`` lie after early training, shape ``(rows,)``."""
+        return self._whole > 0
 
     def points(self, counts: Ints | None = None, *, smooth: bool = True) -> BinnedPoints:
         """The points with run ``i`` repeated ``counts[i]`` times (once each by default).

@@ -10,11 +10,14 @@ from rlscale.commands.fit import make_estimator
 from rlscale.commands.options import (
     AlgorithmOption,
     ColumnsOption,
+    DuplicatesOption,
     EarlyExclusionOption,
     HorizonOption,
     JsonOption,
     LateStartOption,
+    MinimizeOption,
     ObjectiveOption,
+    RunColumnsOption,
     SeedOption,
     SizeOption,
     SourceArgument,
@@ -56,6 +59,9 @@ def backtest(
     objective: ObjectiveOption = "return",
     size: SizeOption = "params",
     columns: ColumnsOption = None,
+    run_columns: RunColumnsOption = None,
+    duplicates: DuplicatesOption = "error",
+    minimize: MinimizeOption = False,
     early_exclusion: EarlyExclusionOption = 1 / 64,
     late_start: LateStartOption = "auto",
     bootstrap: Annotated[
@@ -96,6 +102,9 @@ def backtest(
         horizon=horizon,
         columns=columns,
         size=size,
+        run_columns=run_columns or (),
+        duplicates=duplicates,
+        minimize=minimize,
     )
     chosen = [] if hold_out_sizes is None else [splits.hold_out_sizes(curves, hold_out_sizes)]
     if cutoff_share is not None:

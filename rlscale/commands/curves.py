@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from rlscale.commands.options import ColumnsOption, JsonOption, StoreOption, SweepOption
+from rlscale.commands.options import (
+    ColumnsOption,
+    DuplicatesOption,
+    JsonOption,
+    RunColumnsOption,
+    StoreOption,
+    SweepOption,
+)
 from rlscale.terminal.console import console, write_json
 
 
@@ -15,7 +22,8 @@ def curves_import(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="SRC", help="A CSV, Parquet or event file, or a folder with one file for each run."
+            metavar="SRC",
+            help="A CSV, Parquet, JSON lines or event file, or a folder with a file a run.",
         ),
     ],
     store: StoreOption,
@@ -23,11 +31,13 @@ def curves_import(
         str | None,
         typer.Option(
             "--format",
-            metavar="csv|parquet|tensorboard|wandb|sb3|rllib",
+            metavar="csv|parquet|jsonl|tensorboard|wandb|sb3|rllib",
             help="Format of SRC; default: detected and printed.",
         ),
     ] = None,
     columns: ColumnsOption = None,
+    run_columns: RunColumnsOption = None,
+    duplicates: DuplicatesOption = "error",
     tag: Annotated[
         str | None,
         typer.Option(
@@ -65,15 +75,15 @@ def curves_import(
 ) -> None:
     """Import learning curves from other tools into a store, as finished runs.
 
-    Reads tidy CSV and Parquet files, and the logs of TensorBoard, Weights &
-    Biases, stable-baselines3 and RLlib.
+    Reads tidy CSV, Parquet and JSON lines files, and the logs of TensorBoard,
+    Weights & Biases, stable-baselines3 and RLlib.
     """
     from rlscale.sweeps.importers.importing import ImportOptions, import_curves
     from rlscale.sweeps.importers.readers.runs import ReadOptions
 
     options = ImportOptions(
         format=format_,
-        read=ReadOptions(columns or {}, tag),
+        read=ReadOptions(columns or {}, tag, run_columns or (), duplicates),
         sizes=sizes,
         size_pattern=size_pattern,
         steps_scale=steps_scale,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,13 +10,16 @@ from rlscale.commands.options import (
     AlgorithmOption,
     BootstrapOption,
     ColumnsOption,
+    DuplicatesOption,
     EarlyExclusionOption,
     HorizonOption,
     JsonOption,
     LateStartOption,
     MetricOption,
+    MinimizeOption,
     ObjectiveOption,
     PeriodsOption,
+    RunColumnsOption,
     SeedOption,
     SizeOption,
     SourceArgument,
@@ -28,7 +31,9 @@ from rlscale.terminal.console import console, write_json
 
 if TYPE_CHECKING:
     from rlscale.analysis.choices import LateStartChoice, Objective
+    from rlscale.analysis.curves.curve_set import Curves
     from rlscale.analysis.fit.joint_fit import JointScalingFit
+    from rlscale.analysis.fit.result import FitResult
 
 
 def fit(
@@ -40,6 +45,9 @@ def fit(
     objective: ObjectiveOption = "return",
     size: SizeOption = "params",
     columns: ColumnsOption = None,
+    run_columns: RunColumnsOption = None,
+    duplicates: DuplicatesOption = "error",
+    minimize: MinimizeOption = False,
     early_exclusion: EarlyExclusionOption = 1 / 64,
     late_start: LateStartOption = "auto",
     bootstrap: BootstrapOption = 1000,
@@ -50,35 +58,51 @@ def fit(
         bool, typer.Option("--compare-sizes", help="Also fit with each of the other measures of size.")
     ] = False,
     metric: MetricOption = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Fit the runs of each value of this column by themselves."),
+    ] = None,
     json_path: JsonOption = None,
 ) -> None:
     """Fit the exponents of the scaling law to stored or imported curves."""
-    from rlscale.analysis.curves.load import load_curves
+    from rlscale.analysis.curves.load import load_by, load_curves
+    from rlscale.analysis.studies.fits_by import fit_by
     from rlscale.analysis.studies.natural_metrics import parse_metric
     from rlscale.analysis.studies.with_studies import with_studies
-    from rlscale.terminal.fit import print_fit
+    from rlscale.terminal.fit import print_fit, print_fits_by
     from rlscale.terminal.studies import print_studies
 
     if metric is not None:
         parse_metric(metric)  # refuses a wrong metric before the fit, which takes time
-    curves = load_curves(
-        source,
-        sweep=sweep,
-        task=task,
-        algorithm=algorithm,
-        horizon=horizon,
-        columns=columns,
-        size=size,
-    )
+    which: dict[str, Any] = {
+        "sweep": sweep,
+        "task": task,
+        "algorithm": algorithm,
+        "horizon": horizon,
+        "columns": columns,
+        "size": size,
+        "run_columns": run_columns or (),
+        "duplicates": duplicates,
+        "minimize": minimize,
+    }
     estimator = make_estimator(objective, early_exclusion, late_start, bootstrap, seed, workers)
-    result = with_studies(
-        curves,
-        estimator.fit(curves),
-        workers=estimator.workers,
-        periods=periods,
-        size_measures=compare_sizes,
-        metric=metric,
-    )
+
+    def fitted(curves: Curves) -> FitResult:
+        return with_studies(
+            curves,
+            estimator.fit(curves),
+            workers=estimator.workers,
+            periods=periods,
+            size_measures=compare_sizes,
+            metric=metric,
+        )
+
+    if by is not None:
+        each = fit_by(by, load_by(source, by, **which), fitted)
+        write_json(json_path, each.model_dump(mode="json"))
+        print_fits_by(each, console)
+        return
+    result = fitted(load_curves(source, **which))
     write_json(json_path, result.model_dump(mode="json"))
     print_fit(result, console)
     print_studies(result, console)

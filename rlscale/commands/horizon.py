@@ -11,10 +11,13 @@ from rlscale.commands.options import (
     AlgorithmOption,
     BootstrapOption,
     ColumnsOption,
+    DuplicatesOption,
     EarlyExclusionOption,
     JsonOption,
     LateStartOption,
+    MinimizeOption,
     ObjectiveOption,
+    RunColumnsOption,
     SeedOption,
     SizeOption,
     SweepOption,
@@ -50,6 +53,9 @@ def horizon(
     objective: ObjectiveOption = "return",
     size: SizeOption = "params",
     columns: ColumnsOption = None,
+    run_columns: RunColumnsOption = None,
+    duplicates: DuplicatesOption = "error",
+    minimize: MinimizeOption = False,
     early_exclusion: EarlyExclusionOption = 1 / 64,
     late_start: LateStartOption = "auto",
     bootstrap: BootstrapOption = 1000,
@@ -84,6 +90,9 @@ def horizon(
             algorithm=algorithm,
             columns=columns,
             size=size,
+            run_columns=run_columns or (),
+            duplicates=duplicates,
+            minimize=minimize,
         )
         fits = fit_horizons(by_horizon, estimator)
         result = study_horizons(by_horizon, fits, levels=level or (), predictions=wanted)

@@ -10,6 +10,7 @@ import typer
 
 from rlscale.analysis.choices import LateStartChoice, Objective, SizeColumn
 from rlscale.scaling.errors import InputError
+from rlscale.sweeps.store.choices import Duplicates
 
 
 def parse_predictions(texts: list[str] | None) -> list[tuple[float, float]]:
@@ -56,6 +57,34 @@ def parse_columns(text: str | None) -> dict[str, str]:
             )
         columns[ours.strip()] = theirs.strip()
     return columns
+
+
+class Names(tuple[str, ...]):
+    """Names of columns, in a type that typer takes for one value."""
+
+
+def parse_names(text: str | None) -> Names:
+    """``model,seed`` as names.
+
+    Raises:
+        InputError: if one is empty.
+    """
+    names = Names(name.strip() for name in text.split(",")) if text else Names()
+    if not all(names):
+        raise InputError(
+            f"--run-columns {text!r} has an empty name; give names with commas between, e.g. model,seed.",
+            code="invalid_option",
+        )
+    return names
+
+
+def parse_duplicates(text: str) -> Duplicates:
+    """The name of a choice for rows of one run at one E.
+
+    Raises:
+        InputError: if there is no such choice.
+    """
+    return cast(Duplicates, _choice("--duplicates", text, get_args(Duplicates)))
 
 
 def parse_share(text: str | float) -> float:
@@ -140,7 +169,7 @@ def writable(path: Path | None) -> Path | None:
 
 
 SourceArgument = Annotated[
-    str, typer.Argument(metavar="SRC", help="A store, or a Parquet or CSV file of curves.")
+    str, typer.Argument(metavar="SRC", help="A store, or a Parquet, CSV or JSON lines file of curves.")
 ]
 ObjectiveOption = Annotated[
     Objective,
@@ -170,6 +199,28 @@ LateStartOption = Annotated[
         parser=parse_late_start,
         metavar="auto|ignore",
         help="Fit a delay of learning where the curves show that it starts late, or never.",
+    ),
+]
+RunColumnsOption = Annotated[
+    Names | None,
+    typer.Option(
+        parser=parse_names,
+        metavar="NAME,...",
+        help="Columns of a file without run_id that together tell runs apart, or each-row.",
+    ),
+]
+DuplicatesOption = Annotated[
+    Duplicates,
+    typer.Option(
+        parser=parse_duplicates,
+        metavar="error|mean|last",
+        help="What to do with rows of a file that share a run and its interactions.",
+    ),
+]
+MinimizeOption = Annotated[
+    bool,
+    typer.Option(
+        "--minimize", help="Less is better in return_mean, as in a loss; the results are of its negative."
     ),
 ]
 EarlyExclusionOption = Annotated[

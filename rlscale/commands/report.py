@@ -12,13 +12,16 @@ from rlscale.commands.options import (
     AlgorithmOption,
     BootstrapOption,
     ColumnsOption,
+    DuplicatesOption,
     EarlyExclusionOption,
     HorizonOption,
     JsonOption,
     LateStartOption,
     MetricOption,
+    MinimizeOption,
     ObjectiveOption,
     PeriodsOption,
+    RunColumnsOption,
     SeedOption,
     SizeOption,
     SourceArgument,
@@ -53,6 +56,9 @@ def report(
     objective: ObjectiveOption = "return",
     size: SizeOption = "params",
     columns: ColumnsOption = None,
+    run_columns: RunColumnsOption = None,
+    duplicates: DuplicatesOption = "error",
+    minimize: MinimizeOption = False,
     early_exclusion: EarlyExclusionOption = 1 / 64,
     late_start: LateStartOption = "auto",
     bootstrap: BootstrapOption = 1000,
@@ -83,7 +89,7 @@ def report(
     check_out(out)
     given = None if fit_path is None else read_fit(fit_path)
     if given is not None:
-        for name in ("objective", "size", "early_exclusion", "late_start", "bootstrap", "seed"):
+        for name in ("objective", "size", "minimize", "early_exclusion", "late_start", "bootstrap", "seed"):
             if context.get_parameter_source(name).name == "COMMANDLINE":  # type: ignore[union-attr]
                 option = name.replace("_", "-")
                 raise InputError(
@@ -92,6 +98,7 @@ def report(
                 )
         made, size = given.provenance, given.provenance.size
         sweep, task = sweep or made.sweep, task or made.task
+        minimize = bool(given.options.get("minimize", False))
         algorithm, horizon = algorithm or made.algorithm, made.horizon if horizon is None else horizon
     which: dict[str, Any] = {
         "sweep": sweep,
@@ -99,6 +106,9 @@ def report(
         "algorithm": algorithm,
         "columns": columns,
         "size": size,
+        "run_columns": run_columns or (),
+        "duplicates": duplicates,
+        "minimize": minimize,
     }
     by_horizon = horizons_of(source, which)
     shown = horizon if horizon is not None or len(by_horizon) < 2 else min(by_horizon)

@@ -9,7 +9,8 @@ from rlscale.analysis.formatting.late_start import late_start_sentence
 from rlscale.analysis.formatting.numbers import brief_number, counted, interval_text
 from rlscale.analysis.reports import text as report_text
 from rlscale.analysis.reports.report import ReportPaths
-from rlscale.terminal.tables import new_table, print_line, print_verdict
+from rlscale.analysis.studies.fits_by import FitsBy
+from rlscale.terminal.tables import new_table, print_line, print_verdict, print_warnings, stored_text
 
 _MEANINGS = {
     "nu": "N_opt ∝ C^nu",
@@ -59,6 +60,32 @@ def print_fit(fit: FitResult, console: Console) -> None:
     for line in lines:
         print_line(line, console)
     print_verdict(fit.identified, fit.warnings, console)
+
+
+def print_fits_by(each: FitsBy, console: Console) -> None:
+    """A row for each value of the column, then what was noted, warned of and refused, by value."""
+    table = new_table(
+        "Scaling laws", each.by, "runs", "sizes", "nu", "90% interval", "identified", "N_opt", "at C"
+    )
+    for value, fit in each.fits.items():
+        table.add_row(
+            stored_text(value),
+            str(fit.num_runs),
+            str(fit.num_sizes),
+            f"{fit.nu:.3f}",
+            interval_text(fit.intervals.get("nu"), ".3f"),
+            "yes" if fit.identified else "no",
+            brief_number(fit.N_opt_ref),
+            brief_number(fit.compute_ref),
+        )
+    for value in each.refused:
+        table.add_row(stored_text(value), *[""] * 4, "not fitted", "", "")
+    console.print(table)
+    for value, fit in each.fits.items():
+        for note in fit.provenance.notes:
+            print_line(f"{value}: Note: {note}", console)
+        print_warnings([f"{value}: {warning}" for warning in fit.warnings], console)
+    print_warnings([f"{value}: not fitted: {why.sentence}" for value, why in each.refused.items()], console)
 
 
 def _checks(fit: FitResult) -> list[str]:

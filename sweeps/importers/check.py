@@ -13,11 +13,13 @@ import pyarrow as pa
 
 from rlscale.scaling.errors import InputError
 from rlscale.sweeps.importers.readers.runs import Skipped, SourceRun
+from rlscale.sweeps.store.choices import HOW_TO_MERGE
 from rlscale.sweeps.store.schema import COLUMNS
 from rlscale.sweeps.store.values import Bools, bad_value, parse_number, parse_numbers, shown
 
 _LARGEST_EXACT = 2.0**53  # below it every whole number is a float64
 _LARGEST = 2.0**63  # of int64
+_ROUNDED = 0.01  # of E: half a bin of the fit
 _POSITIVE = ("num_params", "num_params_total", "flops_forward", "flops_per_interaction")
 
 
@@ -52,7 +54,7 @@ def check_curve(run: SourceRun, steps_scale: float | None = None) -> CheckedCurv
     numbers = {str(name): _numbers(run, str(name)) for name in run.rows.columns}
     numbers["interactions"] = _steps(run, numbers["interactions"], steps_scale, counts)
     frame = pd.DataFrame(numbers, index=run.rows.index)
-    if run.repeats == "average":
+    if run.drops_step_0:
         before = frame["interactions"] == 0
         counts["before"] += int(before.sum())
         frame = frame[~before]
@@ -124,9 +126,14 @@ def _steps(run: SourceRun, given: pd.Series, scale: float | None, counts: Counte
     _require(given >= 0, run, given, "is negative; correct or remove the row")
     with np.errstate(over="ignore"):
         scaled = given if scale is None else given * scale
-    steps = given if scale is None else scaled.round()
-    fault = "is no whole number of environment steps below 2^53; correct it, or round with --steps-scale 1"
-    _require(_is_whole(steps), run, steps, fault)
+    steps = scaled.round()
+    _require(_is_whole(steps), run, steps, "is no whole number of environment steps below 2^53; correct it")
+    if scale is None:
+        fault = (
+            f"is more than {_ROUNDED:.0%} away from a whole number of environment steps; state its unit with "
+            f"--steps-scale, e.g. 1e6 if it counts millions, or round with --steps-scale 1"
+        )
+        _require(np.abs(steps - given) <= _ROUNDED * given, run, given, fault)
     counts["rounded"] += int(((steps - scaled).abs() > 1e-9 * np.maximum(1.0, steps)).sum())
     return steps
 
@@ -137,9 +144,10 @@ def _each_step_once(run: SourceRun, frame: pd.DataFrame, counts: Counter[str]) -
     if not repeated.any():
         return frame
     if run.repeats == "refuse":
-        _require(~steps.duplicated(), run, steps, "occurs twice; keep one row for each run and step")
-    counts["averaged"] += int(repeated.sum())
-    return frame.groupby("interactions", as_index=False, sort=True).mean()
+        _require(~steps.duplicated(), run, steps, f"occurs twice in the run; {HOW_TO_MERGE}")
+    counts["last" if run.repeats == "last" else "averaged"] += int(repeated.sum())
+    by_step = frame.groupby("interactions", as_index=False, sort=True)
+    return by_step.last() if run.repeats == "last" else by_step.mean()
 
 
 def _is_whole(values: Any, below: float = _LARGEST_EXACT) -> Any:

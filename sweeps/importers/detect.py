@@ -11,7 +11,7 @@ from rlscale.sweeps.importers.readers.runs import FORMATS, Format, folders_with,
 from rlscale.sweeps.importers.readers.tensorboard import is_event_file
 from rlscale.sweeps.store.table_files import kind_of
 
-_FILES_ONLY = ("csv", "parquet", "wandb")
+_FILES_ONLY = ("csv", "parquet", "jsonl", "wandb")
 _HEADER_BYTES = 1 << 20
 
 
@@ -43,7 +43,7 @@ def find_format(source: Path, asked: str | None) -> tuple[Format, str]:
     if not kinds:
         raise InputError(
             f"{source} holds no event files, monitor.csv or progress.csv; "
-            f"give a folder with a folder for each run, or one CSV or Parquet file.",
+            f"give a folder with a folder for each run, or one CSV, Parquet or JSON lines file.",
             code="no_curves",
         )
     also = f"; --format would choose what is also there: {listed(kinds[1:])}" if kinds[1:] else ""
@@ -56,8 +56,9 @@ def _of_file(path: Path) -> Format:
     head = _head(path)
     if sb3.is_monitor(path.name) or head.startswith(b"#{"):
         return "sb3"
-    if kind_of(path) == "parquet":
-        return "parquet"
+    kind = kind_of(path)
+    if kind != "csv":
+        return kind
     header = _header(head)
     if wandb.is_wide(header):
         return "wandb"

@@ -181,8 +181,15 @@ def store_id(name: str) -> str:
 
 
 def _read(kind: Format, path: Path, options: ReadOptions) -> Parsed:
-    if kind == "csv" or kind == "parquet":
+    if kind == "csv" or kind == "parquet" or kind == "jsonl":
         return tidy.read_tidy(path, options, kind)
+    if options.run_columns or options.duplicates != "error":
+        option = "--run-columns" if options.run_columns else "--duplicates"
+        raise InputError(
+            f"{option} is for tidy files; {path} is read as {kind}, whose runs and resumed steps are known: "
+            f"leave it out.",
+            code="conflicting_options",
+        )
     readers = {
         "tensorboard": tensorboard.read_tensorboard,
         "wandb": wandb.read_wandb,
@@ -258,6 +265,8 @@ def _how_read(options: ImportOptions) -> dict[str, Any]:
     return {
         "tag": options.read.tag,
         "columns": dict(options.read.columns),
+        "run_columns": list(options.read.run_columns),
+        "duplicates": options.read.duplicates if options.read.duplicates != "error" else None,
         "steps_scale": options.steps_scale,
     }
 

@@ -1,4 +1,4 @@
-"""Parquet and CSV files of curves as tables.
+"""Parquet, CSV and JSON lines files of curves as tables.
 
 Of a large file only the columns in use are read, and text stays encoded: 10^7 rows of it are a dictionary
 and one number a row.
@@ -6,7 +6,7 @@ and one number a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -14,21 +14,26 @@ from typing import Literal
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
+import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from rlscale.scaling.errors import InputError
 from rlscale.sweeps.store.tables import TEXT_COLUMNS, Table
 
-Kind = Literal["csv", "parquet"]
+Kind = Literal["csv", "parquet", "jsonl"]
+_KIND_NAMES: dict[Kind, str] = {"csv": "CSV", "parquet": "Parquet", "jsonl": "JSON lines"}
 _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
-def open_table(path: str | Path, renaming: Mapping[str, str], kind: Kind | None = None) -> Table:
-    """The columns of a Parquet or CSV file, which may be compressed (``.csv.gz``).
+def open_table(
+    path: str | Path, renaming: Mapping[str, str], kind: Kind | None = None, run_columns: Sequence[str] = ()
+) -> Table:
+    """The columns of a Parquet, CSV or JSON lines file; text may be compressed (``.csv.gz``).
 
     Args:
         renaming: names in the file for names of the schema.
-        kind: which of the two it is; by default ``kind_of(path)``.
+        kind: which of the three it is; by default ``kind_of(path)``.
+        run_columns: columns that together tell runs apart, as in ``Table``.
 
     Raises:
         InputError: if the file cannot be read.
@@ -37,18 +42,29 @@ def open_table(path: str | Path, renaming: Mapping[str, str], kind: Kind | None 
     if not _first_bytes(Path(path)):
         raise InputError(f"{path} is empty; give a file with curves in it.", code="no_rows")
     with _foreign_bytes(str(path), kind):
-        names, read = _open_parquet(str(path)) if kind == "parquet" else _open_csv(str(path), renaming)
-    return Table(str(path), names, read, renaming)
+        if kind == "parquet":
+            names, read = _open_parquet(str(path))
+        elif kind == "jsonl":
+            names, read = _open_json_lines(str(path))
+        else:
+            names, read = _open_csv(
+                str(path), {renaming.get(name, name) for name in (*TEXT_COLUMNS, *run_columns)}
+            )
+    return Table(str(path), names, read, renaming, run_columns=run_columns)
 
 
 def kind_of(path: Path) -> Kind:
-    """What a file is: Parquet by its first bytes or its name's ending, otherwise CSV.
+    """What a file is: Parquet or JSON lines by its first bytes or its name's ending, otherwise CSV.
 
     Raises:
         InputError: if it cannot be read.
     """
-    is_parquet = path.suffix.lower() in (".parquet", ".pq") or _first_bytes(path) == b"PAR1"
-    return "parquet" if is_parquet else "csv"
+    endings, first = {ending.lower() for ending in path.suffixes[-2:]}, _first_bytes(path)
+    if path.suffix.lower() in (".parquet", ".pq") or first == b"PAR1":
+        return "parquet"
+    if not endings.isdisjoint((".jsonl", ".ndjson", ".json")) or first[:1] == b"{":
+        return "jsonl"
+    return "csv"
 
 
 def _first_bytes(path: Path) -> bytes:
@@ -57,7 +73,8 @@ def _first_bytes(path: Path) -> bytes:
             return stream.read(4)
     except FileNotFoundError as error:
         raise InputError(
-            f"{path} does not exist; give a store, or a Parquet or CSV file of curves.", code="missing_file"
+            f"{path} does not exist; give a store, or a Parquet, CSV or JSON lines file of curves.",
+            code="missing_file",
         ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -74,11 +91,11 @@ def _foreign_bytes(source: str, kind: Kind) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        name, other = ("Parquet", "CSV") if kind == "parquet" else ("CSV", "Parquet")
+        others = " or ".join(name for other, name in _KIND_NAMES.items() if other != kind)
         problem = " ".join(str(error).split())[:300] or type(error).__name__
         raise InputError(
-            f"{source} is not a readable {name} file ({problem}); write it again, "
-            f"or give the file another ending if it is {other}.",
+            f"{source} is not a readable {_KIND_NAMES[kind]} file ({problem}); write it again, "
+            f"or give the file another ending if it is {others}.",
             code="unreadable_file",
         ) from error
 
@@ -89,22 +106,41 @@ def _open_parquet(path: str) -> tuple[list[str], Callable[[int], pd.Series]]:
 
     def read(place: int) -> pd.Series:
         field = schema.field(place)
-        if pa.types.is_nested(field.type):
-            raise InputError(
-                f"{path}, column {field.name}: holds {field.type}; give one value a row.",
-                code="invalid_value",
-            )
+        _require_single_values(path, field)
         with _foreign_bytes(path, "parquet"):
             return _series(file.read([field.name]).column(field.name))
 
     return schema.names, read
 
 
-def _open_csv(path: str, renaming: Mapping[str, str]) -> tuple[list[str], Callable[[int], pd.Series]]:
+def _open_json_lines(path: str) -> tuple[list[str], Callable[[int], pd.Series]]:
+    if _first_bytes(Path(path))[:1] == b"[":
+        raise InputError(
+            f"{path} holds one JSON list; write one object a line, without the brackets and the commas "
+            f"between them (jq -c '.[]' does).",
+            code="unreadable_file",
+        )
+    table = pa_json.read_json(path)
+
+    def read(place: int) -> pd.Series:
+        _require_single_values(path, table.schema.field(place))
+        with _foreign_bytes(path, "jsonl"):
+            return _series(table.column(place))
+
+    return table.schema.names, read
+
+
+def _require_single_values(path: str, field: pa.Field) -> None:
+    if pa.types.is_nested(field.type):
+        raise InputError(
+            f"{path}, column {field.name}: holds {field.type}; give one value a row.", code="invalid_value"
+        )
+
+
+def _open_csv(path: str, text: Collection[str]) -> tuple[list[str], Callable[[int], pd.Series]]:
     parse = pa_csv.ParseOptions(newlines_in_values=True)
     with pa_csv.open_csv(path, parse_options=parse) as reader:
         names = reader.schema.names
-    text = {renaming.get(name, name) for name in TEXT_COLUMNS}
     types = {name: pa.string() for name in names if name.strip() in text}
     table = pa_csv.read_csv(
         path, parse_options=parse, convert_options=pa_csv.ConvertOptions(column_types=types)

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rlscale.scaling.errors import InputError
+from rlscale.sweeps.store.choices import EACH_ROW
 from rlscale.sweeps.store.schema import COLUMNS
 from rlscale.sweeps.store.values import (
     Bools,
@@ -71,6 +72,7 @@ class Table:
         read: Callable[[int], pd.Series],
         renaming: Mapping[str, str] | None = None,
         row_numbers: Sequence[int] | None = None,
+        run_columns: Sequence[str] = (),
     ) -> None:
         """Find the columns; no value is read.
 
@@ -80,9 +82,12 @@ class Table:
             read: returns the column at a position.
             renaming: names in the table for names of the schema.
             row_numbers: number of each row, for messages; from 1 by default.
+            run_columns: columns, by their names in the table or in the schema, whose values together tell
+                runs apart, or ``EACH_ROW`` alone; by default ``run_id`` does.
 
         Raises:
-            InputError: if ``renaming`` has a name that the schema or the table lacks.
+            InputError: if ``renaming`` has a name that the schema or the table lacks, or ``run_columns`` one
+                that the table lacks.
         """
         renaming = renaming or {}
         require_columns_of_schema(renaming)
@@ -96,6 +101,14 @@ class Table:
                     code="missing_column",
                 )
         self._theirs = {name: name for name in self._names if name in COLUMNS} | dict(renaming)
+        self._run_columns = [self._theirs.get(name, name) for name in run_columns]
+        for name in self._run_columns if self._run_columns != [EACH_ROW] else ():
+            if name not in self._names:
+                raise InputError(
+                    f"{source} has no column {name!r} to tell runs apart (it has: {self._listed()}); "
+                    f"name others with --run-columns, or {EACH_ROW} if each row is a run.",
+                    code="missing_column",
+                )
 
     def __contains__(self, name: str) -> bool:
         return name in self._theirs
@@ -107,7 +120,10 @@ class Table:
             InputError: if the table lacks it, has it twice, or has no single values in it.
         """
         self.require(name)
-        theirs = self._theirs[name]
+        return self._column(self._theirs[name])
+
+    def _column(self, theirs: str) -> pd.Series:
+        """A column by its name in the table."""
         count = self._names.count(theirs)
         if count > 1:
             raise InputError(
@@ -117,9 +133,14 @@ class Table:
         return self._read(self._names.index(theirs))
 
     @property
-    def unused(self) -> list[str]:
-        """Names of the table's columns that are no column of the schema."""
+    def others(self) -> list[str]:
+        """The table's own names of columns that stand for no column of the schema."""
         return [name for name in self._names if name not in self._theirs.values()]
+
+    @property
+    def unused(self) -> list[str]:
+        """Those of ``others`` that do not tell runs apart either."""
+        return [name for name in self.others if name not in self._run_columns]
 
     def require(self, *names: str) -> None:
         """Make sure that the table has these columns.
@@ -128,6 +149,15 @@ class Table:
             InputError: otherwise.
         """
         for name in names:
+            if name == "run_id" and name not in self:
+                if self._run_columns:
+                    continue
+                raise InputError(
+                    f"{self.source} lacks the column 'run_id' (it has: {self._listed()}); name it with "
+                    f"--columns run_id=NAME, or the columns that together tell runs apart with "
+                    f"--run-columns, e.g. model,seed; if each row is a run, use --run-columns {EACH_ROW}.",
+                    code="missing_column",
+                )
             if name not in self:
                 raise InputError(
                     f"{self.source} lacks the column {name!r} (it has: {self._listed()}); "
@@ -136,24 +166,12 @@ class Table:
                 )
 
     def runs(self) -> RunRows:
-        """The runs: rows that share ``run_id``, and ``sweep`` if the table has it.
+        """The runs: rows that share ``run_id`` or the run columns, and ``sweep`` if the table has it.
 
         Raises:
             InputError: if there is no row, or a row names no run.
         """
-        index, names = codes(self["run_id"], words_are_names=True)
-        if not len(index):
-            raise InputError(
-                f"{self.source} holds no rows; give a file or store with curves in it.", code="no_rows"
-            )
-        if (index < 0).any():
-            unnamed = np.flatnonzero(index < 0)
-            raise InputError(
-                f"{self.source}, column run_id, row {self._numbered(unnamed)[0]}{and_more(len(unnamed))}: "
-                f"the value is empty; name the run of every row.",
-                code="invalid_value",
-            )
-        ids = np.array(names, dtype=object)
+        index, ids = self._named_runs()
         sweeps, sweep_names = codes(self["sweep"]) if "sweep" in self else (index[:1], [])
         if (sweeps != sweeps[0]).any():
             base = len(sweep_names) + 1  # no sweep, which is -1, counts as one
@@ -161,6 +179,78 @@ class Table:
             ids = ids[pairs // base]
         heads = np.append(0, np.flatnonzero(index[1:] != index[:-1]) + 1)
         return RunRows(ids, index, first=heads[np.unique(index[heads], return_index=True)[1]])
+
+    def _named_runs(self) -> tuple[Ints, NDArray[np.object_]]:
+        """The run of each row, numbered in order of appearance, and the runs' names."""
+        if self._run_columns == [EACH_ROW]:
+            index: Ints = np.arange(len(self._read(0)))
+            names = [f"row {number}" for number in self._numbered(index)]
+        elif self._run_columns:
+            parts = [self._named(column) for column in self._run_columns]
+            key = np.zeros(len(parts[0][0]), np.int64)
+            for of_part, labels in parts:
+                key = pd.factorize(key * max(len(labels), 1) + of_part)[0]
+            index, first = key, np.unique(key, return_index=True)[1]
+            names = [
+                ", ".join(
+                    f"{column}={labels[of_part[row]]}"
+                    for column, (of_part, labels) in zip(self._run_columns, parts, strict=True)
+                )
+                for row in first
+            ]
+        else:
+            self.require("run_id")
+            index, names = self._named(self._theirs["run_id"])
+        if not len(index):
+            raise self._no_rows()
+        return index, np.array(names, dtype=object)
+
+    def _named(self, theirs: str) -> tuple[Ints, list[str]]:
+        """A column whose values name runs: the position of each row's name among the names."""
+        index, names = codes(self._column(theirs), words_are_names=True)
+        if not len(index):
+            raise self._no_rows()
+        if (index < 0).any():
+            unnamed = np.flatnonzero(index < 0)
+            column = "run_id" if self._theirs.get("run_id") == theirs else theirs
+            raise InputError(
+                f"{self.source}, column {column}, row {self._numbered(unnamed)[0]}{and_more(len(unnamed))}: "
+                f"the value is empty; name the run of every row.",
+                code="invalid_value",
+            )
+        return index, names
+
+    def _no_rows(self) -> InputError:
+        return InputError(
+            f"{self.source} holds no rows; give a file or store with curves in it.", code="no_rows"
+        )
+
+    def groups_of_runs(self, theirs: str, rows: RunRows, *, numbers: bool) -> NDArray[np.object_] | None:
+        """The value of each run in one of ``others``, None where there is none, shape ``(runs,)``.
+
+        Args:
+            numbers: whether a column of numbers may group runs too.
+
+        Returns:
+            None if the column varies within a run, or has no single values in it.
+        """
+        if self._names.count(theirs) > 1:
+            return None
+        try:
+            values = self._column(theirs)
+        except InputError:  # structures; nobody asked for this column
+            return None
+        if getattr(values.dtype, "kind", "O") in "iufmM" and not numbers:
+            return None
+        values = values if rows.positions is None else values.iloc[rows.positions]
+        try:
+            keys = pd.factorize(values)[0]
+        except TypeError:  # values without a hash, such as lists
+            return None
+        if (keys != keys[rows.first][rows.index]).any():
+            return None
+        index, names = codes(values.iloc[rows.first])
+        return np.array([*names, None], dtype=object)[index]
 
     def row_numbers(self, rows: RunRows) -> Ints:
         """The number of each row, for messages, shape ``(rows,)``."""

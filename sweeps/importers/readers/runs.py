@@ -13,9 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rlscale.scaling.errors import InputError
+from rlscale.sweeps.store.choices import Duplicates
 
-Format = Literal["csv", "parquet", "tensorboard", "wandb", "sb3", "rllib"]
+Format = Literal["csv", "parquet", "jsonl", "tensorboard", "wandb", "sb3", "rllib"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+Repeats = Literal["refuse", "average", "last"]
 
 #: How rows were changed, by kind: a phrase that follows the number of rows.
 COUNTED = {
@@ -23,7 +25,8 @@ COUNTED = {
     "averaged": "averaged with others of their run at the same step",
     "again": "left out: a later attempt logged the same steps again",
     "unfinished": "left out: they were cut off at the end of a file",
-    "rounded": "moved to the nearest step: their scaled step is not a whole number",
+    "last": "left out: a later row of their run has the same step",
+    "rounded": "moved to the nearest step: their step is not a whole number",
 }
 
 
@@ -34,6 +37,8 @@ class ReadOptions:
     Attributes:
         columns: names in the source for names of the schema, e.g. ``{"num_params": "n"}``.
         tag: the metric to use as the return, for sources that log several.
+        run_columns: of a tidy file, columns that together tell runs apart.
+        duplicates: of a tidy file, what to do with rows of one run at one step.
 
     Raises:
         InputError: if both name the return.
@@ -41,6 +46,8 @@ class ReadOptions:
 
     columns: Mapping[str, str] = field(default_factory=dict)
     tag: str | None = None
+    run_columns: tuple[str, ...] = ()
+    duplicates: Duplicates = "error"
 
     def __post_init__(self) -> None:
         if self.tag is not None and "return_mean" in self.columns:
@@ -67,7 +74,9 @@ class SourceRun:
         facts: run columns that the source states.
         hints: run columns that the source suggests, used where nothing else states them.
         sweep: the sweep that the source names, if any.
-        repeats: whether a step that occurs twice is an error, or its rows are averaged into one.
+        repeats: whether a step that occurs twice is an error, or its rows are averaged into one, or the last
+            values given for it count.
+        drops_step_0: whether rows at step 0, from before training, are left out; otherwise they are an error.
         counts: rows that the reader changed, by the keys of ``COUNTED``.
     """
 
@@ -77,8 +86,9 @@ class SourceRun:
     facts: Mapping[str, Any] = field(default_factory=dict)
     hints: Mapping[str, Any] = field(default_factory=dict)
     sweep: str | None = None
-    repeats: Literal["refuse", "average"] = "average"
+    repeats: Repeats = "average"
     counts: Mapping[str, int] = field(default_factory=dict)
+    drops_step_0: bool = True
 
 
 @dataclass(frozen=True)

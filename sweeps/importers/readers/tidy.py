@@ -1,21 +1,30 @@
-"""Tidy CSV and Parquet files: one row a point, a column that names the run."""
+"""Tidy CSV, Parquet and JSON lines files: one row a point, and columns that name the run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from rlscale.scaling.errors import InputError
-from rlscale.sweeps.importers.readers.runs import Parsed, ReadOptions, Skipped, SourceRun, listed
+from rlscale.sweeps.importers.readers.runs import (
+    Parsed,
+    ReadOptions,
+    Repeats,
+    Skipped,
+    SourceRun,
+    listed,
+)
+from rlscale.sweeps.store.choices import Duplicates
 from rlscale.sweeps.store.schema import CURVE_COLUMNS, DIAGNOSTICS, RUN_COLUMNS
 from rlscale.sweeps.store.table_files import Kind, open_table
 from rlscale.sweeps.store.tables import RunRows, Table
 
 NEEDED = ("run_id", "interactions", "return_mean")
+_REPEATS: dict[Duplicates, Repeats] = {"error": "refuse", "mean": "average", "last": "last"}
 
 
 def read_tidy(path: Path, options: ReadOptions, kind: Kind) -> Parsed:
@@ -31,7 +40,7 @@ def read_tidy(path: Path, options: ReadOptions, kind: Kind) -> Parsed:
             f"--tag is for logs; name the return of {path} with --columns return_mean=NAME.",
             code="conflicting_options",
         )
-    table = open_table(path, options.columns, kind)
+    table = open_table(path, options.columns, kind, options.run_columns)
     table.require(*NEEDED)
     ignored = table.unused
     notes = (f"Columns that are not known were ignored: {listed(ignored)}.",) if ignored else ()
@@ -45,10 +54,13 @@ def read_tidy(path: Path, options: ReadOptions, kind: Kind) -> Parsed:
             for name, value in zip(rows.ids[~done], status[~done], strict=True)
         )
         rows = rows.of(done)
-    return Parsed(tuple(runs_of(table, rows, repeats="refuse")), skipped, notes)
+    runs = runs_of(table, rows, repeats=_REPEATS[options.duplicates], drops_step_0=False)
+    return Parsed(tuple(runs), skipped, notes)
 
 
-def runs_of(table: Table, rows: RunRows, repeats: Literal["refuse", "average"]) -> Iterator[SourceRun]:
+def runs_of(
+    table: Table, rows: RunRows, repeats: Repeats, *, drops_step_0: bool = True
+) -> Iterator[SourceRun]:
     """Split a table into its runs, in order of appearance.
 
     Raises:
@@ -64,7 +76,15 @@ def runs_of(table: Table, rows: RunRows, repeats: Literal["refuse", "average"]) 
     for place, (_, part) in enumerate(frame.groupby(rows.index)):
         values = {name: _given(of_runs[place]) for name, of_runs in facts.items()}
         sweep = values.pop("sweep", None)
-        yield SourceRun(str(rows.ids[place]), table.source, part, values, sweep=sweep, repeats=repeats)
+        yield SourceRun(
+            str(rows.ids[place]),
+            table.source,
+            part,
+            values,
+            sweep=sweep,
+            repeats=repeats,
+            drops_step_0=drops_step_0,
+        )
 
 
 def _given(value: Any) -> Any:

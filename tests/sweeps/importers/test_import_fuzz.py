@@ -26,6 +26,10 @@ SB3 = b"time/total_timesteps,rollout/ep_rew_mean\n256,1.5\n512,2.5\n"
 RLLIB = b"training_iteration,timesteps_total,episode_reward_mean\n1,10,1.5\n2,20,2.5\n"
 WIDE = b'"Step","a - x","a - x__MIN"\n1,1.5,1\n2,2.5,2\n'
 LONG = b"_step,global_step,x,run\n0,10,1.5,a\n1,20,2.5,a\n"
+LINES = (
+    b'{"run_id": "a", "num_params": 5, "interactions": 1, "return_mean": 1.5}\n'
+    b'{"run_id": "a", "num_params": 5, "interactions": 2, "return_mean": null}\n'
+)
 TIDY = b"run_id,num_params,interactions,return_mean\na,5,1,1.5\na,5,2,2.5\nb,7,1,0.5\n"
 
 
@@ -57,6 +61,7 @@ def parquet() -> bytes:
 SOURCES = {
     "tidy": ("curves.csv", TIDY),
     "parquet": ("curves.parquet", parquet()),
+    "lines": ("curves.jsonl", LINES),
     "events": ("events.out.tfevents.1.host", events()),
     "monitor": ("monitor.csv", MONITOR),
     "sb3": ("progress.csv", SB3),
