@@ -199,7 +199,7 @@ def command_tree() -> Iterator[tuple[str, Any]]:
 def _leaves(path: str, command: Any) -> Iterator[tuple[str, Any]]:
     if hasattr(command, "commands"):
         for name, inner in command.commands.items():
-            yield from _leaves(f"{path} {name}", inner)
+            yield from _leaves(f"{path} {name}".rstrip(), inner)
     else:
         yield path, command
 
