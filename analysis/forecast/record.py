@@ -298,7 +298,8 @@ def score(
             f"give --size {statement.size}.",
             code="other_size",
         )
-    new = [run for run, run_id in enumerate(curves.run_ids) if run_id not in set(statement.curves.run_ids)]
+    known = set(statement.curves.run_ids)
+    new = [run for run, run_id in enumerate(curves.run_ids) if run_id not in known]
     if not new:
         raise InputError(
             f"{curves.source} has no run that the statement did not know; give the curves of new runs.",
