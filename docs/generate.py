@@ -1,4 +1,4 @@
-"""Reference pages from the code itself: columns, configs, commands, presets and the public names.
+"""Pages from the code itself (columns, configs, commands, presets, public names) and from our forecasts.
 
 ``conf.py`` calls ``write_all`` before Sphinx reads its sources; pages include what it writes.
 """
@@ -23,6 +23,7 @@ def write_all(folder: Path) -> None:
         "configs.md": configs(),
         "commands.md": commands(),
         "presets.md": presets(),
+        "track_record.md": track_record(),
         "api.rst": api(),
     }
     for name, text in pages.items():
@@ -243,6 +244,28 @@ def _paragraphs(help_text: str) -> str:
 
 def _sentence(text: str) -> str:
     return " ".join(text.split())
+
+
+# -- forecasts on record --------------------------------------------------------
+
+
+def track_record() -> str:
+    """The score of every statement in ``data/forecasts``, the latest first."""
+    return "\n\n".join(part for part in _scores(ROOT / "data" / "forecasts"))
+
+
+def _scores(folder: Path) -> Iterator[str]:
+    from rlscale.analysis.forecast.record import read_score
+    from rlscale.analysis.formatting.record import SCORE_HEADINGS, score_rows, verdict
+
+    for path in sorted(folder.glob("*/score*.json"), reverse=True):
+        score = read_score(path)
+        yield f"### {score.title}"
+        began = f"the first run started {score.first_row}" if score.first_row else "runs not dated"
+        yield f"`data/forecasts/{path.parent.name}`: sealed {score.sealed}, {began}."
+        yield f"SHA-256 of the statement: `{score.statement_sha256}`"
+        yield "\n".join(f"* {verdict(tally)}" for tally in score.tallies)
+        yield _table(SCORE_HEADINGS, score_rows(score))
 
 
 # -- public names -------------------------------------------------------------

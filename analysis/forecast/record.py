@@ -201,6 +201,15 @@ def read_statement(path: str | Path) -> Statement:
     return statement
 
 
+def read_score(path: str | Path) -> Score:
+    """The score stored in a JSON file by ``rlscale forecast score --json``.
+
+    Raises:
+        InputError: if the file is missing, not JSON, or not a score of this version.
+    """
+    return read_stored(path, Score, "rlscale forecast score STATEMENT.json --curves SRC --json FILE")
+
+
 # -- outcomes -----------------------------------------------------------------------
 
 
