@@ -336,7 +336,7 @@ def score(
         curves_sha256=curves_hash(curves),
         items=items,
         tallies=list(_tallies(items)),
-        **warning_fields(_warnings(statement, curves, first, items)),
+        **warning_fields(_warnings(statement, first, items)),
     )
 
 
@@ -432,16 +432,14 @@ def _tallies(items: Sequence[ItemScore]) -> Iterator[Tally]:
         )
 
 
-def _warnings(
-    statement: Statement, curves: Curves, first: str | None, items: Sequence[ItemScore]
-) -> list[CodedWarning]:
+def _warnings(statement: Statement, first: str | None, items: Sequence[ItemScore]) -> list[CodedWarning]:
     found: list[CodedWarning] = []
     if first is None:
         found.append(
             (
                 "run_times_unknown",
-                f"{curves.source} does not say when all of the new runs started, so nothing shows that the "
-                f"statement came before them; score their store, or compare commits.",
+                "Nothing says when all of the new runs started, so nothing shows that the statement came "
+                "before them; score their store, or compare commits.",
             )
         )
     elif datetime.fromisoformat(first) < datetime.fromisoformat(statement.sealed):

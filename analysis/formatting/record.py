@@ -7,24 +7,24 @@ import numpy as np
 from rlscale.analysis.forecast.record import Item, ItemScore, Score, Statement, Tally
 from rlscale.analysis.formatting.numbers import brief_number, compact_count
 
-STATEMENT_HEADINGS = ("", "N", "E", "forecast", "baseline")
-SCORE_HEADINGS = ("", "N", "E", "forecast", "measured", "hits", "CRPS", "baseline's")
+STATEMENT_HEADINGS = ("", "N, E", "median", "90% interval", "baseline")
+SCORE_HEADINGS = ("", "N, E", "median", "90% interval", "measured", "hits", "CRPS", "baseline's")
 TALLY_HEADINGS = ("", "hits", "interval score", "CRPS", "baseline's")
 
 _NAMES = {"return": "return", "mean_return": "mean return", "nu": "nu", "N_opt": "N_opt"}
 
 
 def statement_rows(statement: Statement) -> list[tuple[str, ...]]:
-    """(quantity, N, E, median and 90% interval, baselines) of each item; a star marks an extrapolation."""
+    """A row for each item, under ``STATEMENT_HEADINGS``; a star marks an extrapolation."""
     return [
-        (*_place(item), _with_interval(item), ", ".join(_number(value) for value in item.baselines.values()))
+        (*_forecast(item), ", ".join(_number(value) for value in item.baselines.values()))
         for item in statement.items
     ]
 
 
 def score_rows(score: Score) -> list[tuple[str, ...]]:
-    """As the statement's rows, with what was measured (lowest to highest run), hits, CRPS and baseline's."""
-    return [(*_place(one.item), _with_interval(one.item), *_result(one)) for one in score.items]
+    """A row for each item, under ``SCORE_HEADINGS``: measured from the lowest to the highest run, means."""
+    return [(*_forecast(one.item), *_result(one)) for one in score.items]
 
 
 def tally_rows(score: Score) -> list[tuple[str, ...]]:
@@ -51,18 +51,15 @@ def verdict(tally: Tally) -> str:
     )
 
 
-def _place(item: Item) -> list[str]:
-    """The quantity, and where it is measured; of N_opt its compute."""
-    what = _NAMES[item.quantity] + (f" of {item.runs}" if item.runs else "")
+def _forecast(item: Item) -> tuple[str, str, str, str]:
+    """The quantity, where it is measured, its median and its interval."""
+    what = f"mean of {item.runs}" if item.runs else _NAMES[item.quantity]
+    place = [compact_count(value, 2) for value in (item.N, item.E) if value is not None]
     if item.compute is not None:
-        what += f", C = {brief_number(item.compute)}"
-    return [what, *("" if value is None else compact_count(value) for value in (item.N, item.E))]
-
-
-def _with_interval(item: Item) -> str:
+        place = [f"C = {brief_number(item.compute)}"]
     low, high = item.interval
     star = " *" if item.beyond else ""
-    return f"{_number(item.median)} ({_number(low)} to {_number(high)}){star}"
+    return what, ", ".join(place), _number(item.median), f"{_number(low)} to {_number(high)}{star}"
 
 
 def _result(scored: ItemScore) -> list[str]:

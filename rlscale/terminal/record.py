@@ -33,13 +33,19 @@ def print_statement(statement: Statement, console: Console) -> None:
 
 def print_score(score: Score, console: Console) -> None:
     """Each item with its outcomes, the mean scores beside those of the baselines, then the warnings."""
-    _print_table(score.title or "What was forecast", SCORE_HEADINGS, score_rows(score), console)
+    rows = [_narrowed(row) for row in score_rows(score)]
+    _print_table(score.title or "What was forecast", _narrowed(SCORE_HEADINGS), rows, console)
     if any(scored.item.beyond for scored in score.items):
         print_line(_STAR, console)
     if score.tallies:
         title = "Means (small is good; N_opt in decades)"
         _print_table(title, TALLY_HEADINGS, tally_rows(score), console)
     print_warnings(score.warnings, console)
+
+
+def _narrowed(row: Sequence[str]) -> list[str]:
+    """Without the median and the baseline, for which 80 columns have no room."""
+    return [*row[:2], *row[3:-1]]
 
 
 def _print_table(
