@@ -1,4 +1,4 @@
-"""Reference pages from the code itself: columns, configs, commands, presets, errors and the public names.
+"""Pages from the code itself (columns, configs, commands, presets, errors, public names) and from our forecasts.
 
 ``conf.py`` calls ``write_all`` before Sphinx reads its sources; pages include what it writes.
 """
@@ -26,6 +26,7 @@ def write_all(folder: Path) -> None:
         "commands.md": commands(),
         "presets.md": presets(),
         "errors.md": errors(),
+        "track_record.md": track_record(),
         "api.rst": api(),
     }
     for name, text in pages.items():
@@ -202,7 +203,7 @@ def command_tree() -> Iterator[tuple[str, Any]]:
 def _leaves(path: str, command: Any) -> Iterator[tuple[str, Any]]:
     if hasattr(command, "commands"):
         for name, inner in command.commands.items():
-            yield from _leaves(f"{path} {name}", inner)
+            yield from _leaves(f"{path} {name}".rstrip(), inner)
     else:
         yield path, command
 
@@ -273,6 +274,28 @@ def _coded_rows(found: Iterable[tuple[Any, ...]]) -> Iterator[tuple[str, ...]]:
     for code, sentence, module, *status in sorted(set(found)):
         yield (f"`{code}`" if code != before else "", f"`{sentence}`", f"`{module}`", *status)
         before = code
+
+
+# -- forecasts on record --------------------------------------------------------
+
+
+def track_record() -> str:
+    """The score of every statement in ``data/forecasts``, the latest first."""
+    return "\n\n".join(part for part in _scores(ROOT / "data" / "forecasts"))
+
+
+def _scores(folder: Path) -> Iterator[str]:
+    from rlscale.analysis.forecast.record import read_score
+    from rlscale.analysis.formatting.record import SCORE_HEADINGS, score_rows, verdict
+
+    for path in sorted(folder.glob("*/score*.json"), reverse=True):
+        score = read_score(path)
+        yield f"### {score.title}"
+        began = f"the first run started {score.first_row}" if score.first_row else "runs not dated"
+        yield f"`data/forecasts/{path.parent.name}`: sealed {score.sealed}, {began}."
+        yield f"SHA-256 of the statement: `{score.statement_sha256}`"
+        yield "\n".join(f"* {verdict(tally)}" for tally in score.tallies)
+        yield _table(SCORE_HEADINGS, score_rows(score))
 
 
 # -- public names -------------------------------------------------------------

@@ -15,6 +15,11 @@ from .analysis.fit.result import FitResult as FitResult
 from .analysis.fit.result import read_fit as read_fit
 from .analysis.forecast.budgets import flops_budget as flops_budget
 from .analysis.forecast.budgets import gpu_hours_budget as gpu_hours_budget
+from .analysis.forecast.record import Score as Score
+from .analysis.forecast.record import Statement as Statement
+from .analysis.forecast.record import read_score as read_score
+from .analysis.forecast.record import read_statement as read_statement
+from .analysis.forecast.record import score as score
 from .analysis.forecast.result import Forecast as Forecast
 from .analysis.forecast.result import ForecastResult as ForecastResult
 from .analysis.forecast.result import read_forecast as read_forecast
@@ -28,6 +33,8 @@ from .analysis.studies.backtest.splits import default_splits as default_splits
 from .analysis.studies.backtest.splits import hold_out_compute as hold_out_compute
 from .analysis.studies.backtest.splits import hold_out_sizes as hold_out_sizes
 from .analysis.studies.backtest.study import backtest as backtest
+from .analysis.studies.sealing import RunToCome as RunToCome
+from .analysis.studies.sealing import seal as seal
 from .analysis.theory.power_law import PowerLaw as PowerLaw
 from .scaling.config.run import RunConfig as RunConfig
 from .scaling.config.run import load_run_config as load_run_config

@@ -10,6 +10,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from rlscale.commands import (
     backtest,
@@ -36,6 +37,47 @@ _EXTRAS = ("torch", "gymnasium", "sklearn", "ray")
 def _group(help_text: str | None, **commands: Any) -> typer.Typer:
     """A group of commands, in the order given."""
     group = typer.Typer(help=help_text, no_args_is_help=True)
+    for name, command in commands.items():
+        group.command(name)(command)
+    return group
+
+
+class _ActOfAGroup(TyperCommand):
+    """What a group does itself, so by the group's name."""
+
+    def make_context(self, info_name: Any, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """A context beside that of the group, not below it."""
+        if parent is not None:
+            info_name, parent = parent.info_name, parent.parent
+        return super().make_context(info_name, args, parent, **extra)
+
+
+class GroupThatActs(TyperGroup):
+    """A group that is a command itself, its first: ``forecast FIT.json`` beside ``forecast score FILE``."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        first, *others = self.commands.items()
+        self.commands = {"": first[1], **dict(others)}
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """All words are left to the command; none ask for its help."""
+        return super().parse_args(ctx, args or ["--help"])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first word names, else the group's own."""
+        return super().resolve_command(ctx, args if args[0] in self.commands else ["", *args])
+
+
+def _group_that_acts(acts: Any, **commands: Any) -> typer.Typer:
+    """A group that does ``acts`` where no other command is named."""
+    group = typer.Typer(
+        cls=GroupThatActs,
+        help=(acts.__doc__ or "").partition("\n")[0],
+        add_help_option=False,  # of the command that acts
+        context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    )
+    group.command("itself", cls=_ActOfAGroup)(acts)
     for name, command in commands.items():
         group.command(name)(command)
     return group
@@ -99,7 +141,7 @@ app.add_typer(
     name="curves",
 )
 app.command("fit")(fit.fit)
-app.command("forecast")(forecast.forecast)
+app.add_typer(_group_that_acts(forecast.forecast, score=forecast.score), name="forecast")
 app.command("report")(report.report)
 app.command("backtest")(backtest.backtest)
 app.command("suggest")(forecast.suggest)

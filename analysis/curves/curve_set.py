@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -110,6 +111,32 @@ class Curves:
             returns=self.returns[kept],
             table=self.table.iloc[runs],
         )
+
+
+def join_curves(parts: Sequence[Curves]) -> Curves:
+    """The runs of several sources as one; a run that two sources have is taken from the first.
+
+    Args:
+        parts: at least one, read with the same measure of size.
+    """
+    first, *others = parts
+    for part in others:
+        known = np.isin(part.run_ids, first.run_ids)
+        if known.all():
+            continue
+        new = part.with_rows(~known[part.run_index])
+        first = replace(
+            first,
+            run_ids=first.run_ids + new.run_ids,
+            run_sizes=np.concatenate([first.run_sizes, new.run_sizes]),
+            run_index=np.concatenate([first.run_index, new.run_index + first.num_runs]),
+            interactions=np.concatenate([first.interactions, new.interactions]),
+            returns=np.concatenate([first.returns, new.returns]),
+            table=pd.concat([first.table, new.table]),
+            source=f"{first.source} and {new.source}",
+            notes=first.notes + new.notes,
+        )
+    return first
 
 
 def require_sizes(curves: Curves) -> None:

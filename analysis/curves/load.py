@@ -112,6 +112,16 @@ def read_store_record(source: str | Path, selection: Selection = Selection()) ->
     return StoreRecord({name: spec for name, spec in specs.items() if spec is not None}, runs)
 
 
+def start_times(source: str | Path) -> dict[str, str]:
+    """When the first attempt at each run started, ISO time by run id; empty for a file, which has no times.
+
+    Raises:
+        InputError: if the store cannot be read.
+    """
+    record = read_store_record(source)
+    return {run.run_id: run.attempts[0].started for run in record.runs if run.attempts} if record else {}
+
+
 def load_curves(
     source: str | Path,
     *,

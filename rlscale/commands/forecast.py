@@ -1,15 +1,18 @@
-"""``rlscale forecast`` and ``rlscale suggest``."""
+"""``rlscale forecast``, ``rlscale forecast score`` and ``rlscale suggest``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlscale.commands.options import JsonOption
+from rlscale.commands.options import ColumnsOption, JsonOption, SizeOption, writable
 from rlscale.scaling.errors import InputError
 from rlscale.terminal.console import console, write_json
+
+if TYPE_CHECKING:
+    from rlscale.analysis.fit.result import FitResult
 
 
 def forecast(
@@ -49,9 +52,34 @@ def forecast(
         float | None,
         typer.Option("--env-cost", metavar="NE", help="Cost of one environment step, in units of size."),
     ] = None,
+    seal_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--seal",
+            metavar="FILE",
+            help="Write a statement that rlscale forecast score can score later.",
+            callback=writable,
+        ),
+    ] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="N:E[:RUNS]", help="Returns to seal, of RUNS new runs of size N at E steps; repeatable."
+        ),
+    ] = None,
+    curves: Annotated[
+        str | None,
+        typer.Option(metavar="SRC", help="The curves of the fit, for --seal; default: where it read them."),
+    ] = None,
+    title: Annotated[
+        str, typer.Option(metavar="TEXT", help="What the statement of --seal forecasts, for people.")
+    ] = "",
     json_path: JsonOption = None,
 ) -> None:
-    """Forecast compute-optimal sizes from a fit, for given computes, budgets or returns."""
+    """Forecast compute-optimal sizes from a fit, for given computes, budgets or returns.
+
+    With --seal they are also put on record, to be scored later: see rlscale forecast score --help.
+    """
     from rlscale.analysis.fit.result import read_fit
     from rlscale.analysis.forecast.budgets import flops_budget, gpu_hours_budget
     from rlscale.analysis.forecast.sizes import forecast as make_forecast
@@ -75,7 +103,13 @@ def forecast(
             "--env-cost belongs to --compute, --flops or --gpu-hours; give one of them.",
             code="missing_option",
         )
+    if seal_path is None and (at or curves or title):
+        raise InputError("--at, --curves and --title belong to --seal; give it too.", code="missing_option")
     stored = read_fit(fit_path)
+    if seal_path is not None:
+        _seal(stored, seal_path, at or [], compute or [], curves, title)
+        if not (compute or flops or gpu_hours or returns or reference_return is not None or json_path):
+            return
     rate = flops_per_param_interaction
     budgets = [flops_budget(stored, value, per_param_interaction=rate) for value in flops or ()]
     budgets += [
@@ -96,6 +130,83 @@ def forecast(
     )
     write_json(json_path, result.model_dump(mode="json"))
     tables.print_forecast(result, console)
+
+
+def _seal(
+    fit: FitResult, path: Path, at: list[str], computes: list[float], source: str | None, title: str
+) -> None:
+    """Write the statement, and show it."""
+    from rlscale.analysis.curves.load import load_curves
+    from rlscale.analysis.studies.sealing import RunToCome, seal
+    from rlscale.terminal.record import print_statement
+
+    if path.exists():
+        raise InputError(
+            f"{path} exists, and a statement is not replaced; name a new file.", code="file_exists"
+        )
+    fitted = fit.provenance
+    curves = load_curves(
+        source or fitted.source,
+        sweep=fitted.sweep,
+        task=fitted.task,
+        algorithm=fitted.algorithm,
+        horizon=fitted.horizon,
+        size=fitted.size,
+    )
+    places = [RunToCome(*_place(text)) for text in at]
+    statement = seal(fit, curves, places, computes=computes, title=title)
+    write_json(path, statement.model_dump(mode="json"))
+    print_statement(statement, console)
+    console.print(f"Sealed in {path}.", markup=False, highlight=False, soft_wrap=True)
+
+
+def _place(text: str) -> tuple[float, float, int]:
+    """``N:E`` or ``N:E:RUNS`` as numbers."""
+    size, _, rest = text.partition(":")
+    steps, colon, runs = rest.partition(":")
+    try:
+        return float(size), float(steps), int(runs) if colon else 1
+    except ValueError as error:
+        raise InputError(
+            f"--at {text!r} is not of the form N:E or N:E:RUNS, e.g. 1e6:200000:3.", code="invalid_option"
+        ) from error
+
+
+def score(
+    statement_path: Annotated[
+        Path, typer.Argument(metavar="STATEMENT.json", help="The file of rlscale forecast FIT.json --seal.")
+    ],
+    curves: Annotated[
+        list[str],
+        typer.Option(
+            metavar="SRC",
+            help="Store or file with the new runs; repeatable. nu and N_opt need the old runs too.",
+        ),
+    ],
+    size: SizeOption = "params",
+    columns: ColumnsOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Score a sealed statement against the runs that it forecast: hit or miss, interval score, CRPS.
+
+    Small scores are good. A baseline that beats the forecast is shown as such. The statement is refused if
+    it is not as it was sealed.
+    """
+    from rlscale.analysis.curves.curve_set import join_curves
+    from rlscale.analysis.curves.load import load_curves, start_times
+    from rlscale.analysis.forecast.record import read_statement
+    from rlscale.analysis.forecast.record import score as score_statement
+    from rlscale.terminal.record import print_score
+
+    statement = read_statement(statement_path)
+    loaded = [
+        load_curves(source, task=statement.task, algorithm=statement.algorithm, columns=columns, size=size)
+        for source in curves
+    ]
+    started = {run: time for source in curves for run, time in start_times(source).items()}
+    result = score_statement(statement, join_curves(loaded), started=started)
+    write_json(json_path, result.model_dump(mode="json"))
+    print_score(result, console)
 
 
 def suggest(

@@ -12,6 +12,7 @@ import typing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import pytest
 import typer.main
 import yaml
@@ -84,8 +85,8 @@ def resolved(words: list[str]) -> tuple[Any, str, list[str]]:
     name = words[0]
     rest = words[1:]
     while hasattr(command, "commands"):
-        assert rest[0] in command.commands, f"{name} has no command {rest[0]}"
-        name, command, rest = f"{name} {rest[0]}", command.commands[rest[0]], rest[1:]
+        part, command, rest = command.resolve_command(click.Context(command, info_name=name), rest)
+        name = f"{name} {part}".rstrip()
     return command, name, rest
 
 

@@ -1,6 +1,7 @@
 """The JSON of every result has the keys, the order and the types that other programs rely on."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +9,20 @@ import numpy as np
 import pytest
 from horizon_sweep import horizon_frame
 
+from rlscale.analysis.curves.curve_set import join_curves
 from rlscale.analysis.curves.load import curves_from_frame
 from rlscale.analysis.curves.synthetic import SyntheticSweep
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import read_fit
 from rlscale.analysis.forecast.budgets import flops_budget
+from rlscale.analysis.forecast.record import score
 from rlscale.analysis.forecast.sizes import forecast
 from rlscale.analysis.forecast.suggest import suggest
 from rlscale.analysis.studies.backtest.splits import default_splits
 from rlscale.analysis.studies.backtest.study import backtest
 from rlscale.analysis.studies.horizon.result import read_horizon
 from rlscale.analysis.studies.horizon.study import fit_horizons, study_horizons
+from rlscale.analysis.studies.sealing import RunToCome, seal
 from rlscale.analysis.studies.with_studies import with_studies
 
 CONTRACT = json.loads((Path(__file__).parent / "json_contract.json").read_text())
@@ -51,8 +55,15 @@ def results() -> dict[str, Any]:
     by_horizon = {
         h: curves_from_frame(frame) for h, frame in horizon_frame(noise=0.1, points=40).groupby("horizon")
     }
+    statement = seal(fit, curves, [RunToCome(4e4, 1e7, 3)], computes=[compute])
+    unmeasured = statement.items[0].model_copy(update={"N": 1e9, "width": 1.0, "beyond": "far"})
+    statement = statement.model_copy(update={"items": [*statement.items, unmeasured]})
+    new = replace(curves, run_ids=tuple(f"new {name}" for name in curves.run_ids))
+    started = dict.fromkeys(new.run_ids, "2026-01-01T00:00:00+00:00")
     found = {
         "fit": fit,
+        "statement": statement,
+        "score": score(statement, join_curves([new, curves]), started=started),
         "forecast": forecast(
             fit,
             [compute],
@@ -73,7 +84,7 @@ def found() -> dict[str, Any]:
     return results()
 
 
-@pytest.mark.parametrize("name", ["fit", "forecast", "suggest", "backtest", "horizon"])
+@pytest.mark.parametrize("name", ["fit", "forecast", "suggest", "backtest", "horizon", "statement", "score"])
 def test_the_json_of_a_result_keeps_its_keys_their_order_and_their_types(found, name):
     assert json.dumps(found[name], indent=1) == json.dumps(CONTRACT[name], indent=1)
 
