@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,6 +48,7 @@ def coded_sentences() -> Iterator[Coded]:
                         yield Coded(code, sentence, module, node.lineno, kind)
 
 
+@cache
 def error_classes() -> dict[str, Any]:
     """The classes of errors by name."""
     from rlscale.scaling import errors

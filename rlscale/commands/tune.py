@@ -18,7 +18,6 @@ from rlscale.commands.options import (
 )
 from rlscale.scaling.errors import InputError
 from rlscale.terminal.console import console, warn, write_json, write_yaml
-from rlscale.terminal.tables import print_line
 
 if TYPE_CHECKING:
     from rlscale.analysis.studies.tuning.study import TuningStudy
@@ -73,6 +72,7 @@ def sweep_tune(
     from rlscale.sweeps.specs.tuning_sweep import sizes_of, tuning_sweep
     from rlscale.sweeps.store.run_store import RunStore
     from rlscale.terminal.live import run_with_view
+    from rlscale.terminal.tables import print_line
 
     if figure is not None:
         check_figure_name(figure)
@@ -113,6 +113,7 @@ def sweep_tune(
 
 
 def _print_study(study: TuningStudy) -> None:
+    from rlscale.terminal.tables import print_line
     from rlscale.terminal.tuning import study_lines, study_table
 
     console.print(study_table(study))
@@ -125,11 +126,12 @@ def _print_study(study: TuningStudy) -> None:
 def _print_rule(spec: SweepSpec, sizes: list[Size], source: str, out: Path | None) -> None:
     """Print that there is nothing to tune, and the rates by the paper's rule."""
     from rlscale.analysis.studies.tuning.final_spec import final_values
+    from rlscale.terminal.tables import print_line
     from rlscale.terminal.tuning import rule_table
 
     console.print(rule_table(sizes))
     print_line(
-        f"{source} names no tuning.learning_rate, so the paper's rule applies and no runs are needed. "
+        f"{source} names no tuning.learning_rate, so the paper's rule holds and no runs are needed. "
         "To tune, add: tuning: {learning_rate: {low: 1.0e-4, high: 1.0e-2, points: 5}}",
         console,
     )

@@ -24,7 +24,7 @@ def cost_line(cost: TuningCost) -> str:
     """The cost in one line."""
     time = f", {duration(cost.seconds)} on this machine if one ran after the other" if cost.seconds else ""
     return (
-        f"Tuning before it (rlscale sweep tune): {cost.rates} rates x {cost.seeds} seeds x {cost.sizes} "
+        f"Before it, rlscale sweep tune: {cost.rates} rates x {cost.seeds} seeds x {cost.sizes} "
         f"sizes = {cost.runs} runs, {compact_count(cost.interactions)} interactions, "
         f"{cost.flops:.1e} FLOP{time}."
     )
