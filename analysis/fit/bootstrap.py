@@ -3,6 +3,7 @@
 Seeds are drawn within each size. If too many sizes have one seed, sizes are drawn instead, with all
 their seeds. Each replicate repeats the whole preprocessing: cut, bins and averages. Its search starts from
 the full fit and from a point displaced from it, in steps large enough to leave the valley of the full fit.
+Sizes that differ by more than their seeds are shifted in each draw (``rlscale.analysis.fit.size_effects``).
 
 A bootstrap of n seeds underestimates the variance of their mean by (n - 1)/n, 1/3 for three seeds, and a
 variance from few degrees of freedom needs Student's quantiles. So draws are moved away from
@@ -23,6 +24,7 @@ from rlscale.analysis.arrays import Floats, Ints, StoredFloats
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.fit.objectives import make_objective
 from rlscale.analysis.fit.search import search_near
+from rlscale.analysis.fit.size_effects import ShiftedSizes
 from rlscale.analysis.points.preprocess import Preprocessor
 from rlscale.analysis.points.resampling import Scheme, resample, scheme_for, widened, widening
 from rlscale.analysis.records import Interval, Record, named_in_json
@@ -71,6 +73,7 @@ def bootstrap(
     log_c0: float,
     replicates: int,
     rng: np.random.Generator,
+    sizes: ShiftedSizes | None = None,
     workers: int = 1,
 ) -> Draws:
     """Draw the sampling distribution of θ.
@@ -81,19 +84,22 @@ def bootstrap(
         curves: those of ``preprocessor``.
         theta: the full fit's, shape ``(3,)``, at log compute ``log_c0``.
         replicates: 0 for none.
+        sizes: shifts of sizes to add to each draw; None for none.
         workers: processes to share the replicates.
     """
     if replicates == 0:
         return Draws.of("none", [])
     scheme = scheme_for(curves)
     counts = [resample(curves, scheme, rng) for _ in range(replicates)]
-    solve = partial(_solve, preprocessor, objective, theta, log_c0)
+    shifts = np.zeros((replicates, 0)) if sizes is None else sizes.draw(replicates, len(curves.sizes), rng)
+    solve = partial(_solve, preprocessor, objective, theta, log_c0, sizes)
     if workers > 1:
-        chunks = np.array_split(np.array(counts), min(workers * 4, replicates))
+        parts = min(workers * 4, replicates)
+        chunks, shift_chunks = np.array_split(np.array(counts), parts), np.array_split(shifts, parts)
         with ProcessPoolExecutor(workers) as pool:
-            drawn = np.concatenate(list(pool.map(solve, chunks)))
+            drawn = np.concatenate(list(pool.map(solve, chunks, shift_chunks)))
     else:
-        drawn = solve(np.array(counts))
+        drawn = solve(np.array(counts), shifts)
     factor = widening(curves, scheme)
     bounds = make_objective(objective, preprocessor.points(), log_c0).bounds
     stuck = (drawn[:, :2] - bounds[:2, 0] < 0.02) | (bounds[:2, 1] - drawn[:, :2] < 0.02)
@@ -118,10 +124,19 @@ def intervals(laws: list[PowerLaw], centre: PowerLaw | None = None) -> dict[str,
     return {name: (float(a), float(b)) for name, a, b in zip(laws[0].estimates(), low, high, strict=True)}
 
 
-def _solve(preprocessor: Preprocessor, objective: str, theta: Floats, log_c0: float, counts: Ints) -> Floats:
-    """θ of each replicate in ``counts`` of shape ``(replicates, runs)``."""
+def _solve(
+    preprocessor: Preprocessor,
+    objective: str,
+    theta: Floats,
+    log_c0: float,
+    sizes: ShiftedSizes | None,
+    counts: Ints,
+    shifts: Floats,
+) -> Floats:
+    """θ of each replicate in ``counts``, ``(replicates, runs)``, with ``shifts``, ``(replicates, sizes)``."""
     found = []
-    for drawn in counts:
+    for drawn, shift in zip(counts, shifts, strict=True):
         points = preprocessor.points(drawn, smooth=objective == "paper")
+        points = points if sizes is None else sizes.shifted(points, shift)
         found.append(search_near(make_objective(objective, points, log_c0), theta).theta)
     return np.array(found)

@@ -68,7 +68,7 @@ def isoflop_check(
         replicates: 0 for no intervals.
     """
     points = preprocessor.points(smooth=False)
-    log_c = _computes(points)
+    log_c = computes(points)
     full = vertices(points, log_c)
     line = full.line()
     scheme = scheme_for(curves)
@@ -94,7 +94,7 @@ def isoflop_check(
     )
 
 
-def _computes(points: BinnedPoints) -> Floats:
+def computes(points: BinnedPoints) -> Floats:
     """Evenly spaced log computes at which at least three sizes can be compared."""
     log_c = points.log_n + points.log_e
     grid = np.arange(log_c.min(), log_c.max(), np.log(10) / STEPS_PER_DECADE)

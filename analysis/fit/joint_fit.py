@@ -20,9 +20,10 @@ from rlscale.analysis.arrays import Floats
 from rlscale.analysis.choices import Objective
 from rlscale.analysis.curves.curve_set import Curves, require_fittable
 from rlscale.analysis.fit.bootstrap import Draws, bootstrap, intervals
-from rlscale.analysis.fit.findings import NuProfile
+from rlscale.analysis.fit.findings import IsoflopCheck, NuProfile
 from rlscale.analysis.fit.identifiability import NOT_IDENTIFIED, Evidence, limited_by_size, warnings_for
 from rlscale.analysis.fit.isoflop import isoflop_check
+from rlscale.analysis.fit.isoflop_under_law import SIMULATIONS, disagrees, with_law
 from rlscale.analysis.fit.monotone_map import MonotoneMap
 from rlscale.analysis.fit.objectives import (
     Minimum,
@@ -40,6 +41,7 @@ from rlscale.analysis.fit.result import (
     Provenance,
 )
 from rlscale.analysis.fit.search import SearchOptions, profile, search
+from rlscale.analysis.fit.size_effects import ShiftedSizes, estimate_size_effects
 from rlscale.analysis.points.frontier import efficient_frontier
 from rlscale.analysis.points.preprocess import (
     BIN_WIDTH,
@@ -170,10 +172,11 @@ class JointScalingFit:
         Raises:
             InputError, FitDidNotConverge: as ``estimate``.
         """
-        mine_rng, other_rng, isoflop_rng = np.random.default_rng(self.seed).spawn(3)
+        mine_rng, other_rng, isoflop_rng, sizes_rng = np.random.default_rng(self.seed).spawn(4)
         mine = self.estimate(curves)
         fitted_map = mine.fitted_map()
-        draws = self._bootstrap(curves, mine, mine_rng)
+        sizes = estimate_size_effects(curves, mine.preprocessor, mine.points, mine.law, sizes_rng)
+        draws = self._bootstrap(curves, mine, mine_rng, sizes)
         laws = draws.laws(mine.law.log_c0)
         found_intervals = intervals(laws)
         other = self._other_objective(curves, mine, other_rng)
@@ -183,6 +186,17 @@ class JointScalingFit:
         isoflop = isoflop_check(
             curves, mine.preprocessor, replicates=min(self.replicates, self.check_replicates), rng=isoflop_rng
         )
+        if self.objective == "return":
+            isoflop = with_law(
+                isoflop,
+                curves,
+                mine.preprocessor,
+                mine.points,
+                mine.law,
+                sizes,
+                simulations=min(self.replicates, self.check_replicates, SIMULATIONS),
+                rng=sizes_rng,
+            )
         evidence = Evidence(
             curves=curves,
             points=mine.points,
@@ -204,8 +218,9 @@ class JointScalingFit:
             loss=mine.minimum.loss,
             intervals=found_intervals,
             intervals_bias_corrected=intervals(laws, mine.law),
-            intervals_total=_with_systematic(found_intervals, exclusions),
+            intervals_total=_holding(isoflop, _with_systematic(found_intervals, exclusions)),
             isoflop=isoflop,
+            size_effect=sizes.found,
             profile=_profile(mine, self.objective),
             systematic=systematic,
             identified=NOT_IDENTIFIED.isdisjoint(code for code, _ in warnings),
@@ -228,7 +243,13 @@ class JointScalingFit:
 
     # -- uncertainty and checks ---------------------------------------------------
 
-    def _bootstrap(self, curves: Curves, estimate: PointEstimate, rng: np.random.Generator) -> Draws:
+    def _bootstrap(
+        self,
+        curves: Curves,
+        estimate: PointEstimate,
+        rng: np.random.Generator,
+        sizes: ShiftedSizes | None = None,
+    ) -> Draws:
         return bootstrap(
             curves,
             estimate.preprocessor,
@@ -237,6 +258,7 @@ class JointScalingFit:
             log_c0=estimate.law.log_c0,
             replicates=self.replicates,
             rng=rng,
+            sizes=sizes,
             workers=self.workers,
         )
 
@@ -308,6 +330,14 @@ def _with_systematic(found: dict[str, Interval], fits: list[ExclusionFit]) -> di
             values = [*found[name], *(getattr(fit, name) for fit in fits)]
             stretched[name] = (min(values), max(values))
     return stretched
+
+
+def _holding(isoflop: IsoflopCheck, found: dict[str, Interval]) -> dict[str, Interval]:
+    """The intervals, that of nu stretched to hold the exponent without the law where the two disagree."""
+    if isoflop.nu is None or "nu" not in found or not disagrees(isoflop):
+        return found
+    low, high = found["nu"]
+    return {**found, "nu": (min(low, isoflop.nu), max(high, isoflop.nu))}
 
 
 def _fit_points(estimate: PointEstimate, fitted_map: MonotoneMap) -> FitPoints:
