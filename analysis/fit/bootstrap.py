@@ -3,6 +3,7 @@
 Seeds are drawn within each size. If too many sizes have one seed, sizes are drawn instead, with all
 their seeds. Each replicate repeats the whole preprocessing: cut, bins and averages. Its search starts from
 the full fit and from a point displaced from it, in steps large enough to leave the valley of the full fit.
+Sizes that differ by more than their seeds are shifted in each draw (``rlscale.analysis.fit.size_effects``).
 
 A bootstrap of n seeds underestimates the variance of their mean by (n - 1)/n, 1/3 for three seeds, and a
 variance from few degrees of freedom needs Student's quantiles. So draws are moved away from
@@ -24,6 +25,7 @@ from rlscale.analysis.arrays import Floats, Ints, StoredFloats
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.fit.objectives import make_objective
 from rlscale.analysis.fit.search import search_near
+from rlscale.analysis.fit.size_effects import ShiftedSizes
 from rlscale.analysis.points.preprocess import Preprocessor
 from rlscale.analysis.points.resampling import Scheme, resample, scheme_for, widened, widening
 from rlscale.analysis.records import Interval, Record, named_in_json
@@ -96,6 +98,7 @@ def bootstrap(
     log_c0: float,
     replicates: int,
     rng: np.random.Generator,
+    sizes: ShiftedSizes | None = None,
     workers: int = 1,
     delays: Sequence[Delay] = (),
 ) -> Draws:
@@ -107,6 +110,7 @@ def bootstrap(
         curves: those of ``preprocessor``.
         theta: the full fit's, shape ``(3,)``, at log compute ``log_c0``.
         replicates: 0 for none.
+        sizes: shifts of sizes to add to each draw; None for none.
         workers: processes to share the replicates.
         delays: of learning, one a replicate; none if there is no delay.
     """
@@ -115,14 +119,15 @@ def bootstrap(
     scheme = scheme_for(curves)
     counts = [resample(curves, scheme, rng) for _ in range(replicates)]
     delays = delays or [NO_DELAY] * replicates
-    solve = partial(_solve, preprocessor, objective, theta, log_c0)
+    shifts = np.zeros((replicates, 0)) if sizes is None else sizes.draw(replicates, len(curves.sizes), rng)
+    solve = partial(_solve, preprocessor, objective, theta, log_c0, sizes)
     if workers > 1:
         chunks = np.array_split(np.arange(replicates), min(workers * 4, replicates))
-        parts = [([counts[i] for i in chunk], [delays[i] for i in chunk]) for chunk in chunks]
+        parts = [([counts[i] for i in c], [delays[i] for i in c], shifts[c]) for c in chunks]
         with ProcessPoolExecutor(workers) as pool:
             drawn = np.concatenate(list(pool.map(solve, *zip(*parts, strict=True))))
     else:
-        drawn = solve(counts, delays)
+        drawn = solve(counts, delays, shifts)
     factor = widening(curves, scheme)
     bounds = make_objective(objective, preprocessor.points(), log_c0).bounds  # the same with any delay
     stuck = (drawn[:, :2] - bounds[:2, 0] < 0.02) | (bounds[:2, 1] - drawn[:, :2] < 0.02)
@@ -152,12 +157,15 @@ def _solve(
     objective: str,
     theta: Floats,
     log_c0: float,
+    sizes: ShiftedSizes | None,
     counts: Sequence[Ints],
     delays: Sequence[Delay],
+    shifts: Floats,
 ) -> Floats:
-    """θ of each replicate by its counts of runs, shape ``(runs,)``, and its delay."""
+    """θ of each replicate by its counts of runs, ``(runs,)``, its delay, and shifts, ``(replicates, sizes)``."""
     found = []
-    for drawn, delay in zip(counts, delays, strict=True):
-        points = preprocessor.points(drawn, smooth=objective == "paper").counted(delay)
+    for drawn, delay, shift in zip(counts, delays, shifts, strict=True):
+        points = preprocessor.points(drawn, smooth=objective == "paper")
+        points = (points if sizes is None else sizes.shifted(points, shift)).counted(delay)
         found.append(search_near(make_objective(objective, points, log_c0), theta).theta)
     return np.array(found)

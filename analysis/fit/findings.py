@@ -70,11 +70,22 @@ class IsoflopVertex(Record):
 
 
 class IsoflopCheck(Record):
-    """The exponent without the law (``isoflop``); ``nu`` is null if there are too few vertices."""
+    """The exponent without the law (``isoflop``).
+
+    Attributes:
+        vertices: the best size at each compute that has one.
+        nu: exponent of their line; null if there are too few.
+        nu_interval: 90% interval of it.
+        difference_under_law: ``nu`` less that of the joint fit, median over simulations of the fitted law on
+            the same design (``isoflop_under_law``); null if there are none.
+        p_value: two-sided, of the measured difference among the simulated ones; null without them.
+    """
 
     vertices: list[IsoflopVertex]
     nu: float | None
     nu_interval: Interval | None
+    difference_under_law: float | None = None
+    p_value: float | None = None
 
 
 class NuProfile(Record):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.fit.bootstrap import Draws
 from rlscale.analysis.fit.findings import IsoflopCheck
+from rlscale.analysis.fit.isoflop_under_law import disagrees
 from rlscale.analysis.fit.late_start import LATEST, LateStart
 from rlscale.analysis.fit.objectives import K_BOUNDS, M_MARGIN, NU_BOUNDS
 from rlscale.analysis.fit.result import OtherObjective
@@ -289,6 +290,30 @@ def _about_frontier(e: Evidence) -> list[CodedWarning]:
     return found
 
 
+def _about_isoflop(e: Evidence) -> list[CodedWarning]:
+    """Whether the parabolas differ from the fit by more than they would if the law were true."""
+    mine, free, check = e.intervals.get("nu"), e.isoflop.nu_interval, e.isoflop
+    if check.nu is None:
+        return []
+    text = f"Parabolas through the sizes at equal compute, which assume no law, give nu = {check.nu:.3f}"
+    if check.p_value is not None and check.difference_under_law is not None:
+        measured = check.nu - e.law.nu
+        if not disagrees(check) or abs(measured - check.difference_under_law) <= NEGLIGIBLE:
+            return []
+        text += (
+            f", {measured:+.3f} from the fit's {e.law.nu:.3f}; if the law held, "
+            f"{check.difference_under_law:+.3f} would be expected (p = {check.p_value:.2g}); use the total "
+            f"interval of nu, which holds both."
+        )
+    elif mine and free and max(free[0] - mine[1], mine[0] - free[1]) > NEGLIGIBLE:
+        text += (
+            f" ({free[0]:.3f} to {free[1]:.3f}), apart from {e.law.nu:.3f} ({mine[0]:.3f} to {mine[1]:.3f})."
+        )
+    else:
+        return []
+    return [("isoflop_disagrees", text)]
+
+
 def _about_choices(e: Evidence) -> list[CodedWarning]:
     found = []
     mine, theirs = e.intervals.get("nu"), e.other.intervals.get("nu")
@@ -301,16 +326,7 @@ def _about_choices(e: Evidence) -> list[CodedWarning]:
                 f"{e.law.nu:.3f} ({mine[0]:.3f} to {mine[1]:.3f}).",
             )
         )
-    free = e.isoflop.nu_interval
-    if mine and free and max(free[0] - mine[1], mine[0] - free[1]) > NEGLIGIBLE:
-        found.append(
-            (
-                "isoflop_disagrees",
-                f"Parabolas through the sizes at equal compute, which assume no law, give nu = "
-                f"{e.isoflop.nu:.3f} ({free[0]:.3f} to {free[1]:.3f}), apart from "
-                f"{e.law.nu:.3f} ({mine[0]:.3f} to {mine[1]:.3f}).",
-            )
-        )
+    found += _about_isoflop(e)
     spread = e.systematic["nu"]
     # A refit on less data also differs by chance, so the full width is allowed.
     width = mine[1] - mine[0] if mine else 0.0

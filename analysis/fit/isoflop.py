@@ -76,7 +76,7 @@ def isoflop_check(
             is the exponent of that; vertices are stated at their N·E.
     """
     points = preprocessor.points(smooth=False).counted(delay)
-    log_c = _computes(points)
+    log_c = computes(points)
     full = vertices(points, log_c)
     line = full.line()
     scheme = scheme_for(curves)
@@ -102,7 +102,7 @@ def isoflop_check(
     )
 
 
-def _computes(points: BinnedPoints) -> Floats:
+def computes(points: BinnedPoints) -> Floats:
     """Evenly spaced log computes at which at least three sizes can be compared."""
     log_c = points.log_n + points.log_e
     grid = np.arange(log_c.min(), log_c.max(), np.log(10) / STEPS_PER_DECADE)

@@ -20,9 +20,10 @@ from rlscale.analysis.arrays import Floats
 from rlscale.analysis.choices import LateStartChoice, Objective
 from rlscale.analysis.curves.curve_set import Curves, require_fittable
 from rlscale.analysis.fit.bootstrap import Draws, bootstrap, intervals
-from rlscale.analysis.fit.findings import NuProfile
+from rlscale.analysis.fit.findings import IsoflopCheck, NuProfile
 from rlscale.analysis.fit.identifiability import NOT_IDENTIFIED, Evidence, limited_by_size, warnings_for
 from rlscale.analysis.fit.isoflop import isoflop_check
+from rlscale.analysis.fit.isoflop_under_law import SIMULATIONS, disagrees, with_law
 from rlscale.analysis.fit.late_start import (
     LateStart,
     Treatment,
@@ -47,6 +48,7 @@ from rlscale.analysis.fit.result import (
 )
 from rlscale.analysis.fit.search import SearchOptions, profile, search
 from rlscale.analysis.fit.sick_families import family_warnings
+from rlscale.analysis.fit.size_effects import ShiftedSizes, estimate_size_effects
 from rlscale.analysis.points.frontier import efficient_frontier
 from rlscale.analysis.points.onset import Start, find_start
 from rlscale.analysis.points.preprocess import (
@@ -231,10 +233,11 @@ class JointScalingFit:
         Raises:
             InputError, FitDidNotConverge: as ``estimate``.
         """
-        mine_rng, other_rng, isoflop_rng = np.random.default_rng(self.seed).spawn(3)
+        mine_rng, other_rng, isoflop_rng, sizes_rng = np.random.default_rng(self.seed).spawn(4)
         mine = self.estimate(curves, delay=delay)
         fitted_map = mine.fitted_map()
-        draws = self._bootstrap(curves, mine, mine_rng)
+        sizes = estimate_size_effects(curves, mine.preprocessor, mine.points, mine.law, sizes_rng)
+        draws = self._bootstrap(curves, mine, mine_rng, sizes)
         laws = draws.laws(mine.law.log_c0)
         found_intervals = intervals(laws)
         other = self._other_objective(curves, mine, other_rng)
@@ -249,6 +252,17 @@ class JointScalingFit:
             delay=mine.law.delay,
         )
         late_start = self._late_start(curves, mine)
+        if self.objective == "return":
+            isoflop = with_law(
+                isoflop,
+                curves,
+                mine.preprocessor,
+                mine.points,
+                mine.law,
+                sizes,
+                simulations=min(self.replicates, self.check_replicates, SIMULATIONS),
+                rng=sizes_rng,
+            )
         evidence = Evidence(
             curves=curves,
             points=mine.points,
@@ -272,8 +286,9 @@ class JointScalingFit:
             loss=mine.minimum.loss,
             intervals=found_intervals,
             intervals_bias_corrected=intervals(laws, mine.law),
-            intervals_total=_with_systematic(found_intervals, exclusions, mine.delayed),
+            intervals_total=_holding(isoflop, _with_systematic(found_intervals, exclusions, mine.delayed)),
             isoflop=isoflop,
+            size_effect=sizes.found,
             profile=_profile(mine, self.objective),
             systematic=systematic,
             identified=NOT_IDENTIFIED.isdisjoint(code for code, _ in warnings),
@@ -297,7 +312,13 @@ class JointScalingFit:
 
     # -- uncertainty and checks ---------------------------------------------------
 
-    def _bootstrap(self, curves: Curves, estimate: PointEstimate, rng: np.random.Generator) -> Draws:
+    def _bootstrap(
+        self,
+        curves: Curves,
+        estimate: PointEstimate,
+        rng: np.random.Generator,
+        sizes: ShiftedSizes | None = None,
+    ) -> Draws:
         return bootstrap(
             curves,
             estimate.preprocessor,
@@ -306,6 +327,7 @@ class JointScalingFit:
             log_c0=estimate.law.log_c0,
             replicates=self.replicates,
             rng=rng,
+            sizes=sizes,
             workers=self.workers,
             delays=estimate.treatment.drawn(estimate.weight, self.replicates, rng.spawn(1)[0])
             if estimate.law.delay
@@ -401,6 +423,14 @@ def _with_systematic(
             values = [*found[name], *(getattr(fit, name) for fit in fits), *(law[name] for law in plain)]
             stretched[name] = (min(values), max(values))
     return stretched
+
+
+def _holding(isoflop: IsoflopCheck, found: dict[str, Interval]) -> dict[str, Interval]:
+    """The intervals, that of nu stretched to hold the exponent without the law where the two disagree."""
+    if isoflop.nu is None or "nu" not in found or not disagrees(isoflop):
+        return found
+    low, high = found["nu"]
+    return {**found, "nu": (min(low, isoflop.nu), max(high, isoflop.nu))}
 
 
 def _fit_points(estimate: PointEstimate, fitted_map: MonotoneMap) -> FitPoints:

@@ -26,6 +26,7 @@ from rlscale.analysis.fit.findings import (
 )
 from rlscale.analysis.fit.late_start import LateStart
 from rlscale.analysis.fit.monotone_map import MonotoneMap
+from rlscale.analysis.fit.size_effects import SizeEffect
 from rlscale.analysis.points.frontier import Frontier
 from rlscale.analysis.records import (
     INTERVAL_LEVEL,
@@ -136,7 +137,8 @@ class FitResult(Record):
     the largest change of an estimate when other shares of early training are dropped.
     ``intervals_bias_corrected`` are the same, corrected for the median bias of the draws;
     ``intervals_total`` are stretched to hold the refits without more of early training. ``profile`` is
-    the objective over nu, ``isoflop`` a check of nu without the law (``rlscale.analysis.fit.isoflop``).
+    the objective over nu, ``isoflop`` a check of nu without the law (``rlscale.analysis.fit.isoflop``),
+    ``size_effect`` how far sizes differ beyond law and seeds (``rlscale.analysis.fit.size_effects``).
     ``identified`` is false if a warning says that the data do not determine the exponents; see
     ``rlscale.analysis.fit.identifiability``. Null if not requested, or not known to the curves:
     ``periods`` (``rlscale.analysis.studies.refits``), ``size_measures`` (the same), ``metric``
@@ -187,6 +189,7 @@ class FitResult(Record):
     intervals_total: dict[str, Interval] = Field(default_factory=dict)
     isoflop: IsoflopCheck | None = None
     profile: NuProfile | None = None
+    size_effect: SizeEffect | None = None
     late_start: LateStart | None = None
 
     def __str__(self) -> str:

@@ -38,6 +38,7 @@ _TAILS = (0.3, 0.8)  # shares of the map's range from which draws continue it
 _STRAIGHT_SHARE = 1 / 3  # of the draws that continue it as a straight line
 _NEAR = 0.15  # share of the measured points whose errors a prediction draws from
 _LEAST_NEAR = 12
+_MOST_DRAWS = 250  # of a stored fit: enough for the ends of an interval
 _SAME = 1e-9  # of log N
 
 
@@ -133,7 +134,13 @@ class ReturnPredictor:
     @classmethod
     def of(cls, fit: FitResult) -> ReturnPredictor:
         """The predictor of a stored fit, from its points and draws."""
-        return cls.through(fit.law, fit.draw_laws(), _stored_points(fit), int(fit.options.get("seed", 0)))
+        laws = fit.draw_laws()
+        return cls.through(
+            fit.law,
+            laws[:: -(-len(laws) // _MOST_DRAWS) or 1],
+            _stored_points(fit),
+            int(fit.options.get("seed", 0)),
+        )
 
     def at(self, log_n: ArrayLike, log_e: ArrayLike) -> Prediction:
         """Returns at (N, E), given as natural logarithms of shape ``(n,)``, with their intervals."""

@@ -78,6 +78,18 @@ class SampleEfficiency(Record):
     intervals: dict[str, Interval]
 
 
+class ExtrapolatedReturn(Record):
+    """A return where the map must be continued, see ``rlscale.analysis.forecast.prediction``.
+
+    Attributes:
+        estimate: the return.
+        interval: 90% prediction interval; null without a bootstrap.
+    """
+
+    estimate: float
+    interval: Interval | None
+
+
 class Forecast(Record):
     """What the law says for one compute.
 
@@ -85,11 +97,13 @@ class Forecast(Record):
         compute: N·E.
         N_opt: compute-optimal size, in the unit of the fit's sizes.
         E_opt: environment steps for it.
-        intervals: 90% intervals of ``N_opt`` and ``E_opt``; empty without a bootstrap.
+        intervals: 90% intervals of ``N_opt``, ``E_opt`` and ``return``, where that is known; empty without a
+            bootstrap. That of the return is for a mean over seeds of (N_opt, E_opt) trained.
         intervals_bias_corrected: the same, corrected for the median bias of the draws.
         intervals_total: the same, stretched to hold the optima of refits without more of early training.
         extrapolation: decades beyond the data's range of compute, 0 inside.
         return_: the return there, null where the map would have to be extrapolated.
+        return_extrapolated: the return there where the map has to be extrapolated, else null.
         env_cost: environment's cost of one step in units of size, or null.
         N_with_env_cost, E_with_env_cost: the size and steps that reach the same intrinsic
             performance at the least E·(N + env_cost), or null.
@@ -110,6 +124,7 @@ class Forecast(Record):
     budget: Budget | None = None
     intervals_bias_corrected: dict[str, Interval] = Field(default_factory=dict)
     intervals_total: dict[str, Interval] = Field(default_factory=dict)
+    return_extrapolated: ExtrapolatedReturn | None = None
 
 
 class ForecastResult(Record):

@@ -8,7 +8,8 @@ import numpy as np
 
 from rlscale.analysis.arrays import Floats
 from rlscale.analysis.fit.result import FitResult
-from rlscale.analysis.forecast.result import Budget, Forecast, ForecastResult
+from rlscale.analysis.forecast.prediction import ReturnPredictor
+from rlscale.analysis.forecast.result import Budget, ExtrapolatedReturn, Forecast, ForecastResult
 from rlscale.analysis.forecast.returns import at_returns, sample_efficiency
 from rlscale.analysis.records import CodedWarning, Interval, warning_fields
 from rlscale.analysis.statistics.intervals import bias_corrected_interval, interval_of, percentile_interval
@@ -58,9 +59,10 @@ def forecast(
     if env_cost is not None:
         check_env_cost(env_cost)
     laws = fit.draw_laws()
-    forecasts = [_forecast(fit, laws, compute, env_cost) for compute in spent]
+    predictor = ReturnPredictor.of(fit)
+    forecasts = [_forecast(fit, predictor, laws, compute, env_cost) for compute in spent]
     for budget in budgets:
-        bought = _forecast(fit, laws, budget.compute, env_cost)
+        bought = _forecast(fit, predictor, laws, budget.compute, env_cost)
         forecasts.append(bought.model_copy(update={"budget": budget}))
     extrapolated: list[CodedWarning] = [
         (
@@ -101,7 +103,9 @@ def decades_outside(compute: float, low: float, high: float) -> float:
     return float(max(np.log10(compute / high), np.log10(low / compute), 0.0))
 
 
-def _forecast(fit: FitResult, laws: list[PowerLaw], compute: float, env_cost: float | None) -> Forecast:
+def _forecast(
+    fit: FitResult, predictor: ReturnPredictor, laws: list[PowerLaw], compute: float, env_cost: float | None
+) -> Forecast:
     law = fit.law
     intrinsic = _best_intrinsic(law, compute)
     n_draws = np.array([one.N_opt(compute) for one in laws])
@@ -111,8 +115,9 @@ def _forecast(fit: FitResult, laws: list[PowerLaw], compute: float, env_cost: fl
         E_opt=float(law.E_opt(compute)),
         **_optimum_intervals(fit, n_draws, compute),
         extrapolation=decades_outside(compute, *fit.range.C),
-        return_=fit.monotone_map.known_return_of(intrinsic),
+        return_=None,
     )
+    found = _with_return(fit, predictor, found)
     if env_cost is None:
         return found
     n, e = law.optimum_with_env_cost(intrinsic, env_cost)
@@ -134,6 +139,20 @@ def _forecast(fit: FitResult, laws: list[PowerLaw], compute: float, env_cost: fl
 def _best_intrinsic(law: PowerLaw, compute: float) -> float:
     """I on the frontier: the compute itself (lemma), less with a delay."""
     return float(np.exp(law.log_best_intrinsic(np.log(compute)))) if law.delay else compute
+
+
+def _with_return(fit: FitResult, predictor: ReturnPredictor, item: Forecast) -> Forecast:
+    """The forecast with the return of its optimum, known or extrapolated, and the interval of it."""
+    at = predictor.at(np.log([item.N_opt]), np.log([item.E_opt]))
+    ends = (float(at.low[0]), float(at.high[0])) if item.intervals else None
+    known = fit.monotone_map.known_return_of(_best_intrinsic(fit.law, item.compute))
+    if known is None:
+        beyond = ExtrapolatedReturn(estimate=float(at.returns[0]), interval=ends)
+        return item.model_copy(update={"return_extrapolated": beyond})
+    if ends is None:
+        return item.model_copy(update={"return_": known})
+    held = {"return": (min(ends[0], known), max(ends[1], known))}
+    return item.model_copy(update={"return_": known, "intervals": {**item.intervals, **held}})
 
 
 def _optimum_intervals(fit: FitResult, n_draws: Floats, compute: float) -> dict[str, dict[str, Interval]]:

@@ -18,6 +18,7 @@ from rlscale.analysis.fit.identifiability import NOT_IDENTIFIED
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.result import Forecast
 from rlscale.analysis.forecast.sizes import forecast
+from rlscale.analysis.formatting.forecasts import return_cell
 from rlscale.analysis.formatting.late_start import late_start_sentence
 from rlscale.analysis.formatting.numbers import (
     compact_count,
@@ -218,7 +219,7 @@ def _forecast_row(fit: FitResult, item: Forecast) -> dict[str, Any]:
         "N_total": interval_text(item.intervals_total.get("N_opt"), compact_count),
         "E_opt": compact_count(item.E_opt),
         "E_interval": interval_text(item.intervals.get("E_opt"), compact_count),
-        "return_": "not known" if item.return_ is None else f"{item.return_:.3g}",
+        "return_": return_cell(item, between=", "),
         "extrapolated": item.extrapolation > 0,
         "where": where,
     }

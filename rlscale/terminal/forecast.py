@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rlscale.analysis.forecast.result import Forecast, ForecastResult, ReturnForecast, SampleEfficiency
+from rlscale.analysis.formatting.forecasts import EXTRAPOLATED, EXTRAPOLATED_MEANING, return_cell
 from rlscale.analysis.formatting.numbers import brief_number, interval_text
 from rlscale.analysis.formatting.sizes import SIZE_WORDS
 from rlscale.terminal.tables import new_table, print_line, print_verdict, with_interval
@@ -18,6 +19,8 @@ def print_forecast(result: ForecastResult, console: Console) -> None:
     unit = SIZE_WORDS[result.options["size"]].unit
     if result.forecasts:
         console.print(_optima_table(result, unit))
+    if any(item.return_extrapolated is not None for item in result.forecasts):
+        print_line(f"{EXTRAPOLATED} {EXTRAPOLATED_MEANING}", console)
     for item in result.forecasts:
         if item.intervals_total:
             text = f"N_opt at {brief_number(item.compute)} with other shares of early training left out: "
@@ -39,13 +42,13 @@ def print_forecast(result: ForecastResult, console: Console) -> None:
 
 def _optima_table(result: ForecastResult, unit: str) -> Table:
     title = f"Compute-optimal sizes in {unit}, E in steps; below each: 90% interval"
-    table = new_table(title, "compute", "N_opt", "E_opt", "return", "outside data")
+    table = new_table(title, "compute", "N_opt", "E_opt", "return", "outside\ndata")
     for item in result.forecasts:
         table.add_row(
             brief_number(item.compute),
             with_interval(item.N_opt, item.intervals.get("N_opt")),
             with_interval(item.E_opt, item.intervals.get("E_opt")),
-            "unknown" if item.return_ is None else f"{item.return_:.4g}",
+            return_cell(item, between="\n"),
             f"{item.extrapolation:.1f} decades" if item.extrapolation > 0 else "none",
         )
     return table
