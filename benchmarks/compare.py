@@ -1,14 +1,14 @@
-"""Is the better of two recipes named, and are the intervals honest? Synthetic pairs with a known multiplier.
+"""Is the better of two recipes named, and are the intervals honest? Synthetic pairs of known multipliers.
 
-Each pair has two sweeps of 8 sizes and 5 seeds with autocorrelated noise of 5% of the range of returns, one map
-between return and compute, one of five laws (those of calibration.py) and of four shapes of the map in turn. In the
-first settings recipe A takes 1, 1.3 or 2 times the compute of recipe B at every return; in the last its exponent
-of experience is lower, so that A is better with little compute and B with much. Run with
+Each pair has two sweeps of 8 sizes and 5 seeds with autocorrelated noise of 5% of the range of returns, and
+one map between return and compute; five laws (those of calibration.py) and four shapes of the map take turns.
+In the first settings recipe A takes 1, 1.3 or 2 times the compute of recipe B at every return; in the last its
+exponent of experience is lower, so that A is better with little compute and B with much. Run with
 
     python benchmarks/compare.py [--pairs 200] [--seconds 240]
 
-Two seconds a pair. Pairs already in the output file are not drawn again; with --seconds it stops in time and goes
-on when run again.
+Two seconds a pair. Pairs already in the output file are not drawn again; with --seconds it stops in time and
+goes on when run again.
 """
 
 from __future__ import annotations
@@ -116,7 +116,9 @@ def _parts(found: Comparison) -> dict[str, Any]:
 def summary(setting: Setting, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Figures of one setting."""
     done = [row for row in rows if "error" not in row]
-    true, found, low, high = (np.array([row[name] for row in done]) for name in ("true", "found", "low", "high"))
+    true, found, low, high = (
+        np.array([row[name] for row in done]) for name in ("true", "found", "low", "high")
+    )
     held = ((low <= true) & (true <= high)).mean(axis=0)
     errors = np.log(found / true)[:, 1]
     growth = np.array([row["per_decade_interval"] for row in done])
@@ -131,7 +133,9 @@ def summary(setting: Setting, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "coverage_ends": [float(held[0]), float(held[2])],
         "coverage_growth": float(((growth[:, 0] <= real) & (real <= growth[:, 1])).mean()),
         "verdicts": {name: verdicts.count(name) / len(done) for name in sorted(set(verdicts))},
-        "models": {name: sum(row["model"] == name for row in done) / len(done) for name in done[0]["p_models"]},
+        "models": {
+            name: sum(row["model"] == name for row in done) / len(done) for name in done[0]["p_models"]
+        },
         "growth_seen": float(np.mean([row["p_growth"] < 0.05 and row["per_decade"] > 1 for row in done])),
         "width": float(np.median(np.log(high / low)[:, 1])),
         "smallest_factor": float(np.median([row["smallest_factor"] for row in done])),

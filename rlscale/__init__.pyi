@@ -1,8 +1,10 @@
 from .analysis.curves.curve_set import Curves as Curves
 from .analysis.curves.load import curves_from_frame as curves_from_frame
 from .analysis.curves.load import load_by_horizon as load_by_horizon
+from .analysis.curves.load import load_by_value as load_by_value
 from .analysis.curves.load import load_curves as load_curves
 from .analysis.figures.backtest import backtest_figure as backtest_figure
+from .analysis.figures.compare import comparison_figure as comparison_figure
 from .analysis.figures.fit import plot_frontier as plot_frontier
 from .analysis.figures.fit import plot_intrinsic as plot_intrinsic
 from .analysis.figures.fit import plot_monotone_map as plot_monotone_map
@@ -27,6 +29,9 @@ from .analysis.studies.backtest.splits import default_splits as default_splits
 from .analysis.studies.backtest.splits import hold_out_compute as hold_out_compute
 from .analysis.studies.backtest.splits import hold_out_sizes as hold_out_sizes
 from .analysis.studies.backtest.study import backtest as backtest
+from .analysis.studies.compare.result import Comparison as Comparison
+from .analysis.studies.compare.result import read_comparison as read_comparison
+from .analysis.studies.compare.study import CompareRecipes as CompareRecipes
 from .analysis.theory.power_law import PowerLaw as PowerLaw
 from .scaling.config.run import RunConfig as RunConfig
 from .scaling.config.run import load_run_config as load_run_config

@@ -14,6 +14,7 @@ import typer
 from rlscale.commands import (
     backtest,
     cluster,
+    compare,
     config,
     curves,
     demo,
@@ -104,6 +105,7 @@ app.command("report")(report.report)
 app.command("backtest")(backtest.backtest)
 app.command("suggest")(forecast.suggest)
 app.command("horizon")(horizon.horizon)
+app.command("compare")(compare.compare)
 app.command("doctor")(doctor.doctor)
 
 

@@ -7,7 +7,7 @@ checked (``checks``).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from rlscale.analysis.choices import SizeColumn
 from rlscale.analysis.curves import checks as curve_checks
 from rlscale.analysis.curves.checks import RawCurves
 from rlscale.analysis.curves.curve_set import SIZE_COLUMNS, Curves
-from rlscale.analysis.curves.selection import SETTINGS, Selection, select
+from rlscale.analysis.curves.selection import SETTINGS, Selection, listed, same, select, shown
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.tasks.catalog import return_bounds
 from rlscale.sweeps.store.records import RunRecord
@@ -143,6 +143,76 @@ def load_by_horizon(
         )
     chosen = [replace(selection, horizon=float(h)) for h in np.unique(horizons)]
     return {float(each.horizon or 0.0): _selected(opened, each, size) for each in chosen}
+
+
+def load_by_value(
+    source: str | Path,
+    column: str,
+    values: Sequence[str] = (),
+    *,
+    sweep: str | None = None,
+    task: str | None = None,
+    algorithm: str | None = None,
+    horizon: float | None = None,
+    columns: dict[str, str] | None = None,
+    size: SizeColumn = "params",
+) -> dict[str, Curves]:
+    """Read the curves of a source separately for values of a run column, such as ``algorithm`` or ``sweep``.
+
+    Args:
+        source, sweep, task, algorithm, horizon, columns, size: as for ``load_curves``.
+        column: a column that has one value in each run.
+        values: as text, in the wanted order; by default the two that there are.
+
+    Raises:
+        InputError: as ``load_curves``, and if there is no such column (code ``missing_column``), no run of
+            such a value (``unknown_selection``), or other than two values and none was given
+            (``ambiguous_values``).
+    """
+    selection = Selection(sweep, task, algorithm, horizon)
+    opened = _open(str(source), selection, columns or {}, size)
+    there = [
+        name for name in (*RUN_COLUMNS, "sweep") if name in opened.runs and name not in ("run_id", "status")
+    ]
+    if column not in there:
+        several = [name for name in there if opened.runs[name].nunique() > 1]
+        raise InputError(
+            f"{source} has no run column {column!r}; columns with several values: "
+            f"{', '.join(several) or 'none'}.",
+            code="missing_column",
+        )
+    found = sorted(opened.runs[column].dropna().unique(), key=lambda value: (str(type(value)), value))
+    if not values and len(found) != 2:
+        raise InputError(
+            f"{source} has {len(found)} values of {column} ({listed(opened.runs[column])}); "
+            f"pick two of them.",
+            code="ambiguous_values",
+        )
+    return {
+        text: _selected(_having(opened, column, text), selection, size)
+        for text in (values or [shown(value) for value in found])
+    }
+
+
+def _having(opened: OpenedCurves, column: str, text: str) -> OpenedCurves:
+    """The runs with a value of a column alone."""
+    try:
+        value: str | float = float(text)
+    except ValueError:
+        value = text
+    mine = opened.runs[column].map(lambda there: same(there, value)).to_numpy(bool)
+    if not mine.any():
+        raise InputError(
+            f"{opened.source} has no run with {column} {text}; it has: {listed(opened.runs[column])}.",
+            code="unknown_selection",
+        )
+
+    def read(kept: Bools) -> RawCurves:
+        all_kept = np.zeros(len(mine), bool)
+        all_kept[np.flatnonzero(mine)[kept]] = True
+        return opened.read(all_kept)
+
+    return OpenedCurves(opened.source, opened.runs[mine].reset_index(drop=True), read)
 
 
 def curves_from_frame(

@@ -39,7 +39,7 @@ class Selection:
 
     def has(self, columns: dict[str, object]) -> bool:
         """Whether a run with these columns is selected."""
-        return all(_same(columns.get(name), value) for name, value in self.wanted().items())
+        return all(same(columns.get(name), value) for name, value in self.wanted().items())
 
 
 def select(
@@ -69,12 +69,12 @@ def select(
 
 
 def _having(runs: pd.DataFrame, column: str, value: str | float, source: str) -> pd.Series:
-    matching = runs[column].map(lambda found: _same(found, value)).astype(bool)
+    matching = runs[column].map(lambda found: same(found, value)).astype(bool)
     if not matching.any():
         what = "sweep named" if column == "sweep" else f"run of {column}"
         name = repr(value) if isinstance(value, str) else f"{value:g}"
         raise InputError(
-            f"{source} has no {what} {name}; it has: {_listed(runs[column]) or 'none given'}.",
+            f"{source} has no {what} {name}; it has: {listed(runs[column]) or 'none given'}.",
             code="unknown_selection",
         )
     return matching
@@ -127,9 +127,9 @@ def _one_setting(runs: pd.DataFrame, source: str) -> list[str]:
         known = runs[column].dropna() if column in runs else pd.Series(dtype=object)
         names = sorted(known.unique(), key=lambda value: (str(type(value)), value))
         if len(names) > 1:
-            first = shlex.quote(_shown(names[0]))
+            first = shlex.quote(shown(names[0]))
             raise InputError(
-                f"{source} mixes {len(names)} values of {column} ({_listed(known)}), which have laws of "
+                f"{source} mixes {len(names)} values of {column} ({listed(known)}), which have laws of "
                 f"their own; pick one with --{column} {first}.",
                 code="mixed_settings",
             )
@@ -145,7 +145,7 @@ def _one_setting(runs: pd.DataFrame, source: str) -> list[str]:
     return notes
 
 
-def _same(found: object, wanted: str | float) -> bool:
+def same(found: object, wanted: str | float) -> bool:
     if isinstance(wanted, str):
         return str(found) == wanted
     try:
@@ -154,12 +154,12 @@ def _same(found: object, wanted: str | float) -> bool:
         return False
 
 
-def _listed(values: pd.Series) -> str:
+def listed(values: pd.Series) -> str:
     names = sorted(values.dropna().unique(), key=lambda value: (str(type(value)), value))
-    return ", ".join(map(_shown, names[:_LISTED])) + (", ..." if len(names) > _LISTED else "")
+    return ", ".join(map(shown, names[:_LISTED])) + (", ..." if len(names) > _LISTED else "")
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

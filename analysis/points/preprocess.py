@@ -114,16 +114,18 @@ class Preprocessor:
         )
 
     def by_run(self) -> tuple[Floats, Floats]:
-        """Weight of each run in each bin of ``points()``, and that weight times the run's mean response there.
+        """Weight of each run in each bin of ``points()``, and that weight times its mean response there.
 
-        Sums over runs, with some runs counted several times, are the bins of a draw of runs whose cut of early
-        training is that of all runs. Shape ``(n, runs)`` each, unnormalised.
+        Sums over runs, some of them counted several times, are the bins of a draw of runs, with the cut of
+        early training of all runs. Shape ``(n, runs)`` each, unnormalised.
         """
         runs = len(self.rows.size_of_run)
         shape = (len(self.rows.bin_size), runs)
         cell = self.rows.bin * runs + self.rows.run
         weight = np.bincount(cell, weights=self._whole, minlength=shape[0] * shape[1]).reshape(shape)
-        response = np.bincount(cell, weights=self._whole * self._response, minlength=weight.size).reshape(shape)
+        response = np.bincount(cell, weights=self._whole * self._response, minlength=weight.size).reshape(
+            shape
+        )
         kept = weight.sum(axis=1) > 0
         return weight[kept], response[kept]
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.formatting.numbers import brief_number, counted, interval_text
 from rlscale.analysis.reports import text as report_text
-from rlscale.analysis.reports.report import ReportPaths
+from rlscale.analysis.reports.page import ReportPaths
 from rlscale.terminal.tables import new_table, print_line, print_verdict
 
 _MEANINGS = {

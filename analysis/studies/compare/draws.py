@@ -1,8 +1,8 @@
 """Bootstrap draws of a model's coordinates, linear about its fit.
 
-A draw repeats whole runs (``pooled.PairedResampling``), which changes the mean response and the weight of each
-bin. The draw's response is regressed on the spline of y and on the slopes of the fit at once, so the map is
-drawn too; the coefficients of the slopes are the steps from the fit. One draw is one linear regression.
+A draw repeats whole runs (``pooled.PairedResampling``), which changes the mean response and the weight of
+each bin. The draw's response is regressed on the spline of y and on the slopes of the fit at once, so the map
+is drawn too; the coefficients of the slopes are the steps from the fit. One draw is one linear regression.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Spread:
         return float(2 * student.sf(abs(estimate) / max(error, 1e-300), self.freedom))
 
     def p_value_of(self, contrasts: Floats) -> float:
-        """That ``contrasts @ x``, shape ``(q, coordinates)`` times ``(coordinates,)``, is 0 (Hotelling's T²)."""
+        """That ``contrasts @ x`` is 0 (Hotelling's T²); ``contrasts`` of shape ``(q, coordinates)``."""
         estimate, drawn = contrasts @ self.x, self.draws @ contrasts.T
         level = (1 + INTERVAL_LEVEL) / 2
         shrink = norm.ppf(level) / student.ppf(level, self.freedom)
@@ -84,7 +84,9 @@ def draw(
     design = np.hstack([basis, -found.slopes])
     weight, response = preprocessor.in_draws(counts)  # (draws, n) each
     start = _steps(design, problem.points.both.weight, problem.points.both.response, basis.shape[1])
-    rows = [found.x + _steps(design, w, r, basis.shape[1]) - start for w, r in zip(weight, response, strict=True)]
+    rows = [
+        found.x + _steps(design, w, r, basis.shape[1]) - start for w, r in zip(weight, response, strict=True)
+    ]
     drawn = np.array(rows)
     middle = np.median(drawn, axis=0)
     factor = resampling.widening

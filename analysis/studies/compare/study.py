@@ -1,10 +1,11 @@
 """Which of two recipes takes less compute for a return, by how much, and how sure is that.
 
-The compute multiplier at return R is C_A(R)/C_B(R), the least compute of each recipe on its efficient frontier:
-since intrinsic performance I is that compute (Hilton, Tang, Schulman 2023, section 2.1), it is the shift of
-log I between the recipes at one return. In order: both recipes' rows become points on one scale of returns
-(``pooled``), three nested relations between the frontiers are fitted (``models``), runs are resampled within
-size, seed by seed where seeds match (``draws``), and the smallest model that is not refuted is reported.
+The compute multiplier at return R is C_A(R)/C_B(R), the least compute of each recipe on its efficient
+frontier: since intrinsic performance I is that compute (Hilton, Tang, Schulman 2023, section 2.1), it is the
+shift of log I between the recipes at one return. In order: both recipes' rows become points on one scale of
+returns (``pooled``), three nested relations between the frontiers are fitted (``models``), runs are resampled
+within size, seed by seed where seeds match (``draws``), and the smallest model that is not refuted is
+reported.
 """
 
 from __future__ import annotations
@@ -123,9 +124,7 @@ class CompareRecipes:
         others = self._other_cuts(a, b, model, found, middle)
         interval = _interval(drawn, 1)
         p_value = None if spread is None else spread.p_value(estimate, drawn[:, 1])
-        fitted_map = MonotoneMap.from_points(
-            points.both.returns, recipes.levels(points), points.both.weight
-        )
+        fitted_map = MonotoneMap.from_points(points.both.returns, recipes.levels(points), points.both.weight)
         models = [_model_fit(name, *fits[name], spreads.get(name), middle, p_values) for name in fits]
         sides = [
             _recipe(name, curves, part, recipes, spread, side, middle)
@@ -212,15 +211,15 @@ def _require_comparable(a: Curves, b: Curves, names: tuple[str, str]) -> None:
     twice = _shared_run(a, b)
     if twice is not None:
         raise InputError(
-            f"Run {twice} belongs to {names[0]} ({a.source}) and to {names[1]} ({b.source}); give two sources "
-            f"without a common run, or one with a column whose values are the recipes: --by algorithm.",
+            f"Run {twice} belongs to {names[0]} ({a.source}) and to {names[1]} ({b.source}); give two "
+            f"sources without a common run, or a column whose values are the recipes: --by algorithm.",
             code="same_recipe",
         )
     tasks_a, tasks_b = _tasks(a), _tasks(b)
     if tasks_a and tasks_b and tasks_a != tasks_b:
         raise InputError(
             f"{names[0]} is of the task {', '.join(sorted(tasks_a))}, {names[1]} of "
-            f"{', '.join(sorted(tasks_b))}: their returns are not the same thing; compare recipes on one task.",
+            f"{', '.join(sorted(tasks_b))}: their returns are not the same thing; compare on one task.",
             code="different_tasks",
         )
     for curves in (a, b):
@@ -232,12 +231,14 @@ def _require_common_returns(points: PairPoints, names: tuple[str, str]) -> None:
     if max(low_a, low_b) < min(high_a, high_b):
         return
     (better, above), (worse, below) = (
-        ((names[0], low_a), (names[1], high_b)) if low_a >= high_b else ((names[1], low_b), (names[0], high_a))
+        ((names[0], low_a), (names[1], high_b))
+        if low_a >= high_b
+        else ((names[1], low_b), (names[0], high_a))
     )
     raise InputError(
         f"There is no common return to compare at: after its early training {better} is never below "
-        f"{above:.4g}, and {worse} never above {below:.4g}; train {worse} for longer or larger, or keep earlier "
-        f"rows of {better} with a smaller --early-exclusion.",
+        f"{above:.4g}, and {worse} never above {below:.4g}; train {worse} for longer or larger, or keep "
+        f"earlier rows of {better} with a smaller --early-exclusion.",
         code="no_common_returns",
     )
 
@@ -372,7 +373,9 @@ def _ceiling(
     model: Model, found: Found, spread: Spread | None, fitted_map: MonotoneMap, low: float, high: float
 ) -> Ceiling:
     recipes = model.recipes(found.x)
-    known = fitted_map.known_return_of_log(recipes.log_ceiling) if np.isfinite(recipes.log_ceiling) else np.nan
+    known = (
+        fitted_map.known_return_of_log(recipes.log_ceiling) if np.isfinite(recipes.log_ceiling) else np.nan
+    )
     return_ = None if np.isnan(known) else float(known)
     if spread is None:
         return Ceiling(strength=recipes.ceiling, interval=None, p_value=None, return_=return_)
@@ -493,7 +496,9 @@ def _warnings(
 ) -> list[CodedWarning]:
     found: list[CodedWarning] = []
     if interval is None:
-        found.append(("no_intervals", "There are no intervals and no verdict: run again with --bootstrap 1000."))
+        found.append(
+            ("no_intervals", "There are no intervals and no verdict: run again with --bootstrap 1000.")
+        )
     for side in sides:
         if not SHARE_BOUNDS[0] <= side.size_limited_share <= SHARE_BOUNDS[1]:
             found.append(
@@ -508,8 +513,8 @@ def _warnings(
         found.append(
             (
                 "narrow_overlap",
-                f"The returns that both reach span {common / np.log(10):.1f} decades of compute; what is said of "
-                f"others is an extrapolation.",
+                f"The returns that both reach span {common / np.log(10):.1f} decades of compute; what is "
+                f"said of others is an extrapolation.",
             )
         )
     if resampling.scheme == "sizes":
@@ -521,7 +526,10 @@ def _warnings(
         )
     if loss > 0.5:
         found.append(
-            ("poor_fit", f"The laws leave {loss:.0%} of the variance of returns (in units of noise) unexplained.")
+            (
+                "poor_fit",
+                f"The laws leave {loss:.0%} of the variance of returns (in units of noise) unexplained.",
+            )
         )
     if spread is not None and spread.model.at_bound(spread.x):
         found.append(
@@ -532,7 +540,7 @@ def _warnings(
             (
                 "early_training_matters",
                 f"Dropping more of early training changes the multiplier by up to a factor of "
-                f"{10**systematic:.2f}, more than its interval is wide; learning may start at different times.",
+                f"{10**systematic:.2f}, more than its interval is wide; learning may start at other times.",
             )
         )
     return found
