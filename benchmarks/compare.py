@@ -2,8 +2,8 @@
 
 Each pair has two sweeps of 8 sizes and 5 seeds with autocorrelated noise of 5% of the range of returns, and
 one map between return and compute; five laws (those of calibration.py) and four shapes of the map take turns.
-In the first settings recipe A takes 1, 1.3 or 2 times the compute of recipe B at every return; in the last its
-exponent of experience is lower, so that A is better with little compute and B with much. Run with
+In the first settings recipe A takes 1, 1.3 or 2 times the compute of recipe B at every return; in the last
+its exponent of experience is lower, so that A is better with little compute and B with much. Run with
 
     python benchmarks/compare.py [--pairs 200] [--seconds 240]
 

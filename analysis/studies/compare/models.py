@@ -17,10 +17,12 @@ Three models are compared:
 * ``ceiling``: ``factor``, and u is free.
 
 The loss is that of the joint fit in return space, with a spline in place of the increasing map: the
-response (ranks of returns in units of their noise) is regressed on a cubic spline of y, whose coefficients are
-solved for at each step (variable projection). In trials δ differed from that of a search with isotonic
-regression by less than half of its standard error. The spline makes the loss smooth: a fit takes a tenth of the
-time, and a draw of the bootstrap, linear in the coordinates about the fit, a thousandth.
+response (ranks of returns in units of their noise) is regressed on a cubic spline of y, whose coefficients
+are solved for at each step (variable projection). In trials δ differed from that of a search with isotonic
+regression by less than half of its standard error. The spline makes the loss smooth: a fit takes a tenth of
+the time, and a draw of the bootstrap, linear in the coordinates about the fit, a thousandth. But a spline may
+fall, so two recipes far apart in y cost it nothing: starts and ends are judged by isotonic regression, and δ
+stays within reach of its start.
 """
 
 from __future__ import annotations
@@ -37,14 +39,15 @@ from scipy.special import logit
 from rlscale.analysis.arrays import Floats
 from rlscale.analysis.fit.objectives import K_BOUNDS, M_MARGIN, NU_BOUNDS, ReturnObjective, start_grid
 from rlscale.analysis.points.preprocess import BinnedPoints
+from rlscale.analysis.statistics.isotonic import isotonic_loss
 from rlscale.analysis.studies.compare.pooled import PairPoints
 from rlscale.analysis.theory.power_law import PowerLaw
 
 ModelName = Literal["factor", "exponents", "ceiling"]
 MODELS: tuple[ModelName, ...] = ("factor", "exponents", "ceiling")
 
-#: Bounds of δ beyond the range of compute, of log(1 + γ), and of the ceiling u on its scale asinh(u).
-_MAX_DELTA = float(np.log(1e4))
+#: Bounds of δ about its start, of log(1 + γ), and of the ceiling u on its scale asinh(u).
+_MAX_DELTA = float(np.log(20.0))
 _MAX_LOG_SLOPE = float(np.log(4.0))
 _MAX_CEILING = float(np.arcsinh(200.0))
 #: Coordinates in which each model is searched: logit ν, log k, m, δ, log(1 + γ), asinh u.
@@ -60,7 +63,7 @@ SAME_EXPONENTS = np.array(
 _KNOTS = 16  # inner knots of the spline, at quantiles of y: enough for four steps of a return
 _STEP = 1e-4  # of numerical derivatives: far above rounding, far below what changes the fit
 _SCALE = 0.3  # of a usual change of a coordinate
-_GRID_DELTA = 10  # half width of the grid of δ from which a search starts, in steps of 1
+_FIRST_DELTAS = np.linspace(-10, 10, 41)
 _FIRST, _THEN = 12, 60  # evaluations from each start, and from the best of them
 
 
@@ -106,16 +109,15 @@ class Recipes:
     def log_compute_a(self, y: Floats) -> Floats:
         """Least log compute with which A reaches level y; infinite above its ceiling."""
         z = _uncapped(y, max(self.ceiling, 0.0), self.law_b.beta, self.log_top)
-        return z + self.log_factor + self.growth * (z - self.log_pivot)
+        return (1 + self.growth) * z + self.log_factor - self.growth * self.log_pivot
 
     def log_compute_b(self, y: Floats) -> Floats:
         """The same for B: y itself below a ceiling."""
         return _uncapped(y, max(-self.ceiling, 0.0), self.law_b.beta, self.log_top)
 
     def log_multiplier(self, y: Floats) -> Floats:
-        """log(C_A/C_B) at level y; not a number above a ceiling."""
-        a, b = self.log_compute_a(y), self.log_compute_b(y)
-        return np.where(np.isfinite(a) & np.isfinite(b), a - b, np.nan)
+        """log(C_A/C_B) at level y; infinite above a ceiling."""
+        return self.log_compute_a(y) - self.log_compute_b(y)
 
     @property
     def log_ceiling(self) -> float:
@@ -164,9 +166,9 @@ class PairProblem:
         return np.asarray(response - basis @ (basis.T @ response))
 
     def loss(self, recipes: Recipes) -> float:
-        """1 - R² of the spline, in 0..1."""
-        left = self.residuals(recipes)
-        return float(left @ left) / self.variance
+        """1 - R² of the best increasing function of y, in 0..1."""
+        both = self.points.both
+        return isotonic_loss(recipes.levels(self.points), both.response, both.weight) / self.variance
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ class Found:
 
     Attributes:
         x: its coordinates.
-        loss: 1 - R².
+        loss: 1 - R² of an increasing function.
         slopes: derivative of the unweighted residuals with respect to x, shape ``(n, coordinates)``.
     """
 
@@ -200,16 +202,14 @@ class Model:
     bounds: Floats
 
     @classmethod
-    def of(cls, name: ModelName, problem: PairProblem) -> Model:
-        """The model with bounds for these points."""
+    def of(cls, name: ModelName, problem: PairProblem, delta: float) -> Model:
+        """The model with bounds for these points, and about a first δ."""
         both = problem.points.both
-        log_c = both.log_n + both.log_e
-        reach = float(np.ptp(log_c)) + _MAX_DELTA
         limits = {
             "nu": tuple(logit(NU_BOUNDS)),
             "k": tuple(np.log(K_BOUNDS)),
             "m": (both.log_n.min() - M_MARGIN, both.log_n.max() + M_MARGIN),
-            "delta": (-reach, reach),
+            "delta": (delta - _MAX_DELTA, delta + _MAX_DELTA),
             "slope": (-_MAX_LOG_SLOPE, _MAX_LOG_SLOPE),
             "ceiling": (-_MAX_CEILING, _MAX_CEILING),
         }
@@ -258,11 +258,11 @@ class Model:
                 max_nfev=evaluations,
             )
 
-        first = min((solve(start, _FIRST) for start in starts), key=lambda found: found.cost)
-        best = solve(first.x, _THEN)
+        first = [solve(start, _FIRST) for start in starts]
+        best = solve(min(first, key=lambda found: problem.loss(self.recipes(found.x))).x, _THEN)
         return Found(
             x=best.x,
-            loss=2 * float(best.cost) / problem.variance,
+            loss=problem.loss(self.recipes(best.x)),
             slopes=best.jac / np.sqrt(problem.points.both.weight)[:, None],
         )
 
@@ -270,16 +270,16 @@ class Model:
 def fit_models(problem: PairProblem) -> dict[ModelName, tuple[Model, Found]]:
     """Each model at its best: from the recipes' own laws, and from the smaller model's best."""
     pivot = problem.log_pivot
-    models = {name: Model.of(name, problem) for name in MODELS}
     theta_a, theta_b = (_own_law(points, pivot) for points in (problem.points.a, problem.points.b))
     law_a = PowerLaw.from_theta(theta_a, pivot)
 
     def own(delta: float) -> Floats:
         return np.array([*theta_a[:2], law_a.log_N_opt(pivot + delta), *theta_b, delta, 0.0])
 
-    grid = np.linspace(-_GRID_DELTA, _GRID_DELTA, 2 * _GRID_DELTA + 1)
-    separate = min((own(delta) for delta in grid), key=lambda x: problem.loss(models["exponents"].recipes(x)))
-    delta = separate[-2]
+    anywhere = Model.of("exponents", problem, 0.0)
+    separate = min(map(own, _FIRST_DELTAS), key=lambda x: problem.loss(anywhere.recipes(x)))
+    delta = float(separate[-2])
+    models = {name: Model.of(name, problem, delta) for name in MODELS}
     shared = [
         np.array([*theta[:2], separate[2], separate[5], delta])
         for theta in (theta_a, theta_b, 0.5 * (theta_a + theta_b))

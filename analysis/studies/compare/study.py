@@ -113,7 +113,7 @@ class CompareRecipes:
         resampling = PairedResampling.of(a, b)
         spreads = self._spreads(fits, problem, preprocessor, resampling)
         p_values = _p_values(fits, spreads)
-        chosen = _chosen(p_values)
+        chosen = _chosen(fits, p_values)
         model, found = fits[chosen]
         recipes, spread = model.recipes(found.x), spreads.get(chosen)
         low, high = _common_levels(recipes, points)
@@ -125,7 +125,7 @@ class CompareRecipes:
         interval = _interval(drawn, 1)
         p_value = None if spread is None else spread.p_value(estimate, drawn[:, 1])
         fitted_map = MonotoneMap.from_points(points.both.returns, recipes.levels(points), points.both.weight)
-        models = [_model_fit(name, *fits[name], spreads.get(name), middle, p_values) for name in fits]
+        models = [_model_fit(name, *fits[name], spreads.get(name), points, p_values) for name in fits]
         sides = [
             _recipe(name, curves, part, recipes, spread, side, middle)
             for name, curves, part, side in zip(names, (a, b), (points.a, points.b), "ab", strict=True)
@@ -259,10 +259,10 @@ def _p_values(
     }
 
 
-def _chosen(p_values: Mapping[ModelName, float]) -> ModelName:
-    """The model that refutes ``factor`` most clearly, or ``factor``."""
-    best = min(p_values, key=lambda name: p_values[name], default=None)
-    return best if best is not None and p_values[best] < SIGNIFICANCE else "factor"
+def _chosen(fits: Mapping[ModelName, tuple[Model, Found]], p_values: Mapping[ModelName, float]) -> ModelName:
+    """The best of the models that refute ``factor``, or ``factor``."""
+    refuting = [name for name, p_value in p_values.items() if p_value < SIGNIFICANCE]
+    return min(refuting, key=lambda name: fits[name][1].loss, default="factor")
 
 
 # -- the multiplier -----------------------------------------------------------------
@@ -341,10 +341,12 @@ def _model_fit(
     model: Model,
     found: Found,
     spread: Spread | None,
-    middle: float,
+    points: PairPoints,
     p_values: Mapping[ModelName, float],
 ) -> ModelFit:
-    logs, drawn = _log_multipliers(model.recipes(found.x), spread, np.array([middle]))
+    recipes = model.recipes(found.x)
+    middle = np.mean(_common_levels(recipes, points), keepdims=True)
+    logs, drawn = _log_multipliers(recipes, spread, middle)
     return ModelFit(
         name=name,
         loss=found.loss,
@@ -395,9 +397,8 @@ def _crossing(
 
     def crossing(one: Recipes) -> float | None:
         y = np.linspace(low - _BEYOND, high + _BEYOND, 1001)
-        logs = np.nan_to_num(one.log_multiplier(y), nan=np.nan)
-        with np.errstate(invalid="ignore"):
-            at = np.flatnonzero(np.sign(logs[1:]) * np.sign(logs[:-1]) < 0)
+        logs = np.clip(one.log_multiplier(y), -_LARGEST, _LARGEST)
+        at = np.flatnonzero(np.sign(logs[1:]) * np.sign(logs[:-1]) < 0)
         if not len(at):
             return None
         places = y[at] - logs[at] * (y[at + 1] - y[at]) / (logs[at + 1] - logs[at])
