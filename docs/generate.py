@@ -1,4 +1,4 @@
-"""Pages from the code itself (columns, configs, commands, presets, errors, public names) and from our forecasts.
+"""Pages from the code (columns, configs, commands, presets, errors, public names) and from our forecasts.
 
 ``conf.py`` calls ``write_all`` before Sphinx reads its sources; pages include what it writes.
 """

@@ -4,6 +4,7 @@ from .analysis.curves.load import load_by as load_by
 from .analysis.curves.load import load_by_horizon as load_by_horizon
 from .analysis.curves.load import load_curves as load_curves
 from .analysis.figures.backtest import backtest_figure as backtest_figure
+from .analysis.figures.compare import comparison_figure as comparison_figure
 from .analysis.figures.fit import plot_frontier as plot_frontier
 from .analysis.figures.fit import plot_intrinsic as plot_intrinsic
 from .analysis.figures.fit import plot_monotone_map as plot_monotone_map
@@ -33,6 +34,9 @@ from .analysis.studies.backtest.splits import default_splits as default_splits
 from .analysis.studies.backtest.splits import hold_out_compute as hold_out_compute
 from .analysis.studies.backtest.splits import hold_out_sizes as hold_out_sizes
 from .analysis.studies.backtest.study import backtest as backtest
+from .analysis.studies.compare.result import Comparison as Comparison
+from .analysis.studies.compare.result import read_comparison as read_comparison
+from .analysis.studies.compare.study import CompareRecipes as CompareRecipes
 from .analysis.studies.sealing import RunToCome as RunToCome
 from .analysis.studies.sealing import seal as seal
 from .analysis.theory.power_law import PowerLaw as PowerLaw

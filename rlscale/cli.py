@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from rlscale.commands import (
     backtest,
     cluster,
+    compare,
     config,
     curves,
     demo,
@@ -146,6 +147,7 @@ app.command("report")(report.report)
 app.command("backtest")(backtest.backtest)
 app.command("suggest")(forecast.suggest)
 app.command("horizon")(horizon.horizon)
+app.command("compare")(compare.compare)
 app.command("doctor")(doctor.doctor)
 
 

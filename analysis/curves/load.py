@@ -195,7 +195,7 @@ def load_by(
     if by not in opened.runs and by not in opened.groups:
         known = [*opened.runs.drop(columns=["run_id", "status"], errors="ignore"), *opened.groups]
         raise InputError(
-            f"{source} has no column {by!r} with one value a run to fit by; it has: {', '.join(known)}.",
+            f"{source} has no column {by!r} with one value in each run; it has: {', '.join(known)}.",
             code="missing_column",
         )
     values = opened.runs[by] if by in opened.runs else opened.groups[by]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -103,7 +104,11 @@ class SyntheticSweep:
         log_i = self.law.log_intrinsic(np.log(n)[:, None], np.log(self._learned(n, e)))  # (runs, points)
         z = (log_i - log_i.min()) / (log_i.max() - log_i.min())
         clean = (_random_spline(rng) if self.shape == "spline" else SHAPES[self.shape])(z)
-        returns = clean + self.noise * np.ptp(clean) * self.ar1_noise(rng, clean.shape)
+        return self._as_curves(clean + self.noise * np.ptp(clean) * self.ar1_noise(rng, clean.shape))
+
+    def _as_curves(self, returns: Floats) -> Curves:
+        """Curves with these returns, shape ``(runs, points)``."""
+        n, e = np.repeat(np.asarray(self.sizes, float), self.seeds), self._interactions()
         ids = tuple(f"run-{i:04d}" for i in range(len(n)))
         seeds = np.tile(np.arange(self.seeds), len(self.sizes))
         return Curves(
@@ -136,6 +141,66 @@ class SyntheticSweep:
         steps = rng.standard_normal(shape) * np.sqrt(1 - self.correlation**2)
         steps[:, 0] /= np.sqrt(1 - self.correlation**2)
         return lfilter([1.0], [1.0, -self.correlation], steps, axis=1)
+
+
+@dataclass(frozen=True)
+class SyntheticPair:
+    """Two recipes with one map of return: recipe A reaches what B reaches with C_A = factor · C_B · (...).
+
+    log C_A(R) = log C_B(R) + log factor + growth · (log C_B(R) - log pivot), and above the ceiling of A none.
+
+    Attributes:
+        sweep: recipe B, and the design of both.
+        factor: C_A/C_B at the pivot.
+        growth: change of log(C_A/C_B) with log C_B.
+        alpha_N, alpha_E: exponents of A; those of B by default.
+        pivot: C_B at which the ratio is ``factor``.
+        ceiling: I_c in a third term I_c^-β of recipe A's law, in units of B's compute; infinite for none.
+        shared: share of the variance of the noise that runs of one size and seed have in common, in 0..1.
+    """
+
+    sweep: SyntheticSweep
+    factor: float = 1.0
+    growth: float = 0.0
+    alpha_N: float | None = None
+    alpha_E: float | None = None
+    pivot: float = 1e12
+    ceiling: float = math.inf
+    shared: float = 0.0
+
+    def law_a(self) -> PowerLaw:
+        """Recipe A's law; with B's exponents its sizes want ``factor`` times the interactions."""
+        log_pivot = math.log(self.pivot)
+        mine = self.sweep.law.stated_at(log_pivot)
+        alpha_N, alpha_E = self.alpha_N or mine.alpha_N, self.alpha_E or mine.alpha_E
+        k = alpha_N + alpha_E
+        return PowerLaw(alpha_E / k, k, mine.m, log_pivot + math.log(self.factor))
+
+    def log_compute_of_b(self, log_compute_a: Floats) -> Floats:
+        """log C_B for what recipe A reaches with log C_A."""
+        log_pivot = math.log(self.pivot)
+        y = log_pivot + (log_compute_a - log_pivot - math.log(self.factor)) / (1 + self.growth)
+        if math.isinf(self.ceiling):
+            return y
+        beta = self.sweep.law.beta
+        return -np.logaddexp(-beta * y, -beta * math.log(self.ceiling)) / beta
+
+    def curves(self, rng: np.random.Generator) -> tuple[Curves, Curves]:
+        """Draw the curves of A and of B."""
+        sweep = self.sweep
+        log_n = np.log(np.repeat(np.asarray(sweep.sizes, float), sweep.seeds))[:, None]
+        log_e = np.log(sweep._interactions())
+        y_a = self.log_compute_of_b(self.law_a().log_intrinsic(log_n, log_e))
+        y_b = sweep.law.log_intrinsic(log_n, log_e)
+        low, high = min(y_a.min(), y_b.min()), max(y_a.max(), y_b.max())
+        shape = _random_spline(rng) if sweep.shape == "spline" else SHAPES[sweep.shape]
+        common = sweep.ar1_noise(rng, y_a.shape)
+        found = []
+        for y in (y_a, y_b):
+            clean = shape((y - low) / (high - low))
+            own = np.sqrt(1 - self.shared) * sweep.ar1_noise(rng, y.shape) + np.sqrt(self.shared) * common
+            found.append(sweep._as_curves(clean + sweep.noise * np.ptp(clean) * own))
+        return found[0], found[1]
 
 
 def curves_frame(curves: Curves) -> pd.DataFrame:

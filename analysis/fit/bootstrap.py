@@ -162,7 +162,7 @@ def _solve(
     delays: Sequence[Delay],
     shifts: Floats,
 ) -> Floats:
-    """θ of each replicate by its counts of runs, ``(runs,)``, its delay, and shifts, ``(replicates, sizes)``."""
+    """θ of each replicate by its counts of runs, ``(runs,)``, its delay and its shifts of sizes."""
     found = []
     for drawn, delay, shift in zip(counts, delays, shifts, strict=True):
         points = preprocessor.points(drawn, smooth=objective == "paper")

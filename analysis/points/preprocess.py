@@ -137,6 +137,22 @@ class Preprocessor:
             resolution=self._resolution,
         )
 
+    def by_run(self) -> tuple[Floats, Floats]:
+        """Weight of each run in each bin of ``points()``, and that weight times its mean response there.
+
+        Sums over runs, some of them counted several times, are the bins of a draw of runs, with the cut of
+        early training of all runs. Shape ``(n, runs)`` each, unnormalised.
+        """
+        runs = len(self.rows.size_of_run)
+        shape = (len(self.rows.bin_size), runs)
+        cell = self.rows.bin * runs + self.rows.run
+        weight = np.bincount(cell, weights=self._whole, minlength=shape[0] * shape[1]).reshape(shape)
+        response = np.bincount(cell, weights=self._whole * self._response, minlength=weight.size).reshape(
+            shape
+        )
+        kept = weight.sum(axis=1) > 0
+        return weight[kept], response[kept]
+
     def _weight(self, counts: Ints) -> Floats:
         """Width of log E around each row, divided by the number of runs of its size; 0 before the cut."""
         rows = self.rows

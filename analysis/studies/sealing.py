@@ -22,6 +22,7 @@ from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
+from rlscale.analysis.studies.backtest.extended_map import LawWithMap
 from scipy.stats import norm
 from scipy.stats import t as student
 
@@ -41,7 +42,6 @@ from rlscale.analysis.forecast.record import (
 from rlscale.analysis.points.frontier import efficient_frontier
 from rlscale.analysis.points.preprocess import BinnedPoints
 from rlscale.analysis.records import INTERVAL_LEVEL, CodedWarning, warning_fields
-from rlscale.analysis.studies.backtest.extended_map import LawWithMap
 from rlscale.analysis.studies.backtest.splits import late_rows, naive_frontier, naive_returns, score_points
 from rlscale.scaling.errors import InputError
 

@@ -25,7 +25,8 @@ def demo(
     from rlscale.analysis.curves.load import load_curves, read_store_record
     from rlscale.analysis.fit.joint_fit import JointScalingFit, usable_cores
     from rlscale.analysis.forecast.sizes import forecast as make_forecast
-    from rlscale.analysis.reports.report import check_out, write_report
+    from rlscale.analysis.reports.page import check_out
+    from rlscale.analysis.reports.report import write_report
     from rlscale.sweeps.running.events import OnEvent
     from rlscale.sweeps.running.launch import SweepOutcome, run_sweep
     from rlscale.sweeps.specs.spec import load_spec

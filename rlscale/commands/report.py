@@ -81,7 +81,8 @@ def report(
     from rlscale.analysis.fit.joint_fit import usable_cores
     from rlscale.analysis.fit.result import read_fit
     from rlscale.analysis.reports.backtest import default_section
-    from rlscale.analysis.reports.report import check_out, require_same_curves, write_report
+    from rlscale.analysis.reports.page import check_out
+    from rlscale.analysis.reports.report import require_same_curves, write_report
     from rlscale.analysis.reports.studies import horizon_section
     from rlscale.analysis.studies.with_studies import with_studies
     from rlscale.terminal.fit import print_summary
