@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.formatting.numbers import brief_number, counted, interval_text
 from rlscale.analysis.reports import text as report_text
-from rlscale.analysis.reports.report import ReportPaths
 from rlscale.terminal.tables import new_table, print_line, print_verdict
+
+if TYPE_CHECKING:  # it would import matplotlib, which a fit does not need
+    from rlscale.analysis.reports.report import ReportPaths
 
 _MEANINGS = {
     "nu": "N_opt ∝ C^nu",
