@@ -122,8 +122,8 @@ class ImpalaCnn(Trunk):
         """See ``Trunk``.
 
         A convolution or pooling of a few channels costs nearly as much as one of twice as many. So
-        the networks go through the first ones side by side, and narrow networks through all, in
-        blocks that do not mix.
+        the first ones of any two networks go side by side, and all of narrow networks, where a whole
+        iteration is 1.3 times faster at width 1/8 (``benchmarks/README.md``, "Networks side by side").
         """
         x = self._scaled(observation)
         stacks: Any = zip(self.stacks, other.stacks, strict=True)  # torch's lists do not know their types

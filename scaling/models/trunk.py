@@ -15,11 +15,15 @@ class Trunk(nn.Module):
     num_features: int
     #: Observations that should go through at once; None for any number.
     chunk: int | None = None
-    #: Whether two networks so narrow go through convolutions side by side for little more than one.
+    #: Whether it is so narrow that two such networks side by side cost little more than one.
     few_channels: bool = False
 
     def features_of_both(self, other: Self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features of this trunk and another of the same shape; parameters and arithmetic stay separate."""
+        """Features of this trunk and another of the same shape, each with its own parameters.
+
+        A family computes both in one pass where that is faster; the values are those of two passes
+        but for rounding.
+        """
         return self(observation), other(observation)
 
 
