@@ -144,19 +144,23 @@ EVERY_ANALYSIS_MODULE = "import " + ", ".join(
     if name.startswith("analysis/")
 )
 
+FIT_OF_A_FILE = "from rlscale.commands.fit import fit; from rlscale.scaling.errors import InputError\n"
+FIT_OF_A_FILE += "try: fit('nowhere.csv')\nexcept InputError: pass\n"
+
 
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
         ("import rlscale.cli", ["torch", "ray", "pandas", "matplotlib", "pydantic"]),
         (EVERY_ANALYSIS_MODULE, ["torch", "ray", "gymnasium"]),
+        (FIT_OF_A_FILE, ["torch", "ray", "matplotlib", "statsmodels"]),
         ("import rlscale; rlscale.JointScalingFit", ["torch", "ray", "gymnasium"]),
         ("import rlscale; rlscale.RunStore", ["torch", "ray", "gymnasium"]),
         ("import rlscale; rlscale.train", ["ray"]),
     ],
-    ids=["command line", "analysis", "estimator", "store", "training"],
+    ids=["command line", "analysis", "fit", "estimator", "store", "training"],
 )
 def test_importing_stays_light(code: str, absent: list[str]) -> None:
-    code = f"import sys; {code}; print([m for m in {absent!r} if m in sys.modules])"
+    code = f"import sys\n{code}\nprint([m for m in {absent!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.formatting.late_start import late_start_sentence
 from rlscale.analysis.formatting.numbers import brief_number, counted, interval_text
 from rlscale.analysis.reports import text as report_text
-from rlscale.analysis.reports.page import ReportPaths
 from rlscale.analysis.studies.fits_by import FitsBy
 from rlscale.terminal.tables import new_table, print_line, print_verdict, print_warnings, stored_text
+
+if TYPE_CHECKING:  # it would import matplotlib, which a fit does not need
+    from rlscale.analysis.reports.page import ReportPaths
 
 _MEANINGS = {
     "nu": "N_opt ∝ C^nu",

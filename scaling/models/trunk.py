@@ -19,7 +19,11 @@ class Trunk(nn.Module):
     few_channels: bool = False
 
     def features_of_both(self, other: Self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features of this trunk and another of the same shape; parameters and arithmetic stay separate."""
+        """Features of this trunk and another of the same shape, each with its own parameters.
+
+        A family computes both in one pass where that is faster; the values are those of two passes
+        but for rounding.
+        """
         return self(observation), other(observation)
 
 

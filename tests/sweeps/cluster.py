@@ -14,14 +14,21 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from processes import command_of, descendants, start_time, zombies_of
+from processes import DEADLINE, command_of, descendants, start_time, zombies_of
 
 NUM_NODES = 3
 _OBJECT_STORE_BYTES = 80 * 1024**2
+_STARTS = 3  # attempts to start a cluster: on a busy machine one may fail
+_PATIENT_RAY = {  # Ray's own limits are for an idle machine: they may only be met when something hangs
+    "RAY_NUM_REDIS_GET_RETRIES": "300",  # seconds for the first answer of the head
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
+    "RAY_worker_register_timeout_seconds": "600",
+    "RAY_health_check_timeout_ms": "60000",
+    "RAY_health_check_period_ms": "1000",  # a node that died refuses each check, so it is soon missed
+}
 _SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _awaited: set[int] = set()  # children whose exit status somebody asks for
 
@@ -33,7 +40,16 @@ class Cluster:
     ``ray start`` began, each with a folder of its own for temporary files.
     """
 
-    def __init__(self, kind: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, kind: str) -> None:
+        for attempt in range(1, _STARTS + 1):
+            try:
+                self._start(kind)
+                return
+            except AssertionError:
+                if attempt == _STARTS:
+                    raise
+
+    def _start(self, kind: str) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="ray-"))  # short, for the paths of sockets are limited
         token = self._folder / "token"
         token.write_text(os.urandom(32).hex())
@@ -43,7 +59,7 @@ class Cluster:
             "RAY_TMPDIR": str(self._folder),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_worker_niceness": "0",
-            **(env or {}),
+            **_PATIENT_RAY,
         }
         self._log = open(self._folder / "log.txt", "w+")  # noqa: SIM115
         self._root = subprocess.Popen(
@@ -85,6 +101,11 @@ class Cluster:
         """The process that keeps the cluster together, part of the head."""
         return next(pid for pid, command in self.processes().items() if "/gcs_server " in command)
 
+    @property
+    def has_head(self) -> bool:
+        """Whether the process that keeps it together is there."""
+        return any("/gcs_server " in command for command in self.processes().values())
+
     def close(self) -> None:
         """End all that there is of the cluster."""
         while below := descendants({self._root.pid}):
@@ -120,14 +141,20 @@ def _reap(*_: object) -> None:
 
 
 def _with_cluster_utils():
+    from ray._private.services import wait_for_node
     from ray.cluster_utils import Cluster as Nodes
 
-    options = {"num_cpus": 1, "object_store_memory": _OBJECT_STORE_BYTES}
-    nodes = Nodes(initialize_head=True, head_node_args={**options, "include_dashboard": False})
+    options = {"num_cpus": 1, "object_store_memory": _OBJECT_STORE_BYTES, "wait": False}
+    nodes = Nodes()
+    nodes.add_node(**options, include_dashboard=False)
     for _ in range(NUM_NODES - 1):
-        nodes.add_node(**options, wait=False)
-    nodes.wait_for_nodes()
-    return lambda: nodes.add_node(**options), (nodes.address, None)
+        nodes.add_node(**options)
+    nodes.wait_for_nodes(timeout=DEADLINE)
+
+    def add_node() -> None:
+        wait_for_node(nodes.address, nodes.add_node(**options).plasma_store_socket_name, DEADLINE)
+
+    return add_node, (nodes.address, None)
 
 
 def _with_ray_start(folder: Path):

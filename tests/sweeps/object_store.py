@@ -13,7 +13,8 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-DEADLINE = 60.0
+from processes import DEADLINE
+
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test-secret",

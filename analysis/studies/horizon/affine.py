@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import statsmodels.api as sm
 from scipy.optimize import least_squares
 from scipy.stats import chi2, norm
+from statsmodels.regression.linear_model import WLS
 
 from rlscale.analysis.arrays import Floats, Ints
 from rlscale.analysis.records import INTERVAL_LEVEL, Interval
@@ -77,14 +77,14 @@ def affine_line(x: Floats, interactions: Floats, relative_sd: Floats) -> AffineL
         relative_sd: standard deviation of log E, positive, shape ``(n,)``.
     """
     weights = 1 / (interactions * relative_sd) ** 2
-    fitted = sm.WLS(interactions, np.column_stack([np.ones_like(x), x]), weights=weights).fit()
+    fitted = WLS(interactions, np.column_stack([np.ones_like(x), x]), weights=weights).fit()
     a, b = (float(value) for value in fitted.params)
     covariance = np.asarray(fitted.normalized_cov_params) * _scale(float(fitted.ssr), len(x) - 2)
     reach_a, reach_b = Z * np.sqrt(np.diag(covariance))
     quadratic_p = None
     if len(np.unique(x)) >= 3:
         design = np.column_stack([np.ones_like(x), x, x * x])
-        curved = sm.WLS(interactions, design, weights=weights).fit()
+        curved = WLS(interactions, design, weights=weights).fit()
         error = curved.normalized_cov_params[2, 2] * _scale(float(curved.ssr), len(x) - 3)
         quadratic_p = float(2 * norm.sf(abs(curved.params[2]) / np.sqrt(error)))
     return AffineLine(

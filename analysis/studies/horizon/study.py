@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import statsmodels.api as sm
 from scipy.stats import norm
+from statsmodels.regression.linear_model import OLS, WLS
+from statsmodels.tools import add_constant
 
 from rlscale.analysis.arrays import Floats
 from rlscale.analysis.curves.curve_set import Curves
@@ -301,12 +302,12 @@ def _nu_slope(fits: Mapping[float, FitResult]) -> NuSlope:
     log_h = np.log10(np.array(list(fits), float))
     nu = np.array([fit.nu for fit in fits.values()])
     ends = [fit.intervals.get("nu") for fit in fits.values()]
-    design = sm.add_constant(log_h)
+    design = add_constant(log_h)
     if any(end is None for end in ends):
-        return NuSlope(per_decade=float(sm.OLS(nu, design).fit().params[1]), interval=None, p_value=None)
+        return NuSlope(per_decade=float(OLS(nu, design).fit().params[1]), interval=None, p_value=None)
     widths = np.array([end[1] - end[0] for end in ends if end is not None])
     weights = (2 * Z / np.maximum(widths, 1e-6)) ** 2
-    fitted = sm.WLS(nu, design, weights=weights).fit()
+    fitted = WLS(nu, design, weights=weights).fit()
     # The intervals give the errors; the scatter of few points can only widen them.
     scale = max(float(fitted.ssr) / (len(nu) - 2), 1.0) if len(nu) > 2 else 1.0
     error = float(np.sqrt(fitted.normalized_cov_params[1, 1] * scale))

@@ -36,6 +36,15 @@ def write(writer, index: int, rows) -> None:
 
 
 @pytest.fixture
+def finished(store, claim, rows_of) -> pa.Table:
+    """The curve of three rows of a run that is done."""
+    writer = claim(store)
+    write(writer, 0, rows_of(0, 3))
+    writer.finish()
+    return store.read_curve("s", "r1")
+
+
+@pytest.fixture
 def folder(tmp_path) -> Path:
     return tmp_path / "store" / "sweep=s" / "run=r1"
 
@@ -56,29 +65,21 @@ def test_every_column_says_what_it_holds_in_one_line(name):
     assert name not in DIAGNOSTICS or column.dtype == "float64"
 
 
-def test_a_curve_from_before_a_diagnostic_reads_as_null(store, claim, rows_of, folder):
-    writer = claim(store)
-    write(writer, 0, rows_of(0, 3))
-    writer.finish()
-    before = store.read_curve("s", "r1")
+def test_a_curve_from_before_a_diagnostic_reads_as_null(store, finished, folder):
     as_before(folder / "curve.parquet")
     table = store.read_curve("s", "r1")
     assert table.schema.equals(CURVE_SCHEMA, check_metadata=True)
     assert table["entropy"].null_count == 3
-    assert table.drop_columns(["entropy"]).equals(before.drop_columns(["entropy"]))
+    assert table.drop_columns(["entropy"]).equals(finished.drop_columns(["entropy"]))
     assert store.read_curve("s", "r1", columns=("interactions", "entropy")).column_names == [
         "interactions",
         "entropy",
     ]
 
 
-def test_a_diagnostic_of_a_later_version_is_left_out(store, claim, rows_of, folder):
-    writer = claim(store)
-    write(writer, 0, rows_of(0, 3))
-    writer.finish()
-    before = store.read_curve("s", "r1")
+def test_a_diagnostic_of_a_later_version_is_left_out(store, finished, folder):
     as_later(folder / "curve.parquet")
-    assert store.read_curve("s", "r1").equals(before)
+    assert store.read_curve("s", "r1").equals(finished)
 
 
 def test_parts_from_before_and_after_a_diagnostic_are_merged(store, claim, rows_of, folder, tmp_path):

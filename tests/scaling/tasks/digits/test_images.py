@@ -2,22 +2,18 @@
 
 import gzip
 import os
-import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from idx_files import idx_bytes, write_mnist
 
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.tasks.digits.images import MNIST_FILES, load_mnist_train, load_small_digits, read_idx
 
 ROOT = Path(__file__).parents[4]
-
-
-def idx_bytes(array):
-    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
 @pytest.fixture
@@ -72,11 +68,6 @@ def test_a_damaged_idx_file_is_an_input_error_naming_it(tmp_path, images, name, 
     path.write_bytes(spoil(idx_bytes(images)))
     with pytest.raises(InputError, match=str(path)):
         read_idx(path)
-
-
-def write_mnist(folder, images, labels):
-    for name, array in zip(MNIST_FILES, (images, labels, images, labels), strict=True):
-        (folder / name).write_bytes(gzip.compress(idx_bytes(array)))
 
 
 def test_a_folder_given_is_preferred(tmp_path, monkeypatch):
