@@ -122,7 +122,7 @@ class Statement(Record):
         sealed: the time in UTC, by the clock of the machine that sealed it.
         rlscale_version: that made the forecasts.
         title: what is forecast, for people.
-        task, algorithm: of the runs; null if the curves do not name one.
+        task, algorithm, horizon: of the runs; null if the curves do not name one.
         fit_sha256: of the canonical JSON of the fit.
         options: how the forecasts were made.
         sha256: of the canonical JSON of all other fields.
@@ -135,6 +135,7 @@ class Statement(Record):
     title: str
     task: str | None
     algorithm: str | None
+    horizon: float | None = None
     size: str
     curves: SealedCurves
     fit_sha256: str
@@ -360,7 +361,7 @@ def _measured_returns(
         return found, None
     wanted = item.runs or 1
     if len(found) != wanted:
-        return [], f"{len(found)} of the {wanted} runs reach {item.E:,.0f} steps"
+        return [], f"new runs at {item.E:,.0f} steps: {len(found)}, forecast for {wanted}"
     return [(None, float(np.mean([value for _, value in found])))], None
 
 

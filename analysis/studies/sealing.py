@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -113,6 +114,7 @@ def seal(
         title=title,
         task=_only(curves, "task"),
         algorithm=_only(curves, "algorithm"),
+        horizon=_only(curves, "horizon"),
         size=curves.size,
         curves=SealedCurves(source=curves.source, sha256=curves_hash(curves), run_ids=sorted(curves.run_ids)),
         fit_sha256=sha256_of(fit),
@@ -303,9 +305,10 @@ def _beyond_compute(fit: FitResult, compute: float) -> str | None:
     return f"{outside:.1f} decades outside the compute of the data" if outside > 0 else None
 
 
-def _only(curves: Curves, column: str) -> str | None:
+def _only(curves: Curves, column: str) -> Any:
+    """The value that all runs share; None if there is none."""
     values = set(curves.table[column].dropna()) if column in curves.table else set()
-    return str(values.pop()) if len(values) == 1 else None
+    return values.pop() if len(values) == 1 else None
 
 
 def _check(fit: FitResult, curves: Curves, at: Sequence[RunToCome], computes: Sequence[float]) -> None:

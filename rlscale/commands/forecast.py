@@ -200,7 +200,14 @@ def score(
 
     statement = read_statement(statement_path)
     loaded = [
-        load_curves(source, task=statement.task, algorithm=statement.algorithm, columns=columns, size=size)
+        load_curves(
+            source,
+            task=statement.task,
+            algorithm=statement.algorithm,
+            horizon=statement.horizon,
+            columns=columns,
+            size=size,
+        )
         for source in curves
     ]
     started = {run: time for source in curves for run, time in start_times(source).items()}

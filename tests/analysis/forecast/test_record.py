@@ -189,7 +189,7 @@ def test_runs_that_the_statement_knew_are_no_outcome():
 def test_a_mean_is_measured_once_all_its_runs_are():
     one = statement(item("mean_return", runs=3))
     (short,) = score(one, runs([0.4, 0.5])).items
-    assert short.missing == "2 of the 3 runs reach 100,000 steps"
+    assert short.missing == "new runs at 100,000 steps: 2, forecast for 3"
     (done,) = score(one, runs([0.4, 0.5, 0.9])).items
     assert done.outcomes[0].measured == pytest.approx(0.6)
 
