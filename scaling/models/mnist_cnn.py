@@ -124,4 +124,4 @@ def _side_by_side(one: nn.Conv2d, other: nn.Conv2d, x: torch.Tensor, *, groups: 
     assert one.bias is not None
     assert other.bias is not None
     weight, bias = torch.cat([one.weight, other.weight]), torch.cat([one.bias, other.bias])
-    return F.conv2d(x, weight, bias, padding=one.padding, groups=groups)
+    return F.conv2d(x, weight, bias, padding=one.kernel_size[0] // 2, groups=groups)

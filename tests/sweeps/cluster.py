@@ -24,6 +24,7 @@ _OBJECT_STORE_BYTES = 80 * 1024**2
 _STARTS = 3  # attempts to start a cluster: on a busy machine one may fail
 _PATIENT_RAY = {  # Ray's own limits are for an idle machine: they may only be met when something hangs
     "RAY_NUM_REDIS_GET_RETRIES": "300",  # seconds for the first answer of the head
+    "RAY_gcs_server_port_wait_time_s": "300",
     "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
     "RAY_worker_register_timeout_seconds": "600",
     "RAY_health_check_timeout_ms": "60000",
@@ -68,7 +69,7 @@ class Cluster:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            env={**os.environ, **self.env},
+            env={**os.environ, **self.env, "RAY_gcs_server_request_timeout_seconds": "300"},
             start_new_session=True,
         )
         try:
