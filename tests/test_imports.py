@@ -14,7 +14,7 @@ PACKAGES = ("scaling", "sweeps", "analysis", "rlscale")
 
 #: From the ground up. A folder stands for all that lies in it and is not listed by itself.
 FLOORS = (
-    ("scaling/errors", "scaling/files", "scaling/machine"),
+    ("scaling/errors", "scaling/files", "scaling/machine", "scaling/modules"),
     ("scaling/tasks",),
     ("scaling/config",),
     ("scaling/models",),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 import torch
-from torch.distributions import Categorical, kl_divergence
+
+from rlscale.scaling.models.distributions import Policy
 
 Diagnostics = dict[str, torch.Tensor]
 
@@ -68,8 +69,8 @@ def explained_variance(value: torch.Tensor, target: torch.Tensor) -> torch.Tenso
 
 
 def auxiliary_loss(
-    logits: torch.Tensor,
-    old_logits: torch.Tensor,
+    policy: Policy,
+    old_policy: Policy,
     value: torch.Tensor,
     auxiliary_value: torch.Tensor,
     target: torch.Tensor,
@@ -80,12 +81,10 @@ def auxiliary_loss(
     """The objective of PPG's auxiliary phase (Cobbe et al. 2020, arXiv 2009.04416, section 2).
 
     clone_coef * mean KL(pi_old || pi) + mean 0.5 (v_aux - vtarg)^2 + value_coef * mean 0.5 (v - vtarg)^2.
-    ``logits`` and ``old_logits`` are (..., num_actions), under the policy now and before the
-    phase, the latter without gradient; all others (...), ``target`` as it was when it was stored.
+    ``policy`` and ``old_policy`` are those now and before the phase, the latter without gradient; all
+    others are (...), ``target`` as it was when it was stored.
     """
-    clone = kl_divergence(
-        Categorical(logits=old_logits, validate_args=False), Categorical(logits=logits, validate_args=False)
-    ).mean()
+    clone = policy.kl_from(old_policy).mean()
     auxiliary = 0.5 * (auxiliary_value - target).square().mean()
     true = 0.5 * (value - target).square().mean()
     diagnostics = {

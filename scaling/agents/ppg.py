@@ -27,7 +27,7 @@ class StoredRows(Rows):
     """Rollouts of single environments as the auxiliary phase needs them.
 
     value_target: (rows, steps), as it was in its iteration
-    old_logits: (rows, steps, num_actions), under the policy before the phase
+    old_logits: (rows, steps, num_outputs), outputs of the policy's head before the phase
     """
 
     value_target: torch.Tensor
@@ -92,8 +92,8 @@ class PPG:
         """Cloning, auxiliary value and true value losses of some of the stored rows."""
         logits, value, auxiliary_value = self.model.auxiliary(rows.inputs)
         return auxiliary_loss(
-            logits,
-            rows.old_logits,
+            self.model.actions(logits),
+            self.model.actions(rows.old_logits),
             value,
             auxiliary_value,
             rows.value_target,

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch.distributions import Categorical
 
 from rlscale.scaling.agents.advantages import AdvantageMoments, gae
 from rlscale.scaling.agents.ewma import EwmaModel
@@ -60,6 +59,8 @@ class PPO:
         if config.normalize_reward:
             reward = self._rewards(reward, rollout.first[:-1].cpu().numpy())
         reward_te = torch.as_tensor(reward, dtype=torch.float32, device=rollout.value.device)
+        if rollout.cut_value is not None:  # a time limit is no end: what would have followed still counts
+            reward_te = reward_te + config.gamma * rollout.cut_value
         advantage, target = gae(
             reward_te, rollout.value, rollout.first, gamma=config.gamma, lam=config.gae_lambda
         )
@@ -119,7 +120,7 @@ class PPO:
 
     def _policy_part(self, rows: Batch, logits: torch.Tensor) -> tuple[torch.Tensor, Diagnostics]:
         config = self.config
-        policy = Categorical(logits=logits, validate_args=False)
+        policy = self.model.actions(logits)
         loss, diagnostics = policy_loss(
             policy.log_prob(rows.action),
             rows.logp,
@@ -141,7 +142,7 @@ class PPO:
             return rows.logp
         with torch.no_grad():
             logits = self.model.policy_logits(rows.inputs, self.ewma.network)
-            return Categorical(logits=logits, validate_args=False).log_prob(rows.action)
+            return self.model.actions(logits).log_prob(rows.action)
 
     def _update_proximal(self) -> None:
         if self.ewma is not None:

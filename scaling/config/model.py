@@ -3,33 +3,52 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from rlscale.scaling.config.reading import Frozen
+from rlscale.scaling.config.reading import Frozen, as_value_error
+from rlscale.scaling.modules import check_named
 
 #: Depth of each family's default member: hidden dense layers, or residual blocks per stack.
-DEFAULT_DEPTHS = {"mnist-cnn": 1, "impala": 2, "impala-lstm": 2}
+DEFAULT_DEPTHS = {"mnist-cnn": 1, "impala": 2, "impala-lstm": 2, "mlp": 2, "nature-cnn": 1}
 
 
 class ModelConfig(Frozen):
     """A member of a model family."""
 
-    family: Literal["mnist-cnn", "impala", "impala-lstm"] = Field(
-        "mnist-cnn", description="kind of network; in a run's config the default is the task's"
+    family: str = Field(
+        "mnist-cnn",
+        description="kind of network: mnist-cnn, impala, impala-lstm, nature-cnn, mlp, or your own as "
+        "module:Class; in a run's config the default is the task's",
     )
     width: float = Field(1.0, gt=0, description="multiplier of the family's channels and dense units")
     depth: int = Field(
         DEFAULT_DEPTHS["mnist-cnn"],
         ge=1,
         le=64,
-        description="hidden dense layers (mnist-cnn), residual blocks per stack (impala)",
+        description="hidden dense layers (mnist-cnn, nature-cnn, mlp), residual blocks per stack (impala)",
     )
+    activation: Literal["tanh", "relu"] = Field("tanh", description="nonlinearity; only for mlp")
 
     @property
     def is_recurrent(self) -> bool:
         return self.family == "impala-lstm"
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the family is a class of the person's."""
+        return ":" in self.family
+
+    @field_validator("family")
+    @classmethod
+    def _family_exists(cls, family: str) -> str:
+        if ":" in family:
+            with as_value_error():
+                check_named(family)
+        elif family not in DEFAULT_DEPTHS:
+            raise ValueError(f"no such family; use {', '.join(DEFAULT_DEPTHS)}, or your own as module:Class")
+        return family
 
     @model_validator(mode="before")
     @classmethod
@@ -39,15 +58,21 @@ class ModelConfig(Frozen):
             return {**values, "depth": DEFAULT_DEPTHS.get(family, 1)}
         return values
 
+    @model_validator(mode="after")
+    def _activation_fits(self) -> Self:
+        if self.activation != "tanh" and self.family != "mlp":
+            raise ValueError(f"activation is for the family mlp; leave it out for {self.family}")
+        return self
+
 
 def step_size(learning_rate: float, model: ModelConfig) -> float:
     """Adam's step size for a model: proportional to the initial weights' scale.
 
     That scale is 1/sqrt(width), and depth^(-1/4) for residual blocks of two layers (depth^(-1/2L)
-    with L = 2, relative to the family's default depth). The dense layers that are the depth of
-    ``mnist-cnn`` are scaled by their fan-in alone.
+    with L = 2, relative to the family's default depth). Dense layers that are the depth of a family are
+    scaled by their fan-in alone; a family of the person's is taken to be like that.
     """
     step = learning_rate / math.sqrt(model.width)
-    if model.family == "mnist-cnn":
+    if model.family not in ("impala", "impala-lstm"):
         return step
     return step * (model.depth / DEFAULT_DEPTHS[model.family]) ** -0.25

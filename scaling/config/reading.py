@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -49,6 +50,15 @@ def validated(model: type[Model], values: Mapping[str, Any], *, source: str) -> 
         return model.model_validate(values)
     except ValidationError as error:
         raise InputError(f"{source}: {_first_problem(model, error)}", code=_code(error)) from error
+
+
+@contextmanager
+def as_value_error(field: str = "") -> Iterator[None]:
+    """Turn an InputError into the ValueError that pydantic collects, its sentence after the field."""
+    try:
+        yield
+    except InputError as error:
+        raise ValueError(field + str(error).rstrip(".")) from error
 
 
 def _code(error: ValidationError) -> str:

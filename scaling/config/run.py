@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -13,9 +12,10 @@ from pydantic import Field, field_validator, model_validator
 
 from rlscale.scaling.config.agent import AgentConfig
 from rlscale.scaling.config.model import ModelConfig
-from rlscale.scaling.config.reading import Frozen, load_yaml, validated
+from rlscale.scaling.config.reading import Frozen, as_value_error, load_yaml, validated
 from rlscale.scaling.errors import InputError
-from rlscale.scaling.tasks.catalog import TASKS, Task, find_task
+from rlscale.scaling.modules import modules_in, name_modules
+from rlscale.scaling.tasks.catalog import Task, find_task
 
 
 class LevelsConfig(Frozen):
@@ -28,7 +28,9 @@ class LevelsConfig(Frozen):
 class RunConfig(Frozen):
     """Everything that decides what a run computes; ``run_id`` is its hash."""
 
-    task: str = Field(description="mnist-bandit, digits-bandit or procgen-<game>-<mode>")
+    task: str = Field(
+        description="mnist-bandit, digits-bandit, procgen-<game>-<mode>, gymnasium:<id> or module:Class"
+    )
     levels: LevelsConfig = Field(LevelsConfig(), description="levels to train on; only for Procgen")
     evaluation_episodes: int = Field(
         0, ge=0, description="episodes on unseen levels at each checkpoint, beside the training; 0 for none"
@@ -54,23 +56,26 @@ class RunConfig(Frozen):
     @field_validator("task")
     @classmethod
     def _task_exists(cls, task: str) -> str:
-        with _as_value_error():
+        with as_value_error():
             return find_task(task).name
 
     @model_validator(mode="before")
     @classmethod
     def _default_family(cls, values: Any) -> Any:
         """A model without a family gets the task's default one."""
-        entry = TASKS.get(str(values.get("task", ""))) if isinstance(values, dict) else None
-        model = values.get("model", {}) if entry else None
-        if entry and isinstance(model, dict) and "family" not in model:
-            return {**values, "model": {**model, "family": entry.default_family}}
-        return values
+        model = values.get("model", {}) if isinstance(values, dict) else None
+        if not isinstance(model, dict) or "family" in model:
+            return values
+        try:
+            entry = find_task(str(values.get("task", "")))
+        except InputError:  # which the field says itself
+            return values
+        return {**values, "model": {**model, "family": entry.default_family}}
 
     @model_validator(mode="after")
     def _task_fits(self) -> Self:
         entry = self.task_entry
-        if self.model.family not in entry.families:
+        if self.model.family not in entry.families and not self.model.is_own:
             raise ValueError(
                 f"model.family {self.model.family} does not fit {self.task}, "
                 f"which needs {' or '.join(entry.families)}"
@@ -78,14 +83,15 @@ class RunConfig(Frozen):
         if entry.check_levels is None and (self.levels != LevelsConfig() or self.evaluation_episodes):
             raise ValueError(f"{self.task} has no levels: leave levels and evaluation_episodes out")
         if entry.kind == "environment" and self.agent.gamma == 0:
-            raise ValueError("agent.horizon is 1, a discount of 0; Procgen's papers use 1999 (gamma 0.999)")
+            usual = "99 is gamma 0.98" if ":" in self.task else "Procgen's papers use 1999 (gamma 0.999)"
+            raise ValueError(f"agent.horizon is 1, a discount of 0; {usual}")
         if self.model.is_recurrent and self.agent.minibatches > self.agent.num_envs:
             raise ValueError(
                 f"model.family {self.model.family} is trained on whole rollouts: agent.minibatches "
                 f"({self.agent.minibatches}) must divide agent.num_envs ({self.agent.num_envs})"
             )
         if entry.check_levels is not None:
-            with _as_value_error("'levels': "):
+            with as_value_error("'levels': "):
                 entry.check_levels(self.levels.num_levels, self.levels.start_level)
         return self
 
@@ -115,6 +121,7 @@ LATER_FIELDS = {
     "levels": {"num_levels": None, "start_level": 0},
     "evaluation_episodes": 0,
     "precision": "float32",
+    "model.activation": "tanh",
 }
 
 #: Short names of the axes that sweeps and curve columns use, and where they live in the config.
@@ -138,18 +145,11 @@ def run_config(values: Mapping[str, Any], *, source: str) -> RunConfig:
 
 
 def load_run_config(path: Path) -> RunConfig:
-    """Read and validate one run's YAML config.
+    """Read and validate one run's YAML config; imports the modules that it names.
 
     Raises:
         InputError: if the file cannot be read or a field is wrong.
     """
-    return run_config(load_yaml(path), source=str(path))
-
-
-@contextmanager
-def _as_value_error(field: str = "") -> Iterator[None]:
-    """Turn an InputError into the ValueError that pydantic collects, its sentence after the field."""
-    try:
-        yield
-    except InputError as error:
-        raise ValueError(field + str(error).rstrip(".")) from error
+    values = load_yaml(path)
+    name_modules(modules_in(values))
+    return run_config(values, source=str(path))

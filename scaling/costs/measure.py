@@ -12,7 +12,7 @@ import torch
 from rlscale.scaling.config.agent import BatchGrowth
 from rlscale.scaling.config.run import RunConfig
 from rlscale.scaling.costs.memory import MemoryNeed, memory_need
-from rlscale.scaling.tasks.catalog import Task
+from rlscale.scaling.tasks.catalog import Discrete, Images, Task
 from rlscale.scaling.tasks.interface import BanditBlock
 from rlscale.scaling.training.build import build_networks
 from rlscale.scaling.training.facts import run_columns
@@ -59,7 +59,8 @@ def seconds_per_interaction(config: RunConfig, flops: float) -> float:
     Args:
         flops: FLOPs of training on one interaction.
     """
-    run = Run(timed_config(config, flops), bandit=BlankBandit(config.task_entry))
+    task = config.task_entry
+    run = Run(timed_config(config, flops), bandit=BlankBandit(task) if task.kind == "bandit" else None)
     seconds = []
     for _ in range(2):
         began, before = time.perf_counter(), run.interactions
@@ -99,6 +100,8 @@ class BlankBandit:
     """A bandit with the spaces of a task that shows black images and so needs no data."""
 
     def __init__(self, task: Task) -> None:
+        assert isinstance(task.observations, Images)
+        assert isinstance(task.actions, Discrete)
         self.observation_shape = task.observations.shape
         self.num_actions = task.actions.count
 

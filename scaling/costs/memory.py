@@ -9,6 +9,7 @@ import torch
 from rlscale.scaling.config.agent import AgentConfig
 from rlscale.scaling.config.run import RunConfig
 from rlscale.scaling.models.actor_critic import ActorCritic, Inputs
+from rlscale.scaling.models.trunk import blank_observations
 from rlscale.scaling.training.build import build_networks
 
 _FLOAT_BYTES = 4  # weights, gradients and moments are float32 in every precision
@@ -19,7 +20,7 @@ _SAMPLES = 4  # of the pass that measures activations
 class MemoryNeed:
     """Bytes of one run at its largest batch, without the program, the task's data and the games.
 
-    observations: of one iteration, or of all iterations of a PPG phase; uint8, stored once
+    observations: of one iteration, or of all iterations of a PPG phase; images in uint8, stored once
     minibatch: the copy of the observations that a gradient step reads
     weights, gradients: of all networks
     moments: Adam's two, of every optimiser
@@ -57,7 +58,7 @@ def memory_need(config: RunConfig, model: ActorCritic | None = None) -> MemoryNe
     agent = config.agent
     model = model or build_networks(config, torch.Generator())
     envs = agent.num_envs_at(config.interactions)
-    one_step = _product(config.task_entry.observations.shape)
+    one_step = config.task_entry.observations.num_bytes
     kept = agent.auxiliary.policy_iterations if agent.auxiliary else 1
     weights = _bytes_of(model)
     return MemoryNeed(
@@ -98,7 +99,7 @@ def _activations(model: ActorCritic, config: RunConfig, envs: int) -> int:
     return int(max(trained * (saved + 2 * largest), acted * 2 * largest))
 
 
-def _saved_by_a_pass(model: ActorCritic, shape: tuple[int, int, int]) -> tuple[float, float]:
+def _saved_by_a_pass(model: ActorCritic, shape: tuple[int, ...]) -> tuple[float, float]:
     """Bytes per sample that a forward pass of all networks saves for the backward pass: (sum, largest)."""
     storages: dict[int, int] = {}
 
@@ -108,7 +109,7 @@ def _saved_by_a_pass(model: ActorCritic, shape: tuple[int, int, int]) -> tuple[f
         return tensor
 
     inputs = Inputs(
-        torch.zeros((_SAMPLES, 1, *shape), dtype=torch.uint8),
+        blank_observations(shape, _SAMPLES, 1),
         torch.zeros(_SAMPLES, 1),
         torch.zeros(_SAMPLES, model.num_state),
     )
@@ -123,7 +124,3 @@ def _saved_by_a_pass(model: ActorCritic, shape: tuple[int, int, int]) -> tuple[f
 
 def _bytes_of(module: torch.nn.Module) -> int:
     return _FLOAT_BYTES * sum(parameter.numel() for parameter in module.parameters())
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    return int(torch.Size(shape).numel())

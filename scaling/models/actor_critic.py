@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from rlscale.scaling.models.distributions import ActionHead
 from rlscale.scaling.models.recurrence import Recurrence
 from rlscale.scaling.models.trunk import HEAD_SCALE, Trunk, normed
 
@@ -16,7 +17,7 @@ from rlscale.scaling.models.trunk import HEAD_SCALE, Trunk, normed
 class Inputs:
     """Rows of consecutive steps of single environments.
 
-    observation: (rows, steps, channels, height, width) uint8
+    observation: (rows, steps, *observation_shape), images in uint8, other observations in float32
     first: (rows, steps), 1.0 where an episode begins
     state: (rows, num_state), the memory before the first step; width 0 if there is none
     """
@@ -84,12 +85,18 @@ class ActorCritic(nn.Module):
     ``dual``: a policy and a value network that share nothing. ``shared``: one network with both
     heads. ``detach``: the same, but the value head's gradient stops at the features. PPG's
     auxiliary value head is on the policy network and gets a gradient only in its own phase.
+
+    ``actions`` makes a policy of the outputs of the policy network's head, which are called logits
+    whatever they stand for.
     """
 
-    def __init__(self, policy: Network, value: Network | None, *, detach_value: bool = False) -> None:
+    def __init__(
+        self, policy: Network, value: Network | None, actions: ActionHead, *, detach_value: bool = False
+    ) -> None:
         super().__init__()
         self.policy = policy
         self.value = value
+        self.actions = actions
         self._detach_value = detach_value
 
     @property
@@ -102,7 +109,7 @@ class ActorCritic(nn.Module):
         return self.policy.trunk.chunk
 
     def forward(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (rows, steps, num_actions) and values (rows, steps)."""
+        """Logits (rows, steps, num_outputs) and values (rows, steps)."""
         if self.value is None:
             features, _ = self.policy.features(inputs)
             return self.policy.heads["logits"](features), self._own_value(features)
@@ -115,7 +122,7 @@ class ActorCritic(nn.Module):
         return self.value is None or self.policy.trunk.few_channels
 
     def act(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
-        """One step's logits (rows, num_actions), values (rows,) or None, and the new state.
+        """One step's logits (rows, num_outputs), values (rows,) or None, and the new state.
 
         Without values, ``values`` updates the value network's part of the state.
         """
@@ -141,7 +148,7 @@ class ActorCritic(nn.Module):
         return self._head(self.value, "value", features), torch.cat([rest, state], dim=1)
 
     def policy_logits(self, inputs: Inputs, network: Network | None = None) -> torch.Tensor:
-        """Logits (rows, steps, num_actions) of the policy, or of an averaged copy of its network."""
+        """Logits (rows, steps, num_outputs) of the policy, or of an averaged copy of its network."""
         return (network or self.policy)(self._for_policy(inputs))
 
     def auxiliary(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from torch import nn
 
 from rlscale.scaling.config.model import ModelConfig
+from rlscale.scaling.errors import InputError
 from rlscale.scaling.models.actor_critic import ActorCritic, Network
+from rlscale.scaling.models.distributions import action_head
 from rlscale.scaling.models.impala import ImpalaCnn, impala_shape
+from rlscale.scaling.models.mlp import Mlp, mlp_units
 from rlscale.scaling.models.mnist_cnn import MnistCnn, mnist_cnn_shape
-from rlscale.scaling.models.trunk import Trunk
+from rlscale.scaling.models.nature_cnn import NatureCnn, nature_cnn_shape
+from rlscale.scaling.models.trunk import Trunk, blank_observations
+from rlscale.scaling.modules import describe, load_class
+from rlscale.scaling.tasks.catalog import Actions
 
 
 def build_actor_critic(
     model: ModelConfig,
-    observation_shape: tuple[int, int, int],
-    num_actions: int,
+    observation_shape: tuple[int, ...],
+    actions: Actions,
     generator: torch.Generator,
     *,
     architecture: str = "dual",
@@ -24,12 +33,13 @@ def build_actor_critic(
     """Freshly initialised networks.
 
     Args:
+        actions: the task's; they decide how many outputs the policy has.
         architecture: ``dual``, ``shared`` or ``detach``, see ``ActorCritic``.
         has_auxiliary: whether the policy network has PPG's auxiliary value head.
         precision: ``float32`` or ``bfloat16``, of the trunks' arithmetic.
 
     Raises:
-        InputError: if the width leaves a layer without units.
+        InputError: if the width leaves a layer without units, or the person's own family is no trunk.
     """
 
     def network(**heads: int) -> Network:
@@ -38,14 +48,84 @@ def build_actor_critic(
             trunk, heads, generator, recurrent=model.is_recurrent, precision=getattr(torch, precision)
         )
 
+    head = action_head(actions)
     auxiliary = {"auxiliary": 1} if has_auxiliary else {}
     if architecture == "dual":
-        return ActorCritic(network(logits=num_actions, **auxiliary), network(value=1))
-    policy = network(logits=num_actions, value=1, **auxiliary)
-    return ActorCritic(policy, None, detach_value=architecture == "detach")
+        return ActorCritic(network(logits=head.num_outputs, **auxiliary), network(value=1), head)
+    policy = network(logits=head.num_outputs, value=1, **auxiliary)
+    return ActorCritic(policy, None, head, detach_value=architecture == "detach")
 
 
-def _trunk(model: ModelConfig, observation_shape: tuple[int, int, int], generator: torch.Generator) -> Trunk:
+def _trunk(model: ModelConfig, observation_shape: tuple[int, ...], generator: torch.Generator) -> Trunk:
+    if model.is_own:
+        return own_trunk(model, observation_shape, generator)
+    if model.family == "mlp":
+        return Mlp(mlp_units(model.width), model.depth, model.activation, observation_shape, generator)
     if model.family == "mnist-cnn":
         return MnistCnn(mnist_cnn_shape(model.width, model.depth), observation_shape, generator)
+    if model.family == "nature-cnn":
+        return NatureCnn(nature_cnn_shape(model.width, model.depth), observation_shape, generator)
     return ImpalaCnn(impala_shape(model.width, model.depth), observation_shape, generator)
+
+
+class OwnTrunk(Trunk):
+    """The person's module as a trunk."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.num_features = int(module.num_features)  # type: ignore[arg-type]
+        names: Any = getattr(module, "pre_activations", ())
+        self.pre_activations = tuple(f"module.{name}" for name in names)
+        chunk: Any = getattr(module, "chunk", None)
+        self.chunk = chunk
+
+    def forward(self, observation: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.module(observation)
+        return features
+
+
+def own_trunk(model: ModelConfig, observation_shape: tuple[int, ...], generator: torch.Generator) -> OwnTrunk:
+    """A trunk of the person's family ``module:Class``.
+
+    The class extends ``torch.nn.Module`` and is made as ``Class(observation_shape, width=..., depth=...)``.
+    It maps observations (batch, *observation_shape) to features (batch, num_features), and has
+
+    * ``num_features``, an int;
+    * ``pre_activations`` if it likes, the names of its submodules whose outputs are the inputs of
+      nonlinearities, for diagnostics;
+    * ``chunk`` if it likes, how many observations to process at once.
+
+    While it is made, torch's own random stream has a seed from ``generator``, so that a run's seed decides
+    the initial weights. Scale these as 1/sqrt(fan_in): Adam's step falls as 1/sqrt(width).
+
+    Raises:
+        InputError: if the class is not like that.
+    """
+    make = load_class(model.family, nn.Module)
+    seed = int(torch.randint(2**62, (), generator=generator))
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = make(observation_shape, width=model.width, depth=model.depth)
+        trunk = OwnTrunk(module)
+        with torch.no_grad():
+            shape = tuple(trunk(blank_observations(observation_shape, 2)).shape)
+        missing = set(trunk.pre_activations) - {name for name, _ in trunk.named_modules()}
+    except InputError:
+        raise
+    except Exception as error:  # it may raise anything
+        raise InputError(
+            f"model.family {model.family} cannot be used ({describe(error)}): it must be made as "
+            f"Class(observation_shape, width=..., depth=...), have num_features, and map "
+            f"{observation_shape} to features.",
+            code="invalid_family",
+        ) from error
+    if shape != (2, trunk.num_features) or missing:
+        problem = (
+            f"names pre_activations that it has not ({', '.join(sorted(missing))})"
+            if missing
+            else f"maps 2 observations to {shape} instead of (2, num_features), (2, {trunk.num_features})"
+        )
+        raise InputError(f"model.family {model.family} {problem}; correct it.", code="invalid_family")
+    return trunk

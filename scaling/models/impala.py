@@ -91,9 +91,10 @@ class ImpalaCnn(Trunk):
 
     #: How many observations to process at once: more would only take more memory.
     chunk = 256
+    pre_activations = ("dense",)
 
     def __init__(
-        self, shape: ImpalaShape, observation_shape: tuple[int, int, int], generator: torch.Generator
+        self, shape: ImpalaShape, observation_shape: tuple[int, ...], generator: torch.Generator
     ) -> None:
         super().__init__()
         in_channels, height, width = observation_shape

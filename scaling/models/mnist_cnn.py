@@ -72,7 +72,7 @@ class MnistCnn(Trunk):
     def __init__(
         self,
         shape: MnistCnnShape,
-        observation_shape: tuple[int, int, int],
+        observation_shape: tuple[int, ...],
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -85,6 +85,7 @@ class MnistCnn(Trunk):
             normed(nn.Linear(size, shape.dense), DENSE_SCALE, generator) for size in inputs
         )
         self.num_features = shape.dense
+        self.pre_activations = ("conv1", "conv2", *(f"dense.{i}" for i in range(shape.depth)))
         # Same arithmetic, faster order in memory: 2x at width 1; with few channels it is slower.
         self.few_channels = first < FEW_CHANNELS
         if not self.few_channels:

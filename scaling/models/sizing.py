@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rlscale.scaling.config.agent import AgentConfig
 from rlscale.scaling.models.actor_critic import ActorCritic, Inputs, Network
+from rlscale.scaling.models.trunk import blank_observations
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Sizes:
     flops_per_interaction: float
 
 
-def sizes_of(model: ActorCritic, observation_shape: tuple[int, int, int], agent: AgentConfig) -> Sizes:
+def sizes_of(model: ActorCritic, observation_shape: tuple[int, ...], agent: AgentConfig) -> Sizes:
     """Count parameters and FLOPs.
 
     ``num_params`` counts the network that gives the policy, with all its heads.
@@ -63,9 +64,9 @@ def _count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _flops(network: Network, observation_shape: tuple[int, int, int]) -> tuple[float, float]:
+def _flops(network: Network, observation_shape: tuple[int, ...]) -> tuple[float, float]:
     """FLOPs of a forward pass, and of a forward and backward pass, on one observation."""
-    observation = torch.zeros((1, 1, *observation_shape), dtype=torch.uint8)
+    observation = blank_observations(observation_shape, 1, 1)
     # In training the gradient goes back in time through the memory.
     memory = torch.zeros(1, network.num_state, requires_grad=True)
     inputs = Inputs(observation, torch.zeros(1, 1), memory)

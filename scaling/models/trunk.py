@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Self, TypeVar
 
 import torch
@@ -10,9 +11,15 @@ from torch import nn
 
 
 class Trunk(nn.Module):
-    """The body of a network: (batch, channels, height, width) uint8 -> (batch, num_features)."""
+    """The body of a network: (batch, *observation_shape) -> features (batch, num_features).
+
+    Images are (channels, height, width) uint8, other observations (size,) float32.
+    """
 
     num_features: int
+    #: Names of the submodules whose outputs are the inputs of nonlinearities, in order, as far as there are
+    #: such submodules; the last one's go into the features.
+    pre_activations: tuple[str, ...] = ()
     #: How many observations to process at once; None for any number.
     chunk: int | None = None
     #: Whether two networks side by side cost little more than one, because they are narrow.
@@ -25,6 +32,16 @@ class Trunk(nn.Module):
         but for rounding.
         """
         return self(observation), other(observation)
+
+
+def blank_observations(shape: tuple[int, ...], *batch: int) -> torch.Tensor:
+    """Zeros (*batch, *shape) in the type of observations of that shape."""
+    return torch.zeros((*batch, *shape), dtype=observation_dtype(shape))
+
+
+def observation_dtype(shape: Sequence[int]) -> torch.dtype:
+    """uint8 for images (channels, height, width), else float32."""
+    return torch.uint8 if len(shape) == 3 else torch.float32
 
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.distributions import Categorical
 
 from rlscale.scaling.models.actor_critic import ActorCritic
-from rlscale.scaling.rollouts.policy import flat_inputs, sample
+from rlscale.scaling.rollouts.policy import flat_inputs
 from rlscale.scaling.rollouts.rollout import Rollout
 from rlscale.scaling.tasks.interface import Bandit
 
@@ -49,8 +48,8 @@ class BanditCollector:
         block = self._bandit.block(indices_te)
         observation = block.observations.to(self._device)
         logits, values = model(flat_inputs(observation[:-1].flatten(0, 1)))
-        policy = Categorical(logits=logits[:, 0], validate_args=False)
-        action = sample(policy, self._rngs["actions"].random(steps * envs))
+        policy = model.actions(logits[:, 0])
+        action = policy.sample(model.actions.noise(self._rngs["actions"], steps * envs))
         value = torch.zeros(steps + 1, envs, device=self._device)
         value[:-1] = values.view(steps, envs)
         if needs_bootstrap:

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.distributions import Categorical
 
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.models.actor_critic import ActorCritic, Inputs
-from rlscale.scaling.rollouts.policy import as_images, sample
+from rlscale.scaling.models.distributions import ActionHead
+from rlscale.scaling.models.trunk import observation_dtype
+from rlscale.scaling.rollouts.policy import as_tensor
 from rlscale.scaling.rollouts.rollout import Rollout
-from rlscale.scaling.tasks.interface import Environment
+from rlscale.scaling.tasks.interface import Environment, Observed
 
 
 class EnvironmentCollector:
@@ -44,7 +45,7 @@ class EnvironmentCollector:
         assert envs % self._group_size == 0
         self._grow(envs // self._group_size, model)
         assert self._state is not None
-        buffer = _Buffer(steps, envs, self._groups[0].observation_shape, self._device)
+        buffer = _Buffer(steps, envs, self._groups[0].observation_shape, model.actions, self._device)
         begin = self._state
         state = begin.clone()
         for t in range(steps):
@@ -52,9 +53,9 @@ class EnvironmentCollector:
                 state[places] = self._step(model, group, buffer, t, places, state[places])
         for places, group in self._places():
             observed = group.observe()
-            buffer.reward[steps - 1, places] = observed.reward
+            buffer.end_step(steps - 1, places, observed)
             buffer.first[steps, places] = torch.from_numpy(observed.first).to(self._device)
-            buffer.last_observation[places] = as_images(observed.observation)
+            buffer.last_observation[places] = as_tensor(observed.observation)
         self._state = self._evaluate(model, buffer, begin, state, needs_bootstrap)
         episodes = [group.pop_episodes() for group in self._groups]
         return (
@@ -112,8 +113,8 @@ class EnvironmentCollector:
         """Store what a group shows, act, and start its next step. Returns the new state."""
         observed = group.observe()
         if t > 0:
-            buffer.reward[t - 1, places] = observed.reward
-        buffer.observation[t, places] = as_images(observed.observation)
+            buffer.end_step(t - 1, places, observed)
+        buffer.observation[t, places] = as_tensor(observed.observation)
         buffer.first[t, places] = torch.from_numpy(observed.first).to(self._device)
         logits, value, state = model.act(
             Inputs(
@@ -122,9 +123,9 @@ class EnvironmentCollector:
                 state,
             )
         )
-        policy = Categorical(logits=logits, validate_args=False)
-        action = sample(policy, self._rng.random(self._group_size))
-        group.act(action.cpu().numpy())
+        policy = model.actions(logits)
+        action = policy.sample(model.actions.noise(self._rng, self._group_size))
+        group.act(model.actions.for_task(action))
         buffer.action[t, places] = action
         buffer.logp[t, places] = policy.log_prob(action)
         buffer.entropy[t, places] = policy.entropy()
@@ -150,24 +151,44 @@ class EnvironmentCollector:
         if needs_bootstrap:
             last = buffer.last_observation[None]
             buffer.value[-1:], _ = _values(model, last, buffer.first[-1:], end, self._device)
+            buffer.evaluate_cuts(model)
         return end
 
 
 class _Buffer:
     """A rollout while it is collected, (T, n); each environment's row is contiguous, to need no copy."""
 
-    def __init__(self, steps: int, envs: int, shape: Sequence[int], device: torch.device) -> None:
-        channels, height, width = shape
-        pinned = device.type == "cuda"
-        images = torch.empty(envs, steps, height, width, channels, dtype=torch.uint8, pin_memory=pinned)
-        self.observation = images.permute(1, 0, 4, 2, 3)
-        self.last_observation = torch.empty(envs, height, width, channels, dtype=torch.uint8).permute(
-            0, 3, 1, 2
-        )
-        self.action = torch.empty(steps, envs, dtype=torch.int64, device=device)
+    def __init__(
+        self, steps: int, envs: int, shape: Sequence[int], actions: ActionHead, device: torch.device
+    ) -> None:
+        self._device = device
+        self.observation = _observations(shape, envs, steps, pin_memory=device.type == "cuda").transpose(0, 1)
+        self.last_observation = _observations(shape, envs)
+        self.action = torch.empty(steps, envs, *actions.shape, dtype=actions.dtype, device=device)
         self.logp, self.entropy = (torch.empty(steps, envs, device=device) for _ in range(2))
         self.value, self.first = (torch.zeros(steps + 1, envs, device=device) for _ in range(2))
         self.reward = np.empty((steps, envs), np.float64)
+        self._cuts: list[tuple[int, torch.Tensor, torch.Tensor]] = []  # step, environments, observations
+        self._cut_value: torch.Tensor | None = None
+
+    def end_step(self, t: int, places: slice, observed: Observed) -> None:
+        """Store what a group shows at the end of step t: rewards, and episodes that were cut off."""
+        self.reward[t, places] = observed.reward
+        if observed.cut is not None:
+            where = torch.from_numpy(observed.cut.where) + places.start
+            self._cuts.append((t, where, as_tensor(observed.cut.observation)))
+
+    def evaluate_cuts(self, model: ActorCritic) -> None:
+        """Values of the last observations of the episodes that were cut off."""
+        if not self._cuts:
+            return
+        assert model.num_state == 0, "the memory at the end of an episode is not kept"
+        observation = torch.cat([observation for _, _, observation in self._cuts])[None]
+        first = torch.zeros(observation.shape[:2], device=self._device)
+        value, _ = _values(model, observation, first, first[0, :, None][:, :0], self._device)
+        steps = torch.cat([torch.full_like(where, t) for t, where, _ in self._cuts])
+        self._cut_value = torch.zeros_like(self.value[:-1])
+        self._cut_value[steps, torch.cat([where for _, where, _ in self._cuts])] = value[0]
 
     def rollout(self, state: torch.Tensor) -> Rollout:
         return Rollout(
@@ -179,7 +200,15 @@ class _Buffer:
             reward=self.reward,
             entropy=self.entropy.mean(),
             state=state,
+            cut_value=self._cut_value,
         )
+
+
+def _observations(shape: Sequence[int], *batch: int, pin_memory: bool = False) -> torch.Tensor:
+    """Memory for observations (*batch, *shape), of images with their channels last."""
+    kept = [*shape[1:], shape[0]] if len(shape) == 3 else shape
+    memory = torch.empty(*batch, *kept, dtype=observation_dtype(shape), pin_memory=pin_memory)
+    return memory.movedim(-1, -3) if len(shape) == 3 else memory
 
 
 def _values(

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch.distributions import Categorical
 
 from rlscale.scaling.models.actor_critic import ActorCritic, Inputs
 from rlscale.scaling.rollouts.evaluation import Act
@@ -36,11 +35,11 @@ def policy_of(model: ActorCritic, rng: np.random.Generator, device: torch.device
         nonlocal state
         if state.shape[0] != first.size:
             state = torch.zeros(first.size, model.num_state, device=device)
-        images = as_images(observation)[:, None].to(device)
-        inputs = Inputs(images, torch.from_numpy(first)[:, None].to(device, torch.float32), state)
+        shown = as_tensor(observation)[:, None].to(device)
+        inputs = Inputs(shown, torch.from_numpy(first)[:, None].to(device, torch.float32), state)
         logits, _, state = model.act(inputs)
-        policy = Categorical(logits=logits, validate_args=False)
-        return sample(policy, rng.random(first.size)).cpu().numpy()
+        action = model.actions(logits).sample(model.actions.noise(rng, first.size))
+        return model.actions.for_task(action)
 
     return act
 
@@ -52,19 +51,10 @@ def flat_inputs(observation: torch.Tensor) -> Inputs:
     return Inputs(observation[:, None], first, first[:, :0])
 
 
-def sample(policy: Categorical, uniform: np.ndarray) -> torch.Tensor:
-    """Actions (batch,) by inverting the distribution function at ``uniform`` (batch,) in [0, 1).
+def as_tensor(observation: np.ndarray) -> torch.Tensor:
+    """Observations (n, height, width, channels) as (n, channels, height, width), others as they are.
 
-    The random numbers come from numpy, so a stream is the same on every device.
+    Nothing is copied.
     """
-    cumulative = policy.probs.cumsum(dim=-1)
-    threshold = torch.as_tensor(uniform, dtype=cumulative.dtype, device=cumulative.device)
-    below = (cumulative <= threshold[:, None]).sum(dim=-1)
-    # Rounding can leave the whole distribution function at or below the threshold.
-    last_possible = (cumulative < cumulative[:, -1:]).sum(dim=-1)
-    return torch.minimum(below, last_possible)
-
-
-def as_images(observation: np.ndarray) -> torch.Tensor:
-    """(n, height, width, channels) as (n, channels, height, width), without a copy."""
-    return torch.from_numpy(observation).permute(0, 3, 1, 2)
+    shown = torch.from_numpy(observation)
+    return shown.permute(0, 3, 1, 2) if shown.dim() == 4 else shown

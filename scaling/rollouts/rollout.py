@@ -16,10 +16,13 @@ from rlscale.scaling.models.actor_critic import Inputs
 class Rollout:
     """T steps of n environments, time-major; value and first have one extra step.
 
-    observation: (T, n, channels, height, width) uint8, in the host's memory
-    action: (T, n) int64;  logp: (T, n) behaviour log-probability;  value, first: (T + 1, n)
+    observation: (T, n, *observation_shape), in the host's memory
+    action: (T, n, *action shape), as the policy stores it, see ``ActionHead``
+    logp: (T, n) behaviour log-probability;  value, first: (T + 1, n)
     reward: (T, n) float64, raw;  entropy: mean policy entropy, nat
     state: (n, num_state), the memory before the first step
+    cut_value: (T, n), the values of the last observations of episodes that a time limit cut off at a step, 0
+        elsewhere; None if there were none
     """
 
     observation: torch.Tensor
@@ -30,6 +33,7 @@ class Rollout:
     reward: np.ndarray
     entropy: torch.Tensor
     state: torch.Tensor
+    cut_value: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Batch(Rows):
-    """Rows with all that the losses of the policy phase need; further fields are (rows, steps)."""
+    """Rows with all that the losses of the policy phase need; further fields are (rows, steps, ...)."""
 
     action: torch.Tensor
     logp: torch.Tensor

@@ -6,10 +6,12 @@ imports neither torch nor gymnasium, so that configs, plans and stores can read 
 
 from __future__ import annotations
 
+import importlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, cast
 
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.tasks.data_folder import MNIST, DataFolder
@@ -32,12 +34,52 @@ class Images:
 
     shape: tuple[int, int, int]
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory of one observation."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Observations: ``size`` numbers, float32."""
+
+    size: int
+
+    @property
+    def shape(self) -> tuple[int]:
+        return (self.size,)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of one observation."""
+        return 4 * self.size
+
 
 @dataclass(frozen=True)
 class Discrete:
     """Actions: one of ``count`` choices, 0 .. count - 1."""
 
     count: int
+
+
+@dataclass(frozen=True)
+class MultiDiscrete:
+    """Actions: several choices at once, the i-th one of 0 .. counts[i] - 1."""
+
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Continuous:
+    """Actions: numbers, the i-th between low[i] and high[i]."""
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+Observations = Images | Vectors
+Actions = Discrete | MultiDiscrete | Continuous
 
 
 @dataclass(frozen=True)
@@ -70,12 +112,14 @@ class Task:
     check_levels: raises an InputError if the task cannot be played on the levels start_level ..
         start_level + num_levels - 1 (``num_levels`` None means all); None if the task has no levels
     data: the files that it reads; None if its package contains them
+    resume: what a resumed run goes on from: ``exact``, the very step, bit for bit, or ``episode_boundary``,
+        new episodes
     """
 
     name: str
     kind: Literal["bandit", "environment"]
-    observations: Images
-    actions: Discrete
+    observations: Observations
+    actions: Actions
     families: tuple[str, ...]
     module: str
     gymnasium: GymnasiumNames | None = None
@@ -83,6 +127,7 @@ class Task:
     return_high: float | None = None
     check_levels: Callable[[int | None, int], None] | None = None
     data: DataFolder | None = None
+    resume: Literal["exact", "episode_boundary"] = "exact"
 
     @property
     def default_family(self) -> str:
@@ -149,22 +194,31 @@ class Collection:
 
 COLLECTIONS = (Collection(PREFIX, PATTERN, EXAMPLE, parse_task),)
 
+#: Describes the tasks whose names have a colon, gymnasium:<id> and module:Class, by their spaces.
+_ENVIRONMENTS = "rlscale.scaling.tasks.gymnasium.environments"
+
 
 def find_task(name: str) -> Task:
-    """The task of that name.
+    """The task of that name; one with a colon is an environment, which is made once to see its spaces.
 
     Raises:
-        InputError: if there is none (code ``unknown_task``).
+        InputError: if there is none (code ``unknown_task``), or the environment cannot be used.
     """
     if name in TASKS:
         return TASKS[name]
+    if ":" in name:
+        return cast(Task, importlib.import_module(_ENVIRONMENTS).task_of(name))
     for collection in COLLECTIONS:
         if name.startswith(collection.prefix):
             collection.explain(name)
     single = [known for known in TASKS if not known.startswith(tuple(c.prefix for c in COLLECTIONS))]
     *first, last = [*single, *(collection.pattern for collection in COLLECTIONS)]
     example = f", such as {COLLECTIONS[0].example}" if COLLECTIONS else ""
-    raise InputError(f"no such task; use {', '.join(first)} or {last}{example}.", code="unknown_task")
+    raise InputError(
+        f"no such task; use {', '.join(first)} or {last}{example}, "
+        f"or any environment as gymnasium:<id> or module:Class.",
+        code="unknown_task",
+    )
 
 
 def return_bounds(name: object) -> tuple[float | None, float | None]:

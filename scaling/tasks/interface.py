@@ -42,19 +42,33 @@ class Bandit(Protocol):
 
 
 @dataclass(frozen=True)
+class Cut:
+    """The k of n environments whose episodes a time limit cut off at a step.
+
+    where: (k,) int, which of the n.
+    observation: (k, ...), the last observations of those episodes.
+    """
+
+    where: np.ndarray
+    observation: np.ndarray
+
+
+@dataclass(frozen=True)
 class Observed:
     """What n environments show after a step.
 
-    observation: (n, height, width, channels) uint8. It belongs to the environment, and the next
-        ``act`` overwrites it: copy it to keep it.
+    observation: (n, height, width, channels) uint8, or (n, size) float32. It belongs to the environment,
+        and the next ``act`` overwrites it: copy it to keep it.
     reward: (n,) float64, of the step that led to this observation.
     first: (n,) bool, whether this observation begins an episode; the reward then still belongs
         to the episode before.
+    cut: the episodes that did not come to their end; None if there are none, or it is not known.
     """
 
     observation: np.ndarray
     reward: np.ndarray
     first: np.ndarray
+    cut: Cut | None = None
 
 
 @dataclass(frozen=True)
@@ -63,8 +77,8 @@ class Episodes:
 
     returns: (k,) float64, undiscounted and unnormalised.
     lengths: (k,) int64, in steps.
-    levels: (k,) int64, the number (seed) of the level that was played.
-    completed: (k,) bool, whether the level was solved.
+    levels: (k,) int64, the number (seed) of the level that was played; 0 without levels.
+    completed: (k,) bool, whether the level was solved; without levels, whether no time limit cut it off.
     """
 
     returns: np.ndarray
@@ -90,17 +104,20 @@ def concatenate_episodes(parts: Sequence[Episodes]) -> Episodes:
 class Environment(Protocol):
     """``num_envs`` environments side by side that step together and restart by themselves.
 
-    ``observation_shape`` is (channels, height, width), while observations have their channels
-    last. Until the first ``act``, ``observe`` shows the first observations, with ``first`` true
-    everywhere and reward 0.
+    ``observation_shape`` is that of the task: for images (channels, height, width), while observations
+    have their channels last. Until the first ``act``, ``observe`` shows the first observations, with
+    ``first`` true everywhere and reward 0.
     """
 
     num_envs: int
-    observation_shape: tuple[int, int, int]
-    num_actions: int
+    observation_shape: tuple[int, ...]
 
     def act(self, actions: np.ndarray) -> None:
-        """Start a step with the actions, int (n,), and return without waiting for its end."""
+        """Start a step with the actions and return without waiting for its end.
+
+        They are int (n,) for ``Discrete``, int (n, k) for ``MultiDiscrete``, float32 (n, k) for
+        ``Continuous``.
+        """
         ...
 
     def observe(self) -> Observed:

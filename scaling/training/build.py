@@ -30,7 +30,7 @@ def build_networks(config: RunConfig, generator: torch.Generator) -> ActorCritic
         return build_actor_critic(
             config.model,
             task.observations.shape,
-            task.actions.count,
+            task.actions,
             generator,
             architecture=config.agent.architecture,
             has_auxiliary=config.agent.is_phasic,

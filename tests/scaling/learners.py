@@ -9,6 +9,7 @@ from rlscale.scaling.config.agent import AgentConfig
 from rlscale.scaling.config.model import ModelConfig
 from rlscale.scaling.models.families import build_actor_critic
 from rlscale.scaling.rollouts.bandits import BanditCollector
+from rlscale.scaling.tasks.catalog import Discrete
 from rlscale.scaling.tasks.digits.bandit import DigitBandit
 
 CPU = torch.device("cpu")
@@ -17,7 +18,7 @@ MODEL = ModelConfig(width=0.1)
 
 def small_networks(seed=1, sharpen=20.0, **options):
     """Networks for 8x8 images, with preferences: the initial policy is nearly uniform."""
-    model = build_actor_critic(MODEL, (1, 8, 8), 10, torch.Generator().manual_seed(seed), **options)
+    model = build_actor_critic(MODEL, (1, 8, 8), Discrete(10), torch.Generator().manual_seed(seed), **options)
     with torch.no_grad():
         model.policy.heads["logits"].weight.mul_(sharpen)
     return model

@@ -23,6 +23,7 @@ from rlscale.scaling.agents.losses import auxiliary_loss
 from rlscale.scaling.agents.ppg import PPG, stored_rows
 from rlscale.scaling.agents.ppo import PPO, gradient_step
 from rlscale.scaling.config.run import run_config
+from rlscale.scaling.models.distributions import CategoricalPolicy
 from rlscale.scaling.models.sizing import sizes_of
 from rlscale.scaling.tasks.digits.images import DigitImages
 from rlscale.scaling.training.build import make_agent
@@ -58,7 +59,8 @@ def test_auxiliary_loss_equals_its_definition(clone_coef, value_coef):
     logits, old_logits = rng.normal(size=(2, 3, 5, 4))
     value, auxiliary_value, target = rng.normal(size=(3, 3, 5))
     loss, diagnostics = auxiliary_loss(
-        *(torch.tensor(x) for x in (logits, old_logits, value, auxiliary_value, target)),
+        *(CategoricalPolicy(torch.tensor(x)) for x in (logits, old_logits)),
+        *(torch.tensor(x) for x in (value, auxiliary_value, target)),
         clone_coef=clone_coef,
         value_coef=value_coef,
     )
@@ -76,7 +78,15 @@ def test_the_cloned_policy_is_the_old_one():
     logits = torch.tensor([[0.3, -1.0, 2.0]], dtype=torch.float64, requires_grad=True)
     old_logits = torch.tensor([[1.0, 0.0, -0.5]], dtype=torch.float64)
     zero = torch.zeros(1, dtype=torch.float64)
-    loss, _ = auxiliary_loss(logits, old_logits, zero, zero, zero, clone_coef=1.0, value_coef=1.0)
+    loss, _ = auxiliary_loss(
+        CategoricalPolicy(logits),
+        CategoricalPolicy(old_logits),
+        zero,
+        zero,
+        zero,
+        clone_coef=1.0,
+        value_coef=1.0,
+    )
     loss.backward()
     expected = logits.detach().softmax(-1) - old_logits.softmax(-1)
     np.testing.assert_allclose(logits.grad.numpy(), expected.numpy(), rtol=1e-12)

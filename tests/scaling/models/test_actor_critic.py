@@ -9,6 +9,7 @@ from rlscale.scaling.config.model import ModelConfig
 from rlscale.scaling.models.actor_critic import Inputs
 from rlscale.scaling.models.families import build_actor_critic
 from rlscale.scaling.rollouts.rollout import Rows
+from rlscale.scaling.tasks.catalog import Discrete
 
 ARCHITECTURES = ("dual", "shared", "detach")
 FAMILIES = ("mnist-cnn", "impala", "impala-lstm")
@@ -19,7 +20,7 @@ def networks(family="impala", architecture="dual", width=1 / 8, has_auxiliary=Tr
     return build_actor_critic(
         ModelConfig(family=family, width=width, depth=1),
         SHAPE,
-        5,
+        Discrete(5),
         torch.Generator().manual_seed(seed),
         architecture=architecture,
         has_auxiliary=has_auxiliary,

@@ -15,6 +15,7 @@ from rlscale.scaling.errors import InputError
 from rlscale.scaling.models.actor_critic import Inputs
 from rlscale.scaling.models.families import build_actor_critic
 from rlscale.scaling.models.impala import ImpalaCnn, impala_shape, max_pool_3x3
+from rlscale.scaling.tasks.catalog import Discrete
 from rlscale.scaling.training.facts import run_columns
 
 #: Of the default trunk on 64x64x3 images.
@@ -130,7 +131,11 @@ def test_each_units_weights_have_exactly_the_norm_of_their_layer(depth, scale):
     assert exact == pytest.approx(scale, abs=5e-5)
     generator = torch.Generator().manual_seed(0)
     model = build_actor_critic(
-        ModelConfig(family="impala", width=0.25, depth=depth), (3, 64, 64), 15, generator, has_auxiliary=True
+        ModelConfig(family="impala", width=0.25, depth=depth),
+        (3, 64, 64),
+        Discrete(15),
+        generator,
+        has_auxiliary=True,
     )
     for network in (model.policy, model.value):
         scales = [(network.trunk.dense, 1.4), *((head, 0.1) for head in network.heads.values())]
@@ -266,7 +271,7 @@ class TestStepSize:
     def test_is_proportional_to_the_residual_blocks_initial_weights(self, family):
         def steps_and_scales(depth):
             model = ModelConfig(family=family, depth=depth, width=1 / 8)
-            net = build_actor_critic(model, (3, 16, 16), 15, torch.Generator()).policy
+            net = build_actor_critic(model, (3, 16, 16), Discrete(15), torch.Generator()).policy
             return step_size(5e-4, model), norms(net.trunk.stacks[1].blocks[0].conv1)[0]
 
         (step, scale), (deeper_step, deeper_scale) = steps_and_scales(2), steps_and_scales(8)
@@ -281,7 +286,7 @@ def test_bfloat16_is_for_the_trunks_arithmetic_alone(width, family):
     def networks(precision):
         model = ModelConfig(family=family, width=width)
         generator = torch.Generator().manual_seed(0)
-        return build_actor_critic(model, shape, 15, generator, precision=precision)
+        return build_actor_critic(model, shape, Discrete(15), generator, precision=precision)
 
     exact, rough = networks("float32"), networks("bfloat16")
     none = torch.zeros(4, 3)

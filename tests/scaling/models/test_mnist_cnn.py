@@ -14,6 +14,7 @@ from rlscale.scaling.models.actor_critic import Inputs, Network
 from rlscale.scaling.models.families import build_actor_critic
 from rlscale.scaling.models.mnist_cnn import MnistCnn, max_pool_2x2, mnist_cnn_shape
 from rlscale.scaling.models.trunk import normed
+from rlscale.scaling.tasks.catalog import Discrete
 
 
 def network(width=0.2, depth=1, shape=(1, 28, 28), outputs=10, seed=0):
@@ -47,7 +48,9 @@ def test_normed_weights_have_a_deviation_of_scale_over_the_root_of_the_fan_in():
 
 def test_one_seed_gives_one_network_and_policy_and_value_differ():
     one, same, other = (
-        build_actor_critic(ModelConfig(width=0.1), (1, 8, 8), 10, torch.Generator().manual_seed(seed))
+        build_actor_critic(
+            ModelConfig(width=0.1), (1, 8, 8), Discrete(10), torch.Generator().manual_seed(seed)
+        )
         for seed in (1, 1, 2)
     )
     assert torch.equal(one.policy.trunk.dense[0].weight, same.policy.trunk.dense[0].weight)
@@ -59,7 +62,7 @@ def test_one_seed_gives_one_network_and_policy_and_value_differ():
 def test_weights_are_drawn_layer_by_layer_the_policys_then_the_values(depth):
     """Stored runs start again from their seed: the order of the draws is part of what a run is."""
     model = build_actor_critic(
-        ModelConfig(width=0.1, depth=depth), (1, 8, 8), 10, torch.Generator().manual_seed(7)
+        ModelConfig(width=0.1, depth=depth), (1, 8, 8), Discrete(10), torch.Generator().manual_seed(7)
     )
     generator = torch.Generator().manual_seed(7)
     for net, outputs in ((model.policy, 10), (model.value, 1)):
@@ -158,7 +161,7 @@ def test_step_size_falls_as_one_over_the_root_of_the_width(width):
 @pytest.mark.parametrize("width", [0.0125, 0.025, 0.08, 0.1, 0.25])
 def test_two_networks_side_by_side_compute_what_each_computes_alone(width):
     generator = torch.Generator().manual_seed(3)
-    model = build_actor_critic(ModelConfig(width=width, depth=2), (1, 28, 28), 10, generator)
+    model = build_actor_critic(ModelConfig(width=width, depth=2), (1, 28, 28), Discrete(10), generator)
     observation = torch.randint(0, 256, (37, 1, 28, 28), generator=generator, dtype=torch.uint8)
     weights = torch.randn(37, 10, generator=generator)
     policy, value = model.policy, model.value

@@ -13,9 +13,11 @@ from torch.distributions import Categorical
 
 from rlscale.scaling.config.model import ModelConfig
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.models.distributions import sample
 from rlscale.scaling.models.families import build_actor_critic
 from rlscale.scaling.rollouts.environments import EnvironmentCollector
-from rlscale.scaling.rollouts.policy import policy_of, sample
+from rlscale.scaling.rollouts.policy import policy_of
+from rlscale.scaling.tasks.catalog import Discrete
 from rlscale.scaling.tasks.digits.bandit import DigitBanditVectorEnv
 from rlscale.scaling.tasks.procgen.games import ProcgenEnv
 from rlscale.scaling.tasks.procgen.names import ProcgenTask
@@ -127,7 +129,7 @@ def procgen_networks(architecture="dual", seed=0, width=0.0625):
     model = build_actor_critic(
         ModelConfig(family="impala", width=width, depth=1),
         (3, 64, 64),
-        15,
+        Discrete(15),
         generator,
         architecture=architecture,
     )

@@ -10,6 +10,7 @@ from rlscale.scaling.models.actor_critic import Inputs
 from rlscale.scaling.models.families import build_actor_critic
 from rlscale.scaling.rollouts.environments import EnvironmentCollector
 from rlscale.scaling.rollouts.rollout import batch_of
+from rlscale.scaling.tasks.catalog import Discrete
 from rlscale.scaling.tasks.interface import Episodes, Observed, concatenate_episodes
 from rlscale.scaling.tasks.procgen.games import ProcgenEnv
 from rlscale.scaling.tasks.procgen.names import parse_task
@@ -67,7 +68,7 @@ def networks(make, architecture, precision="float32", width=1 / 8):
     return build_actor_critic(
         ModelConfig(family="impala-lstm", width=width),
         shape,
-        15,
+        Discrete(15),
         torch.Generator().manual_seed(0),
         architecture=architecture,
         precision=precision,

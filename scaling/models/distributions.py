@@ -1,0 +1,240 @@
+"""Policies over discrete, multi-discrete and bounded continuous actions, behind one interface.
+
+An ``ActionHead`` knows the actions of a task; it turns the outputs of a network's head into a ``Policy``.
+Random numbers come from numpy, so a stream is the same on every device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch.distributions import Categorical, Normal, kl_divergence
+from torch.nn import functional as F
+
+from rlscale.scaling.tasks.catalog import Actions, Continuous, Discrete
+
+
+class Policy(Protocol):
+    """The distributions of the actions in a batch of states (...)."""
+
+    def sample(self, noise: np.ndarray) -> torch.Tensor:
+        """Actions (n, *shape), from the head's ``noise`` for n states; for a batch (n,)."""
+        ...
+
+    def log_prob(self, action: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities, or log-densities, of actions (..., *shape): (...)."""
+        ...
+
+    def entropy(self) -> torch.Tensor:
+        """(...), nat."""
+        ...
+
+    def kl_from(self, old: Any) -> torch.Tensor:
+        """KL(old || this), (...), nat; ``old`` is a policy of the same head."""
+        ...
+
+
+class ActionHead(Protocol):
+    """How a policy network expresses the actions of a task.
+
+    num_outputs: outputs of the network's head for a state
+    shape, dtype: of one action as rollouts store it
+    """
+
+    num_outputs: int
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    def __call__(self, outputs: torch.Tensor) -> Policy:
+        """The policy that outputs (..., num_outputs) stand for."""
+        ...
+
+    def noise(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Random numbers for the actions in ``count`` states."""
+        ...
+
+    def for_task(self, action: torch.Tensor) -> np.ndarray:
+        """Stored actions (n, *shape) as the task takes them."""
+        ...
+
+
+def action_head(actions: Actions) -> ActionHead:
+    """The head for the actions of a task."""
+    if isinstance(actions, Discrete):
+        return CategoricalHead(actions.count)
+    if isinstance(actions, Continuous):
+        return TanhNormalHead(actions.low, actions.high)
+    return MultiCategoricalHead(actions.counts)
+
+
+class CategoricalHead:
+    """One of ``count`` choices; the outputs are logits."""
+
+    shape: tuple[int, ...] = ()
+    dtype = torch.int64
+
+    def __init__(self, count: int) -> None:
+        self.num_outputs = count
+
+    def __call__(self, outputs: torch.Tensor) -> CategoricalPolicy:
+        return CategoricalPolicy(outputs)
+
+    def noise(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """(count,) uniform."""
+        return rng.random(count)
+
+    def for_task(self, action: torch.Tensor) -> np.ndarray:
+        """The same numbers."""
+        return action.cpu().numpy()
+
+
+class CategoricalPolicy:
+    """See ``Policy``; logits are (..., count)."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        self.choices = Categorical(logits=logits, validate_args=False)
+
+    def sample(self, noise: np.ndarray) -> torch.Tensor:
+        return sample(self.choices, noise)
+
+    def log_prob(self, action: torch.Tensor) -> torch.Tensor:
+        return self.choices.log_prob(action)
+
+    def entropy(self) -> torch.Tensor:
+        return self.choices.entropy()
+
+    def kl_from(self, old: CategoricalPolicy) -> torch.Tensor:
+        return kl_divergence(old.choices, self.choices)
+
+
+def sample(policy: Categorical, uniform: np.ndarray) -> torch.Tensor:
+    """Choices (batch,) by inverting the distribution function at ``uniform`` (batch,) in [0, 1)."""
+    cumulative = policy.probs.cumsum(dim=-1)
+    threshold = torch.as_tensor(uniform, dtype=cumulative.dtype, device=cumulative.device)
+    below = (cumulative <= threshold[:, None]).sum(dim=-1)
+    # Rounding can leave the whole distribution function at or below the threshold.
+    last_possible = (cumulative < cumulative[:, -1:]).sum(dim=-1)
+    return torch.minimum(below, last_possible)
+
+
+class MultiCategoricalHead:
+    """Several independent choices; the outputs are the logits of the first, of the second, and so on."""
+
+    dtype = torch.int64
+
+    def __init__(self, counts: Sequence[int]) -> None:
+        self.counts = tuple(counts)
+        self.num_outputs = sum(counts)
+        self.shape: tuple[int, ...] = (len(self.counts),)
+
+    def __call__(self, outputs: torch.Tensor) -> MultiCategoricalPolicy:
+        return MultiCategoricalPolicy([CategoricalPolicy(part) for part in outputs.split(self.counts, -1)])
+
+    def noise(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """(count, choices) uniform."""
+        return rng.random((count, *self.shape))
+
+    def for_task(self, action: torch.Tensor) -> np.ndarray:
+        """The same numbers."""
+        return action.cpu().numpy()
+
+
+@dataclass(frozen=True)
+class MultiCategoricalPolicy:
+    """See ``Policy``; log-probabilities, entropies and divergences of independent choices add up."""
+
+    parts: Sequence[CategoricalPolicy]
+
+    def sample(self, noise: np.ndarray) -> torch.Tensor:
+        return torch.stack([part.sample(noise[:, i]) for i, part in enumerate(self.parts)], dim=-1)
+
+    def log_prob(self, action: torch.Tensor) -> torch.Tensor:
+        return self._sum([part.log_prob(action[..., i]) for i, part in enumerate(self.parts)])
+
+    def entropy(self) -> torch.Tensor:
+        return self._sum([part.entropy() for part in self.parts])
+
+    def kl_from(self, old: MultiCategoricalPolicy) -> torch.Tensor:
+        pairs = zip(self.parts, old.parts, strict=True)
+        return self._sum([part.kl_from(before) for part, before in pairs])
+
+    @staticmethod
+    def _sum(values: list[torch.Tensor]) -> torch.Tensor:
+        return torch.stack(values).sum(dim=0)
+
+
+#: The least standard deviation of a normal before the tanh; it keeps the log-density bounded.
+LEAST_DEVIATION = 1e-3
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
+
+
+class TanhNormalHead:
+    """Numbers between ``low`` and ``high``: a normal, through tanh, scaled to the bounds.
+
+    The outputs are means, then x of the deviations softplus(x) + ``LEAST_DEVIATION`` (as in Brax). Rollouts
+    store the number before the tanh, from which the log-density follows without loss at the bounds.
+    Densities are those of actions scaled to [-1, 1], so entropies do not depend on the actions' units.
+    """
+
+    dtype = torch.float32
+
+    def __init__(self, low: Sequence[float], high: Sequence[float]) -> None:
+        self.low, self.high = np.array(low, np.float64), np.array(high, np.float64)
+        self.shape: tuple[int, ...] = (len(low),)
+        self.num_outputs = 2 * len(low)
+
+    def __call__(self, outputs: torch.Tensor) -> TanhNormalPolicy:
+        mean, raw = outputs.chunk(2, dim=-1)
+        return TanhNormalPolicy(mean, F.softplus(raw) + LEAST_DEVIATION)
+
+    def noise(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """(count, numbers) standard normal."""
+        return rng.standard_normal((count, *self.shape))
+
+    def for_task(self, action: torch.Tensor) -> np.ndarray:
+        """float32, within the bounds."""
+        share = (np.tanh(action.cpu().numpy().astype(np.float64)) + 1) / 2
+        scaled = (self.low + share * (self.high - self.low)).astype(np.float32)
+        return scaled.clip(self.low.astype(np.float32), self.high.astype(np.float32))
+
+
+class TanhNormalPolicy:
+    """See ``Policy``; actions are the numbers x before the tanh, densities are those of tanh(x).
+
+        log p(tanh x) = log N(x; mean, deviation) - log(1 - tanh(x)^2)
+
+    The entropy is that of the normal plus the mean of log(1 - tanh(x)^2), by Gauss-Hermite quadrature. The
+    divergence is that of the normals, because both go through the same map.
+    """
+
+    def __init__(self, mean: torch.Tensor, deviation: torch.Tensor) -> None:
+        self.normal = Normal(mean, deviation, validate_args=False)
+
+    def sample(self, noise: np.ndarray) -> torch.Tensor:
+        mean = self.normal.loc
+        return mean + self.normal.scale * torch.as_tensor(noise, dtype=mean.dtype, device=mean.device)
+
+    def log_prob(self, action: torch.Tensor) -> torch.Tensor:
+        return (self.normal.log_prob(action) - log_slope(action)).sum(dim=-1)
+
+    def entropy(self) -> torch.Tensor:
+        like = self.normal.loc
+        nodes, weights = (
+            torch.as_tensor(a, dtype=like.dtype, device=like.device) for a in (_NODES, _WEIGHTS)
+        )
+        x = self.normal.loc[..., None] + self.normal.scale[..., None] * nodes
+        slope = (log_slope(x) * weights).sum(dim=-1) / math.sqrt(2 * math.pi)
+        return (self.normal.entropy() + slope).sum(dim=-1)
+
+    def kl_from(self, old: TanhNormalPolicy) -> torch.Tensor:
+        return kl_divergence(old.normal, self.normal).sum(dim=-1)
+
+
+def log_slope(x: torch.Tensor) -> torch.Tensor:
+    """log(1 - tanh(x)^2), without loss where tanh(x) rounds to 1."""
+    return 2 * (math.log(2) - x - F.softplus(-2 * x))

@@ -1,0 +1,99 @@
+"""Family ``nature-cnn``: the network of DQN on Atari (Mnih et al. 2015, Nature 518, methods).
+
+x/255; conv 8x8 stride 4, conv 4x4 stride 2, conv 3x3 stride 1, dense, each with ReLU. At width 1 it has 32,
+64 and 64 channels and 512 dense units: 1,684,128 parameters without heads on 84x84x4 images.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from rlscale.scaling.errors import InputError
+from rlscale.scaling.models.trunk import CONV_SCALE, DENSE_SCALE, Trunk, normed
+
+BASE_CHANNELS = (32, 64, 64)
+BASE_DENSE = 512
+#: Kernel and stride of each convolution.
+KERNELS = ((8, 4), (4, 2), (3, 1))
+#: The least height and width of images, which leave one position after the convolutions.
+LEAST_SIDE = 36
+
+
+@dataclass(frozen=True)
+class NatureCnnShape:
+    """Layer sizes of one member of the family; ``depth`` is the number of dense layers."""
+
+    channels: tuple[int, ...]
+    dense: int
+    depth: int
+
+
+def nature_cnn_shape(width: float, depth: int) -> NatureCnnShape:
+    """Base sizes times ``width``, rounded to the nearest whole (halves up).
+
+    Raises:
+        InputError: if a layer would have no unit.
+    """
+    *channels, dense = (int(base * width + 0.5) for base in (*BASE_CHANNELS, BASE_DENSE))
+    if channels[0] == 0:
+        raise InputError(
+            f"Width {width:g} gives 0 channels in the first convolution ({BASE_CHANNELS[0]} x {width:g} "
+            f"rounds to 0); use a width of at least {0.5 / BASE_CHANNELS[0]:g}.",
+            code="width_too_small",
+        )
+    return NatureCnnShape(tuple(channels), dense, depth)
+
+
+class NatureCnn(Trunk):
+    """(batch, channels, height, width) uint8 -> features (batch, num_features).
+
+    ``depth`` dense layers of equal size follow the convolutions; the paper has one.
+
+    Raises:
+        InputError: if the images are smaller than ``LEAST_SIDE``.
+    """
+
+    chunk = 256
+
+    def __init__(
+        self, shape: NatureCnnShape, observation_shape: tuple[int, ...], generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        in_channels, *sides = observation_shape
+        if min(sides) < LEAST_SIDE:
+            raise InputError(
+                f"nature-cnn needs images of at least {LEAST_SIDE} x {LEAST_SIDE}, and these are "
+                f"{sides[0]} x {sides[1]}: use model.family impala.",
+                code="image_too_small",
+            )
+        layers = zip(itertools.pairwise((in_channels, *shape.channels)), KERNELS, strict=True)
+        self.convs = nn.ModuleList(
+            normed(nn.Conv2d(before, after, kernel, stride), CONV_SCALE, generator)
+            for (before, after), (kernel, stride) in layers
+        )
+        for kernel, stride in KERNELS:
+            sides = [(side - kernel) // stride + 1 for side in sides]
+        inputs = [shape.channels[-1] * sides[0] * sides[1]] + [shape.dense] * (shape.depth - 1)
+        self.dense = nn.ModuleList(
+            normed(nn.Linear(size, shape.dense), DENSE_SCALE, generator) for size in inputs
+        )
+        self.num_features = shape.dense
+        self.pre_activations = (
+            *(f"convs.{i}" for i in range(len(KERNELS))),
+            *(f"dense.{i}" for i in range(shape.depth)),
+        )
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, observation: torch.Tensor) -> torch.Tensor:
+        x = observation.to(torch.float32, memory_format=torch.channels_last) / 255
+        for conv in self.convs:
+            x = F.relu(conv(x))
+        x = x.flatten(1)
+        for layer in self.dense:
+            x = F.relu(layer(x))
+        return x
