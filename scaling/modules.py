@@ -68,9 +68,9 @@ def modules_in(values: Any, key: str = "") -> Iterator[str]:
     elif isinstance(values, list | tuple):
         for value in values:
             yield from modules_in(value, key)
-    elif isinstance(values, str) and key in ("task", "family") and is_reference(values):
-        if not values.startswith(GYMNASIUM):
-            yield values.partition(":")[0]
+    elif isinstance(values, str) and key in ("task", "family"):
+        is_id = values.startswith(GYMNASIUM)
+        yield from () if is_id or not is_reference(values) else (values.partition(":")[0],)
 
 
 def load_class(reference: str, base: type) -> Any:

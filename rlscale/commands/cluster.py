@@ -12,6 +12,7 @@ import typer
 
 from rlscale.commands.options import (
     AddressOption,
+    ImportOption,
     JsonOption,
     MnistOption,
     SpecArgument,
@@ -45,6 +46,7 @@ def sweep_submit(
     ],
     device: SweepDeviceOption = "auto",
     mnist_dir: MnistOption = None,
+    imports: ImportOption = None,
     python: Annotated[
         str,
         typer.Option(
@@ -102,6 +104,7 @@ def sweep_resume(
     address: AddressOption = None,
     device: SweepDeviceOption = "auto",
     mnist_dir: MnistOption = None,
+    imports: ImportOption = None,
 ) -> None:
     """Continue the sweeps of a store: run what their stored specs contain and the store does not."""
     from rlscale.sweeps.specs.spec import expand, parse_spec
@@ -216,9 +219,14 @@ def _refuse_second_job(jobs: RayJobs, store: RunStore, sweep: str) -> None:
 
 
 def _entrypoint(python: str, store: str, sweep: str, device: str, mnist_dir: Path | None) -> str:
-    """The job's command line; the shell of the cluster's head reads it."""
+    """The job's command line; the shell of the cluster's head reads it.
+
+    It names the person's modules, because the job reads its spec from the store.
+    """
+    from rlscale.scaling.modules import named_modules
+
     words = [python, "-m", "rlscale.cli", "sweep", "resume", store, "--sweep", sweep, "--address", "auto"]
-    words += ["--device", device]
+    words += ["--device", device, *(f"--import={module}" for module in named_modules())]
     if mnist_dir is not None:
         words += ["--mnist-dir", str(mnist_dir.resolve())]
     return shlex.join(words)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rlscale.commands.options import DeviceOption, JsonOption, MnistOption, OutOption
+from rlscale.commands.options import DeviceOption, ImportOption, JsonOption, MnistOption, OutOption
 from rlscale.terminal.console import console, write_json, write_yaml
 
 
@@ -15,6 +15,7 @@ def config_rescale(
     config_path: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The run's config.")],
     by: Annotated[int, typer.Option(metavar="C", help="Divide the batch, agent.num_envs, by this number.")],
     betas: Annotated[bool, typer.Option("--betas", help="Also raise Adam's betas to 1/C.")] = False,
+    imports: ImportOption = None,
     out: OutOption = None,
 ) -> None:
     """Rewrite a config for a smaller batch by the rules of batch-size invariance.
@@ -48,6 +49,7 @@ def batch_search(
     ] = 2.0,
     device: DeviceOption = "auto",
     mnist_dir: MnistOption = None,
+    imports: ImportOption = None,
     json_path: JsonOption = None,
 ) -> None:
     """Find how the batch should grow: train B and 2B from one state, keep the better, fit a power law."""

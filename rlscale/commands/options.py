@@ -289,6 +289,31 @@ MnistOption = Annotated[
     typer.Option(help="Folder with the four files of MNIST; default: RLSCALE_MNIST_DIR, then data/mnist."),
 ]
 
+
+def import_modules(names: list[str] | None) -> list[str]:
+    """Import the modules that a command line names, before the command reads anything else.
+
+    Raises:
+        InputError: if one does not import.
+    """
+    from rlscale.scaling.modules import name_modules
+
+    name_modules(names or [])
+    return names or []
+
+
+ImportOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import",
+        metavar="MODULE",
+        help="Import this Python module of yours first: it registers environments, or holds classes that "
+        "a config names as module:Class. Repeat it for more.",
+        callback=import_modules,
+        is_eager=True,
+    ),
+]
+
 SpecArgument = Annotated[
     str,
     typer.Argument(

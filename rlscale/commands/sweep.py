@@ -8,6 +8,7 @@ import typer
 
 from rlscale.commands.options import (
     AddressOption,
+    ImportOption,
     JsonOption,
     MnistOption,
     OutOption,
@@ -54,6 +55,7 @@ def sweep_plan(
     estimate: Annotated[
         bool, typer.Option(help="Estimate the time: train each size on this machine for a few seconds.")
     ] = True,
+    imports: ImportOption = None,
     json_path: JsonOption = None,
 ) -> None:
     """Show what a sweep would cost: runs, FLOPs, memory and time. Starts nothing."""
@@ -119,6 +121,7 @@ def sweep_run(
     address: AddressOption = None,
     device: SweepDeviceOption = "auto",
     mnist_dir: MnistOption = None,
+    imports: ImportOption = None,
 ) -> None:
     """Run a sweep. If run again, it runs only what the store lacks."""
     from rlscale.sweeps.specs.presets import find_spec
@@ -153,6 +156,7 @@ def sweep_retry(
     address: AddressOption = None,
     device: SweepDeviceOption = "auto",
     mnist_dir: MnistOption = None,
+    imports: ImportOption = None,
 ) -> None:
     """Run only the failed runs again."""
     from rlscale.sweeps.running.launch import retry_failed
@@ -184,6 +188,7 @@ def sweep_status(
     watch_on: Annotated[
         bool, typer.Option("--watch", help="Refresh until all runs have ended, or until Ctrl-C.")
     ] = False,
+    imports: ImportOption = None,
     json_path: JsonOption = None,
 ) -> None:
     """Show the runs of each sweep by status, their progress, and why runs failed."""

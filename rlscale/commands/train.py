@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rlscale.commands.options import DeviceOption, MnistOption, StoreOption
+from rlscale.commands.options import DeviceOption, ImportOption, MnistOption, StoreOption
 from rlscale.terminal.console import console, warn
 
 
@@ -17,6 +17,7 @@ def train(
     sweep: Annotated[str, typer.Option(help="Sweep of the store that gets the run.")] = "single",
     device: DeviceOption = "auto",
     mnist_dir: MnistOption = None,
+    imports: ImportOption = None,
 ) -> None:
     """Train one agent, or continue from its last checkpoint."""
     import os
@@ -52,7 +53,7 @@ def train(
         config.run_id,
         config=config.model_dump(mode="json"),
         columns=columns,
-        provenance=provenance(device),
+        provenance=provenance(device, config.task_entry),
         host=socket.gethostname(),
         pid=os.getpid(),
     )

@@ -9,6 +9,7 @@ import typer
 
 from rlscale.commands.options import (
     AddressOption,
+    ImportOption,
     JsonOption,
     MnistOption,
     SpecArgument,
@@ -52,6 +53,7 @@ def sweep_tune(
     address: AddressOption = None,
     device: SweepDeviceOption = "auto",
     mnist_dir: MnistOption = None,
+    imports: ImportOption = None,
     out: FinalSpecOption = None,
     json_path: JsonOption = None,
     figure: FigureOption = None,

@@ -15,6 +15,7 @@ import torch
 from rlscale.scaling.config.run import RunConfig
 from rlscale.scaling.models.actor_critic import ActorCritic
 from rlscale.scaling.models.sizing import sizes_of
+from rlscale.scaling.tasks.catalog import Task
 from rlscale.scaling.training.build import build_networks
 
 
@@ -41,9 +42,12 @@ def run_columns(config: RunConfig, model: ActorCritic | None = None) -> dict[str
     }
 
 
-def provenance(device: str) -> dict[str, Any]:
-    """Versions, host and device that a run's bits depend on."""
-    return {
+def provenance(device: str, task: Task | None = None) -> dict[str, Any]:
+    """Versions, host and device that a run's bits depend on, and what it goes on from when it is resumed."""
+    of_task = {} if task is None else {"resume": task.resume}
+    if task is not None and task.kind == "environment":
+        of_task["gymnasium"] = metadata.version("gymnasium")
+    return of_task | {
         "rlscale": metadata.version("rlscale"),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -9,6 +9,7 @@ from typing import Any
 
 from rlscale.scaling.config.run import RunConfig, run_config
 from rlscale.scaling.costs.measure import measure
+from rlscale.scaling.modules import named_modules
 from rlscale.scaling.tasks.data_folder import MNIST
 from rlscale.scaling.tasks.registry import prepare_task
 from rlscale.sweeps.running.demand import estimated_memory
@@ -92,12 +93,17 @@ def retry_failed(
 
 
 def _checked(where: Where, configs: Sequence[RunConfig], resources: Resources) -> Where:
-    """The same with the device and folder that workers use.
+    """The same with the device, folder and modules that workers use.
 
     Raises:
         InputError: before anything starts, if the runs' device or data is not available.
     """
-    where = replace(where, mnist_dir=where.mnist_dir.resolve() if where.mnist_dir else None)
+    where = replace(
+        where,
+        mnist_dir=where.mnist_dir.resolve() if where.mnist_dir else None,
+        modules=named_modules(),
+        module_folder=Path.cwd(),
+    )
     MNIST.put_first(where.mnist_dir)
     for task in {config.task for config in configs}:
         prepare_task(task)

@@ -25,7 +25,7 @@ from typing import Any, Literal
 import ray
 from ray import exceptions as ray_exceptions
 
-from rlscale.scaling.config.run import RunConfig
+from rlscale.scaling.config.run import RunConfig, run_config
 from rlscale.scaling.errors import (
     InputError,
     LeaseLost,
@@ -34,6 +34,7 @@ from rlscale.scaling.errors import (
     RlscaleError,
     StoreUnavailable,
 )
+from rlscale.scaling.modules import name_modules
 from rlscale.sweeps.running.demand import Demand, Node, demand_of, slots, with_half_the_concurrency
 from rlscale.sweeps.running.drivers import StoppedOnRequest
 from rlscale.sweeps.running.events import OnEvent, Outcome, Polled, RunEnded, Stopping, WorkerDied
@@ -386,7 +387,8 @@ def _attempt(
     from rlscale.scaling.training.facts import provenance
     from rlscale.scaling.training.train import train
 
-    run = RunConfig.model_validate(config)
+    name_modules(work.where.modules, work.where.module_folder)
+    run = run_config(config, source="the config")
     record = patiently(lambda: store.read_run(work.sweep, run.run_id))
     if record is not None and record.status == "done":
         # A worker that was killed right at the end did not clean up.
@@ -400,7 +402,7 @@ def _attempt(
             run.run_id,
             config=config,
             columns=columns,
-            provenance=provenance(device),
+            provenance=provenance(device, run.task_entry),
             host=socket.gethostname(),
             pid=os.getpid(),
         )

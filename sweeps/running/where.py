@@ -17,11 +17,16 @@ class Where:
         address: of the Ray cluster; None starts a Ray on this machine.
         device: auto, cpu or cuda; auto is cuda if the spec gives runs GPUs.
         mnist_dir: folder of MNIST on the workers' machines, for the task that needs it.
+        modules: the person's modules, which each worker imports; the driver takes those that its command
+            line named.
+        module_folder: searched for them after all other folders.
     """
 
     address: str | None = None
     device: str = "auto"
     mnist_dir: Path | None = None
+    modules: tuple[str, ...] = ()
+    module_folder: Path | None = None
 
 
 def workers_device(device: str, resources: Resources) -> str:

@@ -34,6 +34,7 @@ from pydantic import Field, field_validator
 from rlscale.scaling.config.reading import Frozen, load_yaml, validated
 from rlscale.scaling.config.run import ALIASES, RunConfig, run_config
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.modules import modules_in, name_modules
 from rlscale.sweeps.store.run_store import check_name
 
 AxisGroup = dict[str, list[Any]]
@@ -166,12 +167,14 @@ class SweepSpec(Frozen):
 
 
 def load_spec(path: Path) -> SweepSpec:
-    """Read a sweep spec.
+    """Read a sweep spec; imports the modules that it names.
 
     Raises:
         InputError: naming the file, field and remedy.
     """
-    return parse_spec(load_yaml(path), source=str(path))
+    values = load_yaml(path)
+    name_modules(modules_in(values))
+    return parse_spec(values, source=str(path))
 
 
 def parse_spec(values: Mapping[str, Any], *, source: str) -> SweepSpec:

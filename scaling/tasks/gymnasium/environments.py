@@ -305,7 +305,8 @@ class GymnasiumEnvironments:
             raise
         except Exception as error:  # an environment may raise anything
             raise InputError(
-                f"{self._task} failed in {doing} after {self._steps:,} steps: correct it ({describe(error)}).",
+                f"{self._task} failed in {doing} after {self._steps:,} steps: correct it "
+                f"({describe(error)}).",
                 code="environment_failed",
             ) from error
 

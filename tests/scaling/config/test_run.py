@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rlscale.scaling.config.agent import AgentConfig, BatchGrowth, PhasicConfig
 from rlscale.scaling.config.run import RunConfig, load_run_config, run_config
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.modules import name_modules
 
 BASE = {"task": "digits-bandit", "interactions": 1000}
 PROCGEN = {"task": "procgen-coinrun-easy", "interactions": 1000, "agent": {"horizon": 1999}}
@@ -300,6 +301,7 @@ OTHER_VALUES_OF_PROCGEN = OTHER_VALUES | {
 }
 ONLY_FOR_PROCGEN = {"model.family", "levels.num_levels", "levels.start_level", "evaluation_episodes"}
 ONLY_FOR_PPO = {"agent.batch_growth.exponent"}
+ONLY_FOR_MLP = {"model.activation"}
 
 
 def fields(config, *, without):
@@ -324,7 +326,9 @@ def assert_run_id_changes(config, path, others):
     assert other.run_id != base.run_id
 
 
-@pytest.mark.parametrize("path", fields(BASE, without=ONLY_FOR_PROCGEN | {"agent.phasic"}), ids=".".join)
+@pytest.mark.parametrize(
+    "path", fields(BASE, without=ONLY_FOR_PROCGEN | ONLY_FOR_MLP | {"agent.phasic"}), ids=".".join
+)
 def test_run_id_changes_with_every_field_of_a_bandit(path):
     assert_run_id_changes(BASE, path, OTHER_VALUES)
 
@@ -332,9 +336,66 @@ def test_run_id_changes_with_every_field_of_a_bandit(path):
 PHASIC_PROCGEN = procgen(agent=PPG, levels={"num_levels": 200, "start_level": 5})
 
 
-@pytest.mark.parametrize("path", fields(PHASIC_PROCGEN, without=ONLY_FOR_PPO), ids=".".join)
+@pytest.mark.parametrize("path", fields(PHASIC_PROCGEN, without=ONLY_FOR_PPO | ONLY_FOR_MLP), ids=".".join)
 def test_run_id_changes_with_every_field_of_procgen(path):
     assert_run_id_changes(PHASIC_PROCGEN, path, OTHER_VALUES_OF_PROCGEN)
+
+
+CARTPOLE = {"task": "gymnasium:CartPole-v1", "interactions": 1000, "agent": {"horizon": 99}}
+OTHER_VALUES_OF_CARTPOLE = OTHER_VALUES | {
+    "task": "gymnasium:CartPole-v0",
+    "family": "own_code:MyTrunk",
+    "activation": "relu",
+}
+
+
+@pytest.mark.parametrize(
+    "path", fields(CARTPOLE, without=ONLY_FOR_PROCGEN - {"model.family"} | {"agent.phasic"}), ids=".".join
+)
+def test_run_id_changes_with_every_field_of_an_environment(path):
+    name_modules(["own_code"])
+    assert_run_id_changes(CARTPOLE, path, OTHER_VALUES_OF_CARTPOLE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"task": "gymnasium:Cartpole-v1"},
+            "'task': gymnasium has no environment .* did you mean CartPole-v1",
+        ),
+        ({"agent": {}}, "agent.horizon is 1, a discount of 0; 99 is gamma 0.98"),
+        (
+            {"model": {"family": "impala"}},
+            "model.family impala does not fit gymnasium:CartPole-v1, .* needs mlp",
+        ),
+        (
+            {"model": {"family": "mlp", "activation": "elu"}},
+            "'model.activation': input should be 'tanh' or 'relu'",
+        ),
+        ({"model": {"family": "somewhere:Net"}}, "'model.family': somewhere:Net needs code of the module"),
+        ({"levels": {"num_levels": 3}}, "has no levels"),
+    ],
+)
+def test_a_config_of_an_environment_that_does_not_fit_is_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        run_config(CARTPOLE | changes, source="test")
+
+
+def test_the_run_id_of_an_environment_stays():
+    assert run_config(CARTPOLE, source="").run_id == "f38e961852ccfa26"
+
+
+def test_the_activation_is_for_the_family_that_has_one():
+    with pytest.raises(InputError, match="activation is for the family mlp; leave it out for mnist-cnn"):
+        run_config(BASE | {"model": {"activation": "relu"}}, source="test")
+
+
+def test_the_code_of_a_refused_module_is_kept():
+    for values in (CARTPOLE | {"task": "somewhere:Env"}, CARTPOLE | {"model": {"family": "somewhere:Net"}}):
+        with pytest.raises(InputError) as caught:
+            run_config(values, source="test")
+        assert caught.value.code == "module_not_named"
 
 
 def test_run_id_distinguishes_all_levels_from_some_and_one_game_from_another():
