@@ -86,7 +86,7 @@ def sweep_submit(
     opened = RunStore(location, create=True)
     _refuse_second_job(jobs, opened, spec.name)
     opened.write_spec(spec.name, spec.model_dump(mode="json"))
-    entrypoint = _entrypoint(python, location, spec.name, device, mnist_dir)
+    entrypoint = entrypoint_of(python, location, spec.name, device, mnist_dir)
     job_id = jobs.submit(entrypoint, sweep=spec.name, store=location)
     submitted = {"job": job_id, "address": jobs.address, "sweep": spec.name, "store": location}
     write_json(json_path, {**submitted, "entrypoint": entrypoint, "status": "submitted"})
@@ -218,7 +218,7 @@ def _refuse_second_job(jobs: RayJobs, store: RunStore, sweep: str) -> None:
     )
 
 
-def _entrypoint(python: str, store: str, sweep: str, device: str, mnist_dir: Path | None) -> str:
+def entrypoint_of(python: str, store: str, sweep: str, device: str, mnist_dir: Path | None) -> str:
     """The job's command line; the shell of the cluster's head reads it.
 
     It names the person's modules, because the job reads its spec from the store.

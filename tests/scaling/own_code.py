@@ -22,7 +22,8 @@ class Base(gymnasium.Env):
     def step(self, action):
         self.step_count += 1
         ends = self.step_count >= self.length
-        return self.shown(), self.reward(action), *self.end(ends), {}
+        reward = self.reward(action)  # for what was shown before
+        return self.shown(), reward, *self.end(ends), {}
 
     def end(self, ends):
         return ends, False
