@@ -55,16 +55,14 @@ def test_cartpole_is_learned():
 @pytest.mark.parametrize(
     ("task", "agent", "iterations", "worst"),
     [
-        ("own_code:Sums", {"algorithm": "ppo-ewma"}, 40, 18.0),  # 12.5 by chance, 20 at best
-        ("own_code:Sums", {"algorithm": "ppg-ewma", "phasic": PHASES}, 40, 18.0),
-        (
-            "own_code:Push",
-            {"algorithm": "ppg", "phasic": PHASES, "normalize_reward": True},
-            60,
-            -4.0,
-        ),  # -11, 0
-        ("own_code:Push", {"algorithm": "ppo", "architecture": "shared"}, 60, -4.0),
-        ("own_code:Pictures", {"algorithm": "ppo", "learning_rate": 1e-3}, 12, 4.5),  # 2.5, 5
+        # By chance 12.5, at best 20.
+        ("own_code:Sums", {"algorithm": "ppo-ewma"}, 25, 17.0),
+        ("own_code:Sums", {"algorithm": "ppg-ewma", "phasic": PHASES}, 24, 17.0),
+        # By chance -17, at best 0.
+        ("own_code:Push", {"algorithm": "ppg", "phasic": PHASES, "normalize_reward": True}, 20, -2.0),
+        ("own_code:Push", {"algorithm": "ppo-ewma", "architecture": "shared"}, 20, -2.0),
+        # By chance 2.5, at best 5.
+        ("own_code:Pictures", {"algorithm": "ppo", "learning_rate": 1e-3}, 12, 4.5),
     ],
 )
 def test_every_kind_of_action_and_observation_is_learned(task, agent, iterations, worst):
@@ -79,7 +77,7 @@ def test_a_family_of_ones_own_is_learned_with_and_has_its_sizes():
     assert columns["family"] == "own_code:MyTrunk"
     assert columns["num_params"] == 2 * 32 + 32 + 32 * 5 + 5
     assert columns["flops_forward"] == 2 * (2 * 32 + 32 * 5)
-    assert last_row(config, 40)["return_mean"] > 16
+    assert last_row(config, 25)["return_mean"] > 16
 
 
 def rows(run, iterations):
