@@ -44,7 +44,7 @@ def run_columns(config: RunConfig, model: ActorCritic | None = None) -> dict[str
 
 def provenance(device: str, task: Task | None = None) -> dict[str, Any]:
     """Versions, host and device that a run's bits depend on, and what it goes on from when it is resumed."""
-    of_task = {} if task is None else {"resume": task.resume}
+    of_task: dict[str, Any] = {} if task is None else {"resume": task.resume}
     if task is not None and task.kind == "environment":
         of_task["gymnasium"] = metadata.version("gymnasium")
     return of_task | {
