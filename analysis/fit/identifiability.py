@@ -27,8 +27,8 @@ from rlscale.analysis.theory.power_law import PowerLaw
 
 SHARE_BOUNDS = (0.1, 0.9)
 _BEGUN = 1 / 3  # of the way from the task's lowest return to the best one measured
-_FAR_APART = 3.0  # factor between the onsets of sizes
 _AT = 1e-3  # of a bound: nearer is at it
+_FAR_APART = 2.0  # factor between the median onsets of smaller and larger sizes
 NEGLIGIBLE = 0.01  # in nu: without noise the intervals have no width to speak of
 #: Codes with which the exponents count as not identified.
 NOT_IDENTIFIED = SICK | {
@@ -106,13 +106,14 @@ def _about_start(e: Evidence) -> list[CodedWarning]:
             f"{late.nu_without:.3f} to {late.nu:.3f}.",
         )
     )
-    known = onsets[np.isfinite(onsets)]
-    if len(known) and known.max() > _FAR_APART * known.min():
+    halves = [half[np.isfinite(half)] for half in np.array_split(onsets, 2)]
+    small, large = (float(np.median(half)) if len(half) else late.onset for half in halves)
+    if max(small / large, large / small) > _FAR_APART:
         found.append(
             (
                 "starts_differ",
-                f"Sizes start to learn at different times, from {known.min():.3g} to {known.max():.3g} "
-                f"interactions; one delay stands for all, so look at the curves before you trust nu.",
+                f"Small sizes start to learn at about {small:.3g} interactions, large ones at {large:.3g}; "
+                f"one delay stands for all, so nu is less certain than its interval.",
             )
         )
     return found
