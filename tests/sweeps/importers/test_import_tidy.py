@@ -138,7 +138,7 @@ def test_steps_are_scaled_and_rounded_with_a_note(imported, tidy, curve):
     result = imported(tidy(interactions=[4, 8, 13, 4, 8, 400]), steps_scale=0.25)
     assert curve("a")[0] == [1, 2, 3]
     assert curve("c")[0] == [100]
-    assert any("1 row of 1 run whose scaled step is not whole" in note for note in result.notes)
+    assert any("1 row of 1 run whose step is not whole" in note for note in result.notes)
 
 
 def test_the_task_asked_for_counts_whatever_the_file_says(imported, tidy):
