@@ -35,7 +35,7 @@ NOT_IDENTIFIED = SICK | {
     *("optimum_outside_data", "at_bound", "draws_at_bound", "one_size_frontier", "wide_interval", "poor_fit"),
     *("interval_at_bound", "estimate_outside_interval", "objectives_opposite", "start_too_late"),
 }
-OPPOSITE = 0.5  # in nu: two objectives that differ by more say opposite things
+OPPOSITE_ENDS = (0.1, 0.9)  # of nu: one objective below, the other above
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,8 @@ def _about_contradictions(e: Evidence) -> list[CodedWarning]:
                     f"single runs decide the fit; add seeds, and look at the runs of each size.",
                 )
             )
-    if abs(e.other.nu - e.law.nu) > OPPOSITE:
+    least, most = sorted((e.other.nu, e.law.nu))
+    if least < OPPOSITE_ENDS[0] and most > OPPOSITE_ENDS[1]:
         found.append(
             (
                 "objectives_opposite",
