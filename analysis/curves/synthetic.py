@@ -63,6 +63,7 @@ class SyntheticSweep:
         noise: standard deviation of the noise of one run, as a share of the range of returns.
         correlation: lag-one autocorrelation of the noise (AR(1)).
         late_start: share of training before a run begins to learn.
+        size_effect: standard deviation of a shift of log I that all runs of a size share.
     """
 
     alpha_N: float = 0.3
@@ -77,11 +78,16 @@ class SyntheticSweep:
     noise: float = 0.0
     correlation: float = 0.8
     late_start: float = 0.0
+    size_effect: float = 0.0
 
     @property
     def law(self) -> PowerLaw:
         """The law the curves follow."""
         return PowerLaw.from_constants(self.alpha_N, self.alpha_E, self.N_c)
+
+    def log_intrinsic(self, log_n: Floats, log_e: Floats) -> Floats:
+        """log I of the curves without shifts, by the law; a study of wrong laws overrides it."""
+        return self.law.log_intrinsic(log_n, log_e)
 
     def curves(self, rng: np.random.Generator) -> Curves:
         """Draw the curves.
@@ -94,7 +100,10 @@ class SyntheticSweep:
         n = np.repeat(np.asarray(self.sizes, float), self.seeds)  # (runs,)
         e = self._interactions()  # (points,)
         learned = np.maximum(e - self.late_start * self.max_interactions, 0.1 * e[0])
-        log_i = self.law.log_intrinsic(np.log(n)[:, None], np.log(learned))  # (runs, points)
+        log_i = self.log_intrinsic(np.log(n)[:, None], np.log(learned))  # (runs, points)
+        if self.size_effect > 0:
+            shifts = self.size_effect * rng.standard_normal(len(self.sizes))
+            log_i = log_i + np.repeat(shifts, self.seeds)[:, None]
         z = (log_i - log_i.min()) / (log_i.max() - log_i.min())
         clean = (_random_spline(rng) if self.shape == "spline" else SHAPES[self.shape])(z)
         returns = clean + self.noise * np.ptp(clean) * self._ar1(rng, clean.shape)
