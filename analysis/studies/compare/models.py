@@ -64,7 +64,7 @@ _KNOTS = 16  # inner knots of the spline, at quantiles of y: enough for four ste
 _STEP = 1e-4  # of numerical derivatives: far above rounding, far below what changes the fit
 _SCALE = 0.3  # of a usual change of a coordinate
 _FIRST_DELTAS = np.linspace(-10, 10, 41)
-_FIRST, _THEN = 12, 60  # evaluations from each start, and from the best of them
+_FIRST, _THEN = 5, 60  # evaluations from each start, and from the best of them
 
 
 @dataclass(frozen=True)
@@ -289,7 +289,7 @@ def fit_models(problem: PairProblem) -> dict[ModelName, tuple[Model, Found]]:
     exponents = models["exponents"].search(
         problem, [separate, np.array([nu, k, m_a, nu, k, m_b, delta, 0.0])]
     )
-    ceiling = models["ceiling"].search(problem, [np.append(factor.x, u) for u in (0.0, 1.0, -1.0)])
+    ceiling = models["ceiling"].search(problem, [np.append(factor.x, 0.0)])
     return {
         "factor": (models["factor"], factor),
         "exponents": (models["exponents"], exponents),
