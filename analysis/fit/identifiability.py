@@ -7,6 +7,7 @@ intervals, may be badly wrong. The other warnings say how far to trust a result.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,7 +188,7 @@ def _about_contradictions(e: Evidence) -> list[CodedWarning]:
     if e.draws.replicates:
         margin = np.exp([-M_MARGIN, M_MARGIN])
         sizes = np.exp([e.points.log_n.min(), e.points.log_n.max()]) * margin
-        ends = {
+        ends: dict[str, tuple[Any, Any]] = {
             "nu": (e.intervals["nu"], NU_BOUNDS),
             "alpha_N + alpha_E": (percentile_interval(e.draws.k), K_BOUNDS),
             "N_opt": (np.exp(percentile_interval(e.draws.m)), sizes),

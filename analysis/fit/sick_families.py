@@ -152,7 +152,8 @@ def larger_is_worse(cells: RunCells, names: list[str]) -> list[CodedWarning]:
     Each pair is compared by the difference of the means of its runs, over the cells that both have, with
     Student's t-test on the spread of runs about the mean of their size, pooled over sizes.
     """
-    mean, worst = cells.of_size, {}
+    mean = cells.of_size
+    worst: dict[int, tuple[float, int]] = {}
     pairs = len(names) - 1
     for size in range(1, len(names)):
         both = np.flatnonzero(~np.isnan(mean[size]) & ~np.isnan(mean[size - 1]))

@@ -256,6 +256,6 @@ def _stored_points(fit: FitResult) -> BinnedPoints:
         returns=returns,
         smooth_returns=returns,
         response=returns,
-        weight=mass,
+        weight=np.asarray(mass, float),
         size=size[first],
     )

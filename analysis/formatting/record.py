@@ -67,7 +67,7 @@ def _result(scored: ItemScore) -> list[str]:
     if not found:
         return ["not yet", "", "", ""]
     measured = sorted(one.measured for one in found)
-    naive = {name: np.mean([one.baselines[name] for one in found]) for name in scored.item.baselines}
+    naive = {name: float(np.mean([one.baselines[name] for one in found])) for name in scored.item.baselines}
     return [
         _number(measured[0]) + (f" to {_number(measured[-1])}" if len(measured) > 1 else ""),
         f"{sum(one.hit for one in found)}/{len(found)}",

@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rlscale.analysis.studies.backtest.extended_map import LawWithMap
 from scipy.stats import norm
 from scipy.stats import t as student
 
@@ -31,6 +30,7 @@ from rlscale.analysis.arrays import Floats
 from rlscale.analysis.curves.curve_set import MIN_SIZES, Curves
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.forecast.extended_map import LawWithMap
 from rlscale.analysis.forecast.record import (
     HALF_WINDOW,
     LEVELS,

@@ -7,6 +7,7 @@ each size of each recipe is averaged over its own seeds (``rlscale.analysis.poin
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -167,7 +168,7 @@ def _pooled(a: Curves, b: Curves, factor: float) -> Curves:
 
 
 def _part(points: BinnedPoints, where: slice) -> BinnedPoints:
-    arrays: dict[str, Floats] = {
+    arrays: dict[str, Any] = {
         name: getattr(points, name)[where]
         for name in ("log_n", "log_e", "returns", "smooth_returns", "response", "weight", "size")
     }
