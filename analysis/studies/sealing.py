@@ -163,7 +163,7 @@ class _Predictor:
         rng: np.random.Generator,
     ) -> _Predictor:
         centre = LawWithMap.through(fit.law, points)
-        draws = [LawWithMap.through(law, points, rng.uniform(*_TAILS)) for law in fit.draw_laws()]
+        draws = [LawWithMap.through(law, points, tail=rng.uniform(*_TAILS)) for law in fit.draw_laws()]
         noise = _noise_of_runs(curves.with_rows(late_rows(curves, estimator.early_exclusion)))
         noise["log_i"] = fit.law.log_intrinsic(noise["log_n"].to_numpy(), noise["log_e"].to_numpy())
         return cls(fit, curves, estimator, points, centre, draws, noise, rng)
