@@ -11,9 +11,9 @@ since.
 
 An interval has two sources: the law and map of each bootstrap draw, and an error of predicting one
 measured size from the next in the same way, drawn from the points nearest in log I. That error holds the
-noise of seeds and the part of the misfit that neighbours do not share; few pairs of sizes tell of it, so it is
-widened by Student's quantiles. In each draw the map is continued from a tail of another length, in a third of
-them straight, because how it goes on is the least known of all.
+noise of seeds and the part of the misfit that neighbours do not share; few pairs of sizes tell of it, so it
+is widened by Student's quantiles. In each draw the map is continued from a tail of another length, in a third
+of them straight, because how it goes on is the least known of all.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ def predict_returns(fit: FitResult, num_params: ArrayLike, interactions: ArrayLi
 
 
 def _few(pairs: int) -> float:
-    """Factor for the errors of a further pair of sizes, known from ``pairs``: all points of one err together."""
+    """Factor for the errors of a pair of sizes, known from ``pairs``: all points of one err together."""
     level = (1 + INTERVAL_LEVEL) / 2
     return float(np.sqrt(1 + 1 / pairs) * student.ppf(level, pairs) / norm.ppf(level))
 
