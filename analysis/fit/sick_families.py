@@ -33,8 +33,8 @@ _CELL = 0.1  # width in log E
 #: How often chance may find a larger size worse in a family, over all of its comparisons.
 _FALSE_ALARMS = 0.02
 _LAST_CELLS = (6, 12)  # the ends of training over which seeds are compared
-#: A run must end so far below its siblings, as a share of the range of the response: among runs that are well,
-#: where noise is largest, it was up to 0.13. Chance may find one in so many families, before that is asked.
+#: A run must end so far below its siblings, as a share of the range of the response (runs that are well did by
+#: up to 0.13), and further than chance would make one of a family with this probability.
 _APART, _APART_ALARMS = 0.13, 0.1
 _SMALL = 0.05  # of the range of the response: less never matters
 _FALL = 4.5  # in units of the noise of one run
