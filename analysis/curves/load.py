@@ -305,7 +305,7 @@ def _open_table(table: Table, selection: Selection, size_column: str, by: str | 
 
     known = {name: of_runs(name) for name in (*RUN_COLUMNS, "sweep") if name in table}
     runs = pd.DataFrame({**known, "run_id": rows.ids})
-    groups = {}
+    groups: dict[str, Any] = {}
     for name in table.others:
         numbers = name == by or name.lower() in _GROUPING
         if name == by or name.lower() not in _REPEATING:

@@ -33,8 +33,8 @@ _CELL = 0.1  # width in log E
 #: How often chance may find a larger size worse in a family, over all of its comparisons.
 _FALSE_ALARMS = 0.02
 _LAST_CELLS = (6, 12)  # the ends of training over which seeds are compared
-#: A run must end so far below its siblings, as a share of the range of the response (runs that are well did by
-#: up to 0.13), and further than chance would make one of a family with this probability.
+#: A run must end so far below its siblings, as a share of the range of the response (good runs did by up to
+#: 0.13), and further than chance would make one of a family with this probability.
 _APART, _APART_ALARMS = 0.13, 0.1
 _SMALL = 0.05  # of the range of the response: less never matters
 _FALL = 4.5  # in units of the noise of one run
@@ -155,7 +155,8 @@ def larger_is_worse(cells: RunCells, names: list[str]) -> list[CodedWarning]:
     Each pair is compared by the difference of the means of its runs, over the cells that both have, with
     Student's t-test on the spread of runs about the mean of their size, pooled over sizes.
     """
-    mean, worst = cells.of_size, {}
+    mean = cells.of_size
+    worst: dict[int, tuple[float, int]] = {}
     pairs = len(names) - 1
     for size in range(1, len(names)):
         both = np.flatnonzero(~np.isnan(mean[size]) & ~np.isnan(mean[size - 1]))
@@ -213,7 +214,7 @@ def runs_apart(cells: RunCells, names: list[str], run_ids: tuple[str, ...]) -> l
 
 def returns_fall(cells: RunCells, names: list[str]) -> list[CodedWarning]:
     """The mean of a size ends far below where it had been: more experience made it worse."""
-    found = {}
+    found: dict[int, float] = {}
     for size, (mean, seeds) in enumerate(zip(cells.of_size, cells.seeds, strict=True)):
         there = ~np.isnan(cells.response[cells.size == size])
         # Beyond the end of the shortest run the mean is of other seeds.
