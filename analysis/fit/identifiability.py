@@ -7,11 +7,11 @@ intervals, may be badly wrong. The other warnings say how far to trust a result.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rlscale.analysis.arrays import Floats
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.fit.bootstrap import Draws
 from rlscale.analysis.fit.findings import IsoflopCheck
@@ -186,11 +186,10 @@ def _about_contradictions(e: Evidence) -> list[CodedWarning]:
     """An interval that ends where the search had to, an estimate beside its interval, opposite objectives."""
     found = []
     if e.draws.replicates:
-        margin = np.exp([-M_MARGIN, M_MARGIN])
-        sizes = np.exp([e.points.log_n.min(), e.points.log_n.max()]) * margin
-        ends: dict[str, tuple[Any, Any]] = {
-            "nu": (e.intervals["nu"], NU_BOUNDS),
-            "alpha_N + alpha_E": (percentile_interval(e.draws.k), K_BOUNDS),
+        sizes = np.exp([e.points.log_n.min() - M_MARGIN, e.points.log_n.max() + M_MARGIN])
+        ends: dict[str, tuple[Floats, Floats]] = {
+            "nu": (np.array(e.intervals["nu"]), np.array(NU_BOUNDS)),
+            "alpha_N + alpha_E": (percentile_interval(e.draws.k), np.array(K_BOUNDS)),
             "N_opt": (np.exp(percentile_interval(e.draws.m)), sizes),
         }
         stuck = [
