@@ -52,8 +52,9 @@ from rlscale.analysis.studies.compare.result import (
 )
 from rlscale.scaling.errors import InputError
 
-#: Level of the tests: of a better recipe, and of a model against ``factor``.
+#: Level of the tests: of a better recipe, and of each of two models against ``factor``.
 SIGNIFICANCE = 0.05
+MODEL_SIGNIFICANCE = SIGNIFICANCE / 2
 _POWER = 0.8
 _GRID = 41  # returns of the multiplier's curve
 _BEYOND = float(np.log(1e3))  # how far beyond the common returns a crossing is looked for
@@ -261,7 +262,7 @@ def _p_values(
 
 def _chosen(fits: Mapping[ModelName, tuple[Model, Found]], p_values: Mapping[ModelName, float]) -> ModelName:
     """The best of the models that refute ``factor``, or ``factor``."""
-    refuting = [name for name, p_value in p_values.items() if p_value < SIGNIFICANCE]
+    refuting = [name for name, p_value in p_values.items() if p_value < MODEL_SIGNIFICANCE]
     return min(refuting, key=lambda name: fits[name][1].loss, default="factor")
 
 

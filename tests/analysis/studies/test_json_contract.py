@@ -75,7 +75,8 @@ def comparison() -> Any:
     sweep = SyntheticSweep(sizes=tuple(4e4 * 2.0 ** np.arange(5)), points=40, noise=0.02)
     pair = SyntheticPair(sweep, factor=1.5, growth=0.3, pivot=2e13)
     a, b = (
-        replace(curves, table=curves.table.assign(task="t")) for curves in pair.curves(np.random.default_rng(0))
+        replace(curves, table=curves.table.assign(task="t"))
+        for curves in pair.curves(np.random.default_rng(0))
     )
     return CompareRecipes(replicates=20).fit(a, b)
 
