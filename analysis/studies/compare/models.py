@@ -90,14 +90,20 @@ class Recipes:
 
     def level_a(self, log_n: Floats, log_e: Floats) -> Floats:
         """y that recipe A reaches with these sizes and interactions (logarithms)."""
-        log_c = self.law_a.log_intrinsic(log_n, log_e)
+        return self.best_level_a(self.law_a.log_intrinsic(log_n, log_e))
+
+    def best_level_a(self, log_c: Floats) -> Floats:
+        """y that recipe A reaches at best with this log compute."""
         y = self.log_pivot + (log_c - self.log_pivot - self.log_factor) / (1 + self.growth)
         return _capped(y, max(self.ceiling, 0.0), self.law_b.beta, self.log_top)
 
     def level_b(self, log_n: Floats, log_e: Floats) -> Floats:
         """y that recipe B reaches."""
-        y = self.law_b.log_intrinsic(log_n, log_e)
-        return _capped(y, max(-self.ceiling, 0.0), self.law_b.beta, self.log_top)
+        return self.best_level_b(self.law_b.log_intrinsic(log_n, log_e))
+
+    def best_level_b(self, log_c: Floats) -> Floats:
+        """y that recipe B reaches at best with this log compute."""
+        return _capped(log_c, max(-self.ceiling, 0.0), self.law_b.beta, self.log_top)
 
     def levels(self, points: PairPoints) -> Floats:
         """y of all points, shape ``(n,)``."""
