@@ -7,7 +7,6 @@ each size of each recipe is averaged over its own seeds (``rlscale.analysis.poin
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -168,9 +167,14 @@ def _pooled(a: Curves, b: Curves, factor: float) -> Curves:
 
 
 def _part(points: BinnedPoints, where: slice) -> BinnedPoints:
-    arrays: dict[str, Any] = {
-        name: getattr(points, name)[where]
-        for name in ("log_n", "log_e", "returns", "smooth_returns", "response", "weight", "size")
-    }
-    arrays["weight"] = arrays["weight"] / arrays["weight"].sum()
-    return replace(points, **arrays)
+    weight = points.weight[where]
+    return BinnedPoints(
+        log_n=points.log_n[where],
+        log_e=points.log_e[where],
+        returns=points.returns[where],
+        smooth_returns=points.smooth_returns[where],
+        response=points.response[where],
+        weight=weight / weight.sum(),
+        size=points.size[where],
+        resolution=points.resolution,
+    )
