@@ -16,7 +16,7 @@ The baseline of returns is the curve of the nearest size, its last value carried
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -142,6 +142,7 @@ class _Predictor:
         centre: the law with its map; ``draws``: one like it for each bootstrap draw.
         points: of the fit's curves, in bins as wide as the window of a measured return.
         noise: difference of a run from the mean of its size in each bin, with its ``log_i``.
+        smaller: the law of each choice of sizes that was needed so far.
     """
 
     fit: FitResult
@@ -152,6 +153,7 @@ class _Predictor:
     draws: list[LawWithMap]
     noise: pd.DataFrame
     rng: np.random.Generator
+    smaller: dict[tuple[float, ...], LawWithMap] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -215,9 +217,7 @@ class _Predictor:
             last = int(np.abs(factor - np.log(ratio)).argmin())
             if last + 1 < MIN_SIZES:
                 continue
-            of_row = self.curves.run_sizes[self.curves.run_index]
-            train = self.curves.with_rows(np.isin(of_row, sizes[: last + 1]))
-            law = LawWithMap.through(self.estimator.estimate(train).law, score_points(train, self.estimator))
+            law = self._law_of(tuple(sizes[: last + 1].tolist()))
             mine = np.isclose(self.points.log_n, np.log(sizes[held_out]))
             log_n, log_e = self.points.log_n[mine], self.points.log_e[mine]
             found.append((log_e, self.points.returns[mine] - law.predict(log_n, log_e)))
@@ -228,6 +228,15 @@ class _Predictor:
                 code="too_few_sizes",
             )
         return found
+
+    def _law_of(self, sizes: tuple[float, ...]) -> LawWithMap:
+        """The law fitted to these sizes alone."""
+        if sizes not in self.smaller:
+            of_row = self.curves.run_sizes[self.curves.run_index]
+            train = self.curves.with_rows(np.isin(of_row, sizes))
+            law = self.estimator.estimate(train).law
+            self.smaller[sizes] = LawWithMap.through(law, score_points(train, self.estimator))
+        return self.smaller[sizes]
 
 
 def _noise_of_runs(curves: Curves) -> pd.DataFrame:

@@ -100,8 +100,7 @@ def test_more_noise_between_runs_makes_wider_intervals(fit, curves, sealed):
 
 
 def test_the_same_seed_gives_the_same_items(fit, curves, sealed):
-    again = seal(fit, curves, PLACES, computes=[1e14], title="a test")
-    assert again.items == sealed.items
+    assert seal(fit, curves, PLACES[:1]).items[0] == sealed.items[0]
     assert seal(fit, curves, PLACES[:1], seed=1).items[0] != sealed.items[0]
 
 

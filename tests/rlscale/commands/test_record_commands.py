@@ -17,7 +17,8 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("record")
     frame = curves_frame(SWEEP.curves(np.random.default_rng(0)))
     frame.to_parquet(folder / "all.parquet")
-    frame[frame["seed"] < 3].to_parquet(folder / "old.parquet")
+    seed = frame["run_id"].str[-4:].astype(int) % SWEEP.seeds
+    frame[seed < 3].to_parquet(folder / "old.parquet")
     done = run("fit", folder / "old.parquet", "--bootstrap", 20, "--json", folder / "fit.json")
     assert done.returncode == 0, done.stderr
     places = ["--at", f"{SWEEP.sizes[2]:g}:1e7:2", "--at", f"{2 * SWEEP.sizes[-1]:g}:1e8", "--compute", 1e13]
