@@ -80,13 +80,16 @@ def test_the_result_survives_its_json_with_its_delay(late, tmp_path):
     assert 0.8 <= shares.min() < shares.max() <= 1.1
 
 
-def test_every_study_of_a_late_start_has_finite_results(late):
-    curves = curves_of(LATE)
-    studied = with_studies(curves, late, periods=True, metric="auto")
-    assert studied.periods[2].nu == pytest.approx(LATE.law.nu, abs=0.3)
+def test_every_study_of_a_late_start_has_finite_results():
+    curves = curves_of(replace(LATE, sizes=tuple(4e4 * 4.0 ** np.arange(5)), seeds=2, points=45))
+    estimator = JointScalingFit(replicates=20, check_replicates=0)
+    fit = estimator.fit(curves)
+    assert fit.delay
+    studied = with_studies(curves, fit, periods=True, metric="return")
+    assert all(0 < one.nu < 1 for one in studied.periods)
     assert np.isfinite(studied.metric.candidates[0].r_squared)
-    assert suggest(late, late.range.C[1]).narrower > 1
-    tested = backtest(curves, default_splits(curves, QUICK), QUICK)
+    assert suggest(fit, fit.range.C[1] / 10).narrower > 1
+    tested = backtest(curves, default_splits(curves, estimator)[1:], estimator)
     assert np.isfinite([one.returns.mean_absolute for one in tested.splits]).all()
 
 
