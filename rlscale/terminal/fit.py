@@ -75,7 +75,8 @@ def _checks(fit: FitResult) -> list[str]:
         corrected, total = fit.intervals_bias_corrected["nu"], fit.intervals_total["nu"]
         lines.append(
             f"90% interval of nu, bias-corrected: {interval_text(corrected, '.4f')}; stretched to hold other "
-            f"shares of early training: {interval_text(total, '.4f')}."
+            f"shares of early training{', or no delay' if fit.delay.kind == 'soft' else ''}: "
+            f"{interval_text(total, '.4f')}."
         )
     return lines
 
