@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.fit.findings import IsoflopCheck
-from rlscale.analysis.fit.late_start import LATEST, LateStart
+from rlscale.analysis.fit.late_start import LATEST, GradualCheck, LateStart
 from rlscale.analysis.fit.result import OtherObjective
 from rlscale.analysis.points.frontier import Frontier
 from rlscale.analysis.points.preprocess import BinnedPoints
@@ -34,6 +34,7 @@ NOT_IDENTIFIED = frozenset(
         "wide_interval",
         "poor_fit",
         "start_too_late",
+        "gradual_start",
     }
 )
 
@@ -80,7 +81,7 @@ def _about_start(e: Evidence) -> list[CodedWarning]:
     if late is None:
         return []
     if late.gate == "none" or late.onset is None:
-        return _about_unseen_start(e)
+        return [*_about_gradual_start(e, late.gradual), *_about_unseen_start(e)]
     found = []
     longest = np.zeros(len(e.curves.sizes))
     np.maximum.at(longest, e.curves.size_index[e.curves.run_index], e.curves.interactions)
@@ -114,6 +115,19 @@ def _about_start(e: Evidence) -> list[CodedWarning]:
             )
         )
     return found
+
+
+def _about_gradual_start(e: Evidence, gradual: GradualCheck | None) -> list[CodedWarning]:
+    if gradual is None or not gradual.seen:
+        return []
+    return [
+        (
+            "gradual_start",
+            f"Learning seems to set in gradually: the law fits better with a delay of about "
+            f"{gradual.delay:.2g} interactions, and nu is then {gradual.nu:.3f}, not {e.law.nu:.3f}; the curves "
+            f"do not determine which; train longer, or drop more of early training (--early-exclusion).",
+        )
+    ]
 
 
 def _about_unseen_start(e: Evidence) -> list[CodedWarning]:

@@ -120,6 +120,20 @@ def test_a_start_in_the_last_part_of_training_is_not_identified():
     assert "start_too_late" in found.warning_codes
 
 
+def test_learning_that_sets_in_gradually_is_not_identified_where_dense_rows_show_it():
+    dense = replace(LATE, points=1000, first_interactions=None, late_start=0.0)
+    ramp, none = (
+        replace(JointScalingFit(), replicates=0, check_replicates=0).fit(
+            curves_of(replace(dense, ramp=share))
+        )
+        for share in (0.03, 0.0)
+    )
+    assert ramp.late_start.gradual.seen and not none.late_start.gradual.seen
+    assert "gradual_start" in ramp.warning_codes and not ramp.identified
+    assert ramp.late_start.gradual.nu < ramp.nu
+    assert none.identified
+
+
 def test_an_unknown_choice_is_refused():
     with pytest.raises(InputError, match="late_start must be 'auto' or 'ignore'"):
         JointScalingFit(late_start="often")
