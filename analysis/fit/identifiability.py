@@ -124,8 +124,9 @@ def _about_gradual_start(e: Evidence, gradual: GradualCheck | None) -> list[Code
         (
             "gradual_start",
             f"Learning seems to set in gradually: the law fits better with a delay of about "
-            f"{gradual.delay:.2g} interactions, and nu is then {gradual.nu:.3f}, not {e.law.nu:.3f}; the curves "
-            f"do not determine which; train longer, or drop more of early training (--early-exclusion).",
+            f"{gradual.delay:.2g} interactions, and nu is then {gradual.nu:.3f}, not {e.law.nu:.3f}; the "
+            f"curves do not determine which; train longer, or drop more of early training "
+            f"(--early-exclusion).",
         )
     ]
 

@@ -128,8 +128,10 @@ def test_learning_that_sets_in_gradually_is_not_identified_where_dense_rows_show
         )
         for share in (0.03, 0.0)
     )
-    assert ramp.late_start.gradual.seen and not none.late_start.gradual.seen
-    assert "gradual_start" in ramp.warning_codes and not ramp.identified
+    assert ramp.late_start.gradual.seen
+    assert not none.late_start.gradual.seen
+    assert "gradual_start" in ramp.warning_codes
+    assert not ramp.identified
     assert ramp.late_start.gradual.nu < ramp.nu
     assert none.identified
 
