@@ -16,7 +16,7 @@ from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.fit.bootstrap import Draws
 from rlscale.analysis.fit.findings import IsoflopCheck
 from rlscale.analysis.fit.isoflop_under_law import disagrees
-from rlscale.analysis.fit.late_start import LATEST, LateStart
+from rlscale.analysis.fit.late_start import LATEST, GradualCheck, LateStart
 from rlscale.analysis.fit.objectives import K_BOUNDS, M_MARGIN, NU_BOUNDS
 from rlscale.analysis.fit.result import OtherObjective
 from rlscale.analysis.fit.sick_families import SICK
@@ -35,6 +35,7 @@ NEGLIGIBLE = 0.01  # in nu: without noise the intervals have no width to speak o
 NOT_IDENTIFIED = SICK | {
     *("optimum_outside_data", "at_bound", "draws_at_bound", "one_size_frontier", "wide_interval", "poor_fit"),
     *("interval_at_bound", "estimate_outside_interval", "objectives_opposite", "start_too_late"),
+    "gradual_start",
 }
 OPPOSITE_ENDS = (0.1, 0.9)  # of nu: one objective below, the other above
 
@@ -84,7 +85,7 @@ def _about_start(e: Evidence) -> list[CodedWarning]:
     if late is None:
         return []
     if late.gate == "none" or late.onset is None:
-        return _about_unseen_start(e)
+        return [*_about_gradual_start(e, late.gradual), *_about_unseen_start(e)]
     found = []
     longest = np.zeros(len(e.curves.sizes))
     np.maximum.at(longest, e.curves.size_index[e.curves.run_index], e.curves.interactions)
@@ -118,6 +119,20 @@ def _about_start(e: Evidence) -> list[CodedWarning]:
             )
         )
     return found
+
+
+def _about_gradual_start(e: Evidence, gradual: GradualCheck | None) -> list[CodedWarning]:
+    if gradual is None or not gradual.seen:
+        return []
+    return [
+        (
+            "gradual_start",
+            f"Learning seems to set in gradually: the law fits better with a delay of about "
+            f"{gradual.delay:.2g} interactions, and nu is then {gradual.nu:.3f}, not {e.law.nu:.3f}; the "
+            f"curves do not determine which; train longer, or drop more of early training "
+            f"(--early-exclusion).",
+        )
+    ]
 
 
 def _about_unseen_start(e: Evidence) -> list[CodedWarning]:

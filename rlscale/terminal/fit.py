@@ -116,7 +116,7 @@ def _checks(fit: FitResult) -> list[str]:
         corrected, total = fit.intervals_bias_corrected["nu"], fit.intervals_total["nu"]
         lines.append(
             f"90% interval of nu, bias-corrected: {interval_text(corrected, '.4f')}; stretched to hold other "
-            f"shares of early training"
+            f"shares of early training{', or no delay' if fit.delay.kind == 'soft' else ''}"
             f"{' and the parabolas' if 'isoflop_disagrees' in fit.warning_codes else ''}: "
             f"{interval_text(total, '.4f')}."
         )
