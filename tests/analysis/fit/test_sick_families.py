@@ -182,6 +182,7 @@ def evidence(*, nu=0.6, draws_nu=(0.55, 0.65), draws_k=(0.8, 0.8), other_nu=0.6)
         other=OtherObjective(objective="paper", intervals={}, loss=0.1, **other),
         isoflop=IsoflopCheck(vertices=[], nu=None, nu_interval=None),
         frontier=efficient_frontier(estimate.points),
+        late_start=None,
         sick=[],
     )
 
