@@ -199,7 +199,7 @@ class LateStart(Record):
     delays: list[DelayWeight]
     nu: float
     nu_without: float
-    gradual: GradualCheck | None
+    gradual: GradualCheck | None = None
 
     @classmethod
     def of(
