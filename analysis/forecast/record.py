@@ -408,9 +408,11 @@ def _outcome(item: Item, measured: float, run_id: str | None) -> Outcome:
         measured=measured,
         hit=low <= measured <= high,
         interval_score=float(
-            scoringrules.interval_score(y, float(scaled(low)), float(scaled(high)), 1 - INTERVAL_LEVEL)
+            scoringrules.interval_score(
+                y, float(scaled(low)), float(scaled(high)), 1 - INTERVAL_LEVEL, backend="numpy"
+            )
         ),
-        crps=float(scoringrules.crps_quantile(y, values, levels)),
+        crps=float(scoringrules.crps_quantile(y, values, levels, backend="numpy")),
         baselines={name: float(abs(scaled(value) - y)) for name, value in item.baselines.items()},
     )
 

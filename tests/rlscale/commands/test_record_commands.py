@@ -32,7 +32,7 @@ def test_sealing_shows_the_statement_and_the_forecast_beside_it(folder):
     text = (folder / "sealed.txt").read_text()
     value = json.loads((folder / "sealed.json").read_text())
     assert value["sha256"] in text
-    assert "mean return of 2" in text
+    assert "mean of 2" in text
     assert "* an extrapolation" in text
     assert "Compute-optimal sizes" in text
     assert [item["quantity"] for item in value["items"]] == ["return", "mean_return", "return", "nu", "N_opt"]
