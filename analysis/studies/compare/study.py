@@ -52,9 +52,11 @@ from rlscale.analysis.studies.compare.result import (
 )
 from rlscale.scaling.errors import InputError
 
-#: Level of the tests: of a better recipe, and of each of two models against ``factor``.
+#: Level of the test of a better recipe.
 SIGNIFICANCE = 0.05
-MODEL_SIGNIFICANCE = SIGNIFICANCE / 2
+#: Level of each of the two tests against ``factor``. On 149 synthetic pairs with one factor 5% of them were
+#: refuted by either test at this level, 9% at 0.025.
+MODEL_SIGNIFICANCE = 0.01
 _POWER = 0.8
 _GRID = 41  # returns of the multiplier's curve
 _BEYOND = float(np.log(1e3))  # how far beyond the common returns a crossing is looked for
