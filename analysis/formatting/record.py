@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rlscale.analysis.forecast.record import Item, ItemScore, Score, Statement, Tally
+from rlscale.analysis.forecast.record import Item, Statement
+from rlscale.analysis.forecast.scoring import ItemScore, Score, Tally
 from rlscale.analysis.formatting.numbers import brief_number, compact_count
 
 STATEMENT_HEADINGS = ("", "N, E", "median", "90% interval", "baseline")

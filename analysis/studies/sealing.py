@@ -188,7 +188,7 @@ class _Predictor:
     def _missed(self, place: RunToCome, log_i: float) -> Floats:
         """Measured minus predicted where the fit had as little to go by."""
         sizes = self.curves.sizes
-        beyond = times_beyond(sizes, place.N)
+        beyond = _times_beyond(sizes, place.N)
         if beyond == 1:
             at = self.centre.law.log_intrinsic(self.points.log_n, self.points.log_e)
             return _nearest(at, self.points.returns - self.centre.map.return_of(at), log_i)
@@ -292,7 +292,7 @@ def _item(quantity: str, drawn: Floats, **fields: object) -> Item:
 # -- what is beyond the data, and checks ----------------------------------------------
 
 
-def times_beyond(sizes: Floats, size: float) -> float:
+def _times_beyond(sizes: Floats, size: float) -> float:
     """By which factor a size lies beyond the ``sizes``, ascending; 1 within them, or nearly."""
     ratio = max(size / float(sizes[-1]), float(sizes[0]) / size)
     return ratio if ratio > _NEARLY else 1.0
@@ -301,7 +301,7 @@ def times_beyond(sizes: Floats, size: float) -> float:
 def _beyond(predictor: _Predictor, place: RunToCome) -> str | None:
     sizes = predictor.curves.sizes
     reasons = []
-    if (ratio := times_beyond(sizes, place.N)) > 1:
+    if (ratio := _times_beyond(sizes, place.N)) > 1:
         reasons.append(f"{ratio:.2g} times {'above' if sizes[-1] < place.N else 'below'} all sizes")
     if bool(predictor.centre.beyond(np.log(place.N), np.log(place.E))):
         reasons.append("beyond the fitted map")

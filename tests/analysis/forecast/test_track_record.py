@@ -6,7 +6,8 @@ import pytest
 
 from rlscale.analysis.curves.curve_set import join_curves
 from rlscale.analysis.curves.load import load_curves
-from rlscale.analysis.forecast.record import curves_hash, read_score, read_statement, score
+from rlscale.analysis.forecast.record import curves_hash, read_statement
+from rlscale.analysis.forecast.scoring import read_score, score
 
 ROOT = Path(__file__).parents[3]
 STATEMENTS = sorted((ROOT / "data" / "forecasts").glob("*/statement*.json"))

@@ -15,7 +15,7 @@ from rlscale.analysis.curves.synthetic import SyntheticPair, SyntheticSweep
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import read_fit
 from rlscale.analysis.forecast.budgets import flops_budget
-from rlscale.analysis.forecast.record import score
+from rlscale.analysis.forecast.scoring import score
 from rlscale.analysis.forecast.sizes import forecast
 from rlscale.analysis.forecast.suggest import suggest
 from rlscale.analysis.studies.backtest.splits import default_splits

@@ -7,7 +7,8 @@ import pytest
 
 from rlscale.analysis.curves.synthetic import SyntheticSweep
 from rlscale.analysis.fit.joint_fit import JointScalingFit
-from rlscale.analysis.forecast.record import curves_hash, score
+from rlscale.analysis.forecast.record import curves_hash
+from rlscale.analysis.forecast.scoring import score
 from rlscale.analysis.statistics.intervals import percentile_interval
 from rlscale.analysis.studies.sealing import RunToCome, seal
 from rlscale.scaling.errors import InputError
