@@ -219,7 +219,7 @@ class _Refit:
             return [], f"{self._lacking} of the sealed runs are not among the curves, so no fit of all"
         if self._law is None:
             self._law = self._estimator.estimate(self._curves).law
-        value = self._law.nu if item.quantity == "nu" else self._law.N_opt(item.compute)
+        value = self._law.nu if item.compute is None else self._law.N_opt(item.compute)
         return [(None, float(value))], None
 
 
