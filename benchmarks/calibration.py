@@ -230,8 +230,8 @@ def show(name: str, figures: dict[str, Any]) -> None:
         f"{text(figures['spread'], '.3f'):>6} {text(figures['coverage']['nu']):>5} "
         f"{text(figures['coverage_bias_corrected']):>5} {text(figures['coverage_total']):>5} "
         f"{text(figures['coverage']['alpha_N']):>7} {text(figures['coverage']['alpha_E']):>7} "
-        f"{text(figures['coverage']['N_opt_ref']):>5} {text(figures['gated']):>5} "
-        f"{text(figures['bias_without'], '+.3f'):>7} {text(figures['width']):>5}"
+        f"{text(figures['coverage']['N_opt_ref']):>5} {text(figures.get('gated')):>5} "
+        f"{text(figures.get('bias_without'), '+.3f'):>7} {text(figures['width']):>5}"
     )
 
 
@@ -262,8 +262,13 @@ def main() -> None:
                 kept.write(json.dumps(row) + "\n")
                 kept.flush()
                 rows.append(row)
-    figures = {s.name: summary([row for row in rows if row["setting"] == s.name]) for s in chosen}
-    figures["all covered settings"] = pooled(rows)
+    drawn = {row["setting"] for row in rows}
+    # Settings that this file of draws does not have keep the figures of earlier ones.
+    figures = json.loads(options.out.read_text())["settings"] if options.out.exists() else {}
+    for name in (setting.name for setting in chosen if setting.name in drawn):
+        figures[name] = summary([row for row in rows if row["setting"] == name])
+    if drawn >= {s.name for s in SETTINGS if s.kind == "covered"}:
+        figures["all covered settings"] = pooled(rows)
     print(
         f"{'setting':38} {'n':>4} flagged    bias spread    nu    BC total alpha_N alpha_E N_opt gated "
         f"without width"

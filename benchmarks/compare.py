@@ -7,7 +7,7 @@ its exponent of experience is lower, so that A is better with little compute and
 
     python benchmarks/compare.py [--pairs 200] [--seconds 240]
 
-Two seconds a pair. Pairs already in the output file are not drawn again; with --seconds it stops in time and
+A second a pair. Pairs already in the output file are not drawn again; with --seconds it stops in time and
 goes on when run again.
 """
 
@@ -146,6 +146,7 @@ def summary(setting: Setting, rows: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="index of the first pair")
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "compare.json")
     options = parser.parse_args()
@@ -155,7 +156,7 @@ def main() -> None:
     end = time.monotonic() + options.seconds
     with pairs.open("a") as kept:
         # All settings advance together, so that a study cut short is about all of them.
-        for index, setting in itertools.product(range(options.pairs), SETTINGS):
+        for index, setting in itertools.product(range(options.first, options.pairs), SETTINGS):
             if (setting.name, index) not in there and time.monotonic() < end:
                 rows.append(measure(setting, index))
                 kept.write(json.dumps(rows[-1]) + "\n")

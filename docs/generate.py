@@ -285,7 +285,7 @@ def track_record() -> str:
 
 
 def _scores(folder: Path) -> Iterator[str]:
-    from rlscale.analysis.forecast.record import read_score
+    from rlscale.analysis.forecast.scoring import read_score
     from rlscale.analysis.formatting.record import SCORE_HEADINGS, score_rows, verdict
 
     for path in sorted(folder.glob("*/score*.json"), reverse=True):

@@ -16,14 +16,14 @@ from .analysis.fit.result import FitResult as FitResult
 from .analysis.fit.result import read_fit as read_fit
 from .analysis.forecast.budgets import flops_budget as flops_budget
 from .analysis.forecast.budgets import gpu_hours_budget as gpu_hours_budget
-from .analysis.forecast.record import Score as Score
 from .analysis.forecast.record import Statement as Statement
-from .analysis.forecast.record import read_score as read_score
 from .analysis.forecast.record import read_statement as read_statement
-from .analysis.forecast.record import score as score
 from .analysis.forecast.result import Forecast as Forecast
 from .analysis.forecast.result import ForecastResult as ForecastResult
 from .analysis.forecast.result import read_forecast as read_forecast
+from .analysis.forecast.scoring import Score as Score
+from .analysis.forecast.scoring import read_score as read_score
+from .analysis.forecast.scoring import score as score
 from .analysis.forecast.sizes import forecast as forecast
 from .analysis.forecast.sizes import optimal_size as optimal_size
 from .analysis.forecast.suggest import Suggestion as Suggestion

@@ -199,7 +199,8 @@ def load_by(
             code="missing_column",
         )
     values = opened.runs[by] if by in opened.runs else opened.groups[by]
-    selected = np.array([selection.has(run) for run in opened.runs.to_dict("records")])
+    records = opened.runs.to_dict("records")
+    selected = np.array([selection.has({str(name): value for name, value in run.items()}) for run in records])
     names = sorted(values[selected].dropna().unique(), key=lambda value: (str(type(value)), value))
     if not names:
         select(opened.runs, selection, opened.source, but=by)  # says which runs there are instead
@@ -315,7 +316,7 @@ def _open_table(table: Table, selection: Selection, size_column: str, by: str | 
 
     known = {name: of_runs(name) for name in (*RUN_COLUMNS, "sweep") if name in table}
     runs = pd.DataFrame({**known, "run_id": rows.ids})
-    groups = {}
+    groups: dict[str, Any] = {}
     for name in table.others:
         numbers = name == by or name.lower() in _GROUPING
         if name == by or name.lower() not in _REPEATING:

@@ -66,6 +66,7 @@ class SyntheticSweep:
         late_start: share of training before a run begins to learn.
         late_start_power: the delay falls as N^-power about the middle of log N; 0 for one delay for all.
         ramp: share of training over which the rate of learning rises evenly from 0 to its full value.
+        size_effect: standard deviation of a shift of log I that all runs of a size share.
     """
 
     alpha_N: float = 0.3
@@ -82,11 +83,16 @@ class SyntheticSweep:
     late_start: float = 0.0
     late_start_power: float = 0.0
     ramp: float = 0.0
+    size_effect: float = 0.0
 
     @property
     def law(self) -> PowerLaw:
         """The law the curves follow."""
         return PowerLaw.from_constants(self.alpha_N, self.alpha_E, self.N_c)
+
+    def log_intrinsic(self, log_n: Floats, log_e: Floats) -> Floats:
+        """log I of the curves without shifts, by the law; a study of wrong laws overrides it."""
+        return self.law.log_intrinsic(log_n, log_e)
 
     def curves(self, rng: np.random.Generator) -> Curves:
         """Draw the curves.
@@ -101,7 +107,10 @@ class SyntheticSweep:
                 )
         n = np.repeat(np.asarray(self.sizes, float), self.seeds)  # (runs,)
         e = self._interactions()  # (points,)
-        log_i = self.law.log_intrinsic(np.log(n)[:, None], np.log(self._learned(n, e)))  # (runs, points)
+        log_i = self.log_intrinsic(np.log(n)[:, None], np.log(self._learned(n, e)))  # (runs, points)
+        if self.size_effect > 0:
+            shifts = self.size_effect * rng.standard_normal(len(self.sizes))
+            log_i = log_i + np.repeat(shifts, self.seeds)[:, None]
         z = (log_i - log_i.min()) / (log_i.max() - log_i.min())
         clean = (_random_spline(rng) if self.shape == "spline" else SHAPES[self.shape])(z)
         return self._as_curves(clean + self.noise * np.ptp(clean) * self.ar1_noise(rng, clean.shape))

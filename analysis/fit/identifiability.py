@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rlscale.analysis.arrays import Floats
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.fit.bootstrap import Draws
 from rlscale.analysis.fit.findings import IsoflopCheck
 from rlscale.analysis.fit.isoflop_under_law import disagrees
-from rlscale.analysis.fit.late_start import LATEST, LateStart
+from rlscale.analysis.fit.late_start import LATEST, GradualCheck, LateStart
 from rlscale.analysis.fit.objectives import K_BOUNDS, M_MARGIN, NU_BOUNDS
 from rlscale.analysis.fit.result import OtherObjective
 from rlscale.analysis.fit.sick_families import SICK
@@ -27,15 +28,16 @@ from rlscale.analysis.theory.power_law import PowerLaw
 
 SHARE_BOUNDS = (0.1, 0.9)
 _BEGUN = 1 / 3  # of the way from the task's lowest return to the best one measured
-_FAR_APART = 3.0  # factor between the onsets of sizes
 _AT = 1e-3  # of a bound: nearer is at it
+_FAR_APART = 2.0  # factor between the median onsets of smaller and larger sizes
 NEGLIGIBLE = 0.01  # in nu: without noise the intervals have no width to speak of
 #: Codes with which the exponents count as not identified.
 NOT_IDENTIFIED = SICK | {
     *("optimum_outside_data", "at_bound", "draws_at_bound", "one_size_frontier", "wide_interval", "poor_fit"),
     *("interval_at_bound", "estimate_outside_interval", "objectives_opposite", "start_too_late"),
+    "gradual_start",
 }
-OPPOSITE = 0.5  # in nu: two objectives that differ by more say opposite things
+OPPOSITE_ENDS = (0.1, 0.9)  # of nu: one objective below, the other above
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def _about_start(e: Evidence) -> list[CodedWarning]:
     if late is None:
         return []
     if late.gate == "none" or late.onset is None:
-        return _about_unseen_start(e)
+        return [*_about_gradual_start(e, late.gradual), *_about_unseen_start(e)]
     found = []
     longest = np.zeros(len(e.curves.sizes))
     np.maximum.at(longest, e.curves.size_index[e.curves.run_index], e.curves.interactions)
@@ -106,16 +108,31 @@ def _about_start(e: Evidence) -> list[CodedWarning]:
             f"{late.nu_without:.3f} to {late.nu:.3f}.",
         )
     )
-    known = onsets[np.isfinite(onsets)]
-    if len(known) and known.max() > _FAR_APART * known.min():
+    halves = [half[np.isfinite(half)] for half in np.array_split(onsets, 2)]
+    small, large = (float(np.median(half)) if len(half) else late.onset for half in halves)
+    if max(small / large, large / small) > _FAR_APART:
         found.append(
             (
                 "starts_differ",
-                f"Sizes start to learn at different times, from {known.min():.3g} to {known.max():.3g} "
-                f"interactions; one delay stands for all, so look at the curves before you trust nu.",
+                f"Small sizes start to learn at about {small:.3g} interactions, large ones at {large:.3g}; "
+                f"one delay stands for all, so nu is less certain than its interval.",
             )
         )
     return found
+
+
+def _about_gradual_start(e: Evidence, gradual: GradualCheck | None) -> list[CodedWarning]:
+    if gradual is None or not gradual.seen:
+        return []
+    return [
+        (
+            "gradual_start",
+            f"Learning seems to set in gradually: the law fits better with a delay of about "
+            f"{gradual.delay:.2g} interactions, and nu is then {gradual.nu:.3f}, not {e.law.nu:.3f}; the "
+            f"curves do not determine which; train longer, or drop more of early training "
+            f"(--early-exclusion).",
+        )
+    ]
 
 
 def _about_unseen_start(e: Evidence) -> list[CodedWarning]:
@@ -184,11 +201,10 @@ def _about_contradictions(e: Evidence) -> list[CodedWarning]:
     """An interval that ends where the search had to, an estimate beside its interval, opposite objectives."""
     found = []
     if e.draws.replicates:
-        margin = np.exp([-M_MARGIN, M_MARGIN])
-        sizes = np.exp([e.points.log_n.min(), e.points.log_n.max()]) * margin
-        ends = {
-            "nu": (e.intervals["nu"], NU_BOUNDS),
-            "alpha_N + alpha_E": (percentile_interval(e.draws.k), K_BOUNDS),
+        sizes = np.exp([e.points.log_n.min() - M_MARGIN, e.points.log_n.max() + M_MARGIN])
+        ends: dict[str, tuple[Floats, Floats]] = {
+            "nu": (np.array(e.intervals["nu"]), np.array(NU_BOUNDS)),
+            "alpha_N + alpha_E": (percentile_interval(e.draws.k), np.array(K_BOUNDS)),
             "N_opt": (np.exp(percentile_interval(e.draws.m)), sizes),
         }
         stuck = [
@@ -213,7 +229,8 @@ def _about_contradictions(e: Evidence) -> list[CodedWarning]:
                     f"single runs decide the fit; add seeds, and look at the runs of each size.",
                 )
             )
-    if abs(e.other.nu - e.law.nu) > OPPOSITE:
+    least, most = sorted((e.other.nu, e.law.nu))
+    if least < OPPOSITE_ENDS[0] and most > OPPOSITE_ENDS[1]:
         found.append(
             (
                 "objectives_opposite",

@@ -29,6 +29,7 @@ from rlscale.analysis.fit.late_start import (
     Treatment,
     averaged_law,
     delay_weights,
+    gradual_check,
 )
 from rlscale.analysis.fit.monotone_map import MonotoneMap
 from rlscale.analysis.fit.objectives import (
@@ -362,7 +363,10 @@ class JointScalingFit:
             return None
         gated = mine.start.gate != "none"
         plain = self._estimate(curves, Treatment(), mine.preprocessor.rows) if gated else mine
-        return LateStart.of(mine.start, mine.treatment, mine.law, mine.delayed, mine.weight, plain.law.nu)
+        gradual = None if gated else gradual_check(mine.law, mine.points)
+        return LateStart.of(
+            mine.start, mine.treatment, mine.law, mine.delayed, mine.weight, plain.law.nu, gradual
+        )
 
     def _options(self, curves: Curves) -> dict[str, Any]:
         options = asdict(self)

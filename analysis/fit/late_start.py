@@ -25,6 +25,7 @@ import numpy as np
 
 from rlscale.analysis.arrays import Floats
 from rlscale.analysis.fit.objectives import ReturnObjective
+from rlscale.analysis.fit.search import search_near
 from rlscale.analysis.points.onset import Start
 from rlscale.analysis.points.preprocess import BinnedPoints
 from rlscale.analysis.records import Record
@@ -34,6 +35,10 @@ from rlscale.analysis.theory.power_law import PowerLaw
 
 SHARP_CUT = 1.5
 _SHARP_DRAWS = (0.8, 1.1)
+#: Delays of the check for gradual starts, in shares of the longest run; what counts as seen.
+_GRADUAL_SHARES = (0.003, 0.01, 0.03, 0.06, 0.12)
+_GRADUAL_GAIN, _GRADUAL_SHIFT = 6.0, 0.03
+_NO_LOSS = 1e-12
 SOFT_DELAYS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 #: An onset beyond this share of training leaves too little of it for a fit.
 LATEST = 1 / 16
@@ -92,16 +97,45 @@ def delay_weights(laws: list[PowerLaw], points: BinnedPoints) -> Floats:
     losses = np.array(
         [ReturnObjective(points.counted(law.delay), law.log_c0).loss(law.theta) for law in laws]
     )
-    best = laws[int(np.argmin(losses))]
-    log_i = best.log_intrinsic(points.log_n, points.log_e)
+    count = _effective_count(laws[int(np.argmin(losses))], points)
+    logs = -0.5 * count * np.log(np.maximum(losses, _NO_LOSS) / max(float(losses.min()), _NO_LOSS))
+    weight = np.exp(logs - logs.max())
+    return np.asarray(weight / weight.sum())
+
+
+def _effective_count(law: PowerLaw, points: BinnedPoints) -> float:
+    """n above: points that would tell as much if residuals of neighbours were independent."""
+    log_i = law.log_intrinsic(points.log_n, points.log_e)
     residual = points.response - isotonic_fit(log_i, points.response, points.weight)
     same = points.size[1:] == points.size[:-1]
     product = float(np.sum(residual[1:][same] * residual[:-1][same]))
     rho = float(np.clip(product / max(float(np.sum(residual[:-1][same] ** 2)), 1e-300), 0.0, 0.999))
-    count = max(len(points.weight) * (1 - rho) / (1 + rho), 3.0 * len(np.unique(points.size)))
-    logs = -0.5 * count * np.log(np.maximum(losses, 1e-12) / max(float(losses.min()), 1e-12))
-    weight = np.exp(logs - logs.max())
-    return np.asarray(weight / weight.sum())
+    return max(len(points.weight) * (1 - rho) / (1 + rho), 3.0 * len(np.unique(points.size)))
+
+
+def gradual_check(law: PowerLaw, points: BinnedPoints) -> GradualCheck:
+    """Whether some soft delay fits better than none, where no gate says so.
+
+    Args:
+        law: fitted to ``points`` without a delay.
+        points: as measured.
+    """
+    longest = float(np.exp(points.log_e.max()))
+    delays = [Delay("soft", share * longest) for share in _GRADUAL_SHARES]
+    plain = ReturnObjective(points, law.log_c0)
+    found = [search_near(plain, law.theta)]
+    found += [search_near(ReturnObjective(points.counted(d), law.log_c0), law.theta) for d in delays]
+    without = min(found[0].loss, plain.loss(law.theta))
+    best = 1 + int(np.argmin([minimum.loss for minimum in found[1:]]))
+    count = _effective_count(law, points)
+    nu = PowerLaw.from_theta(found[best].theta, law.log_c0).nu
+    gain = count * float(np.log(max(without, _NO_LOSS) / max(found[best].loss, _NO_LOSS)))
+    return GradualCheck(
+        delay=delays[best - 1].steps,
+        nu=nu,
+        gain=gain,
+        seen=gain > _GRADUAL_GAIN and abs(nu - law.nu) > _GRADUAL_SHIFT,
+    )
 
 
 def averaged_law(laws: list[PowerLaw], weight: Floats) -> PowerLaw:
@@ -121,6 +155,23 @@ class DelayWeight(Record):
     nu: float
 
 
+class GradualCheck(Record):
+    """The soft delay that fits best where the gate is ``none``: learning may set in gradually.
+
+    Attributes:
+        delay: τ in environment steps.
+        nu: with it.
+        gain: twice the logarithm of the ratio of likelihoods with and without it.
+        seen: whether the gain is beyond chance and nu changes: 0 of 77 simulated sweeps without a delay, 8 of
+            10 with a rate of learning that rises over 3% of training and 1,000 rows a run; with 45 rows none.
+    """
+
+    delay: float
+    nu: float
+    gain: float
+    seen: bool
+
+
 class LateStart(Record):
     """Where learning starts, and what the fit did about it.
 
@@ -135,6 +186,7 @@ class LateStart(Record):
         delays: those that were weighed, of a soft start; of a sharp one the one delay; else none.
         nu: with the delay.
         nu_without: as fitted without the gate.
+        gradual: a check for a gradual start without a gate; null with one.
     """
 
     gate: DelayKind
@@ -147,6 +199,7 @@ class LateStart(Record):
     delays: list[DelayWeight]
     nu: float
     nu_without: float
+    gradual: GradualCheck | None = None
 
     @classmethod
     def of(
@@ -157,6 +210,7 @@ class LateStart(Record):
         delayed: list[PowerLaw],
         weight: Floats,
         nu_without: float,
+        gradual: GradualCheck | None,
     ) -> LateStart:
         """The record of a fit that looked for a start."""
         weighed = zip(delayed, weight.tolist(), strict=True) if start.gate != "none" else ()
@@ -171,6 +225,7 @@ class LateStart(Record):
             delays=[DelayWeight(delay=one.delay.steps, weight=w, nu=one.nu) for one, w in weighed],
             nu=law.nu,
             nu_without=nu_without,
+            gradual=gradual,
         )
 
 

@@ -30,9 +30,12 @@ from rlscale.analysis.theory.power_law import PowerLaw
 SICK = frozenset({"looks_like_losses", "larger_is_worse", "run_apart", "returns_fall", "size_apart"})
 
 _CELL = 0.1  # width in log E
-#: Of one family, over all comparisons of a test, how often chance may produce a finding.
+#: How often chance may find a larger size worse in a family, over all of its comparisons.
 _FALSE_ALARMS = 0.02
 _LAST_CELLS = (6, 12)  # the ends of training over which seeds are compared
+#: A run must end so far below its siblings, as a share of the range of the response (good runs did by up to
+#: 0.13), and further than chance would make one of a family with this probability.
+_APART, _APART_ALARMS = 0.13, 0.1
 _SMALL = 0.05  # of the range of the response: less never matters
 _FALL = 4.5  # in units of the noise of one run
 #: A shift of log I must be so large and so many errors: less, if the others agree better without the size
@@ -152,7 +155,8 @@ def larger_is_worse(cells: RunCells, names: list[str]) -> list[CodedWarning]:
     Each pair is compared by the difference of the means of its runs, over the cells that both have, with
     Student's t-test on the spread of runs about the mean of their size, pooled over sizes.
     """
-    mean, worst = cells.of_size, {}
+    mean = cells.of_size
+    worst: dict[int, tuple[float, int]] = {}
     pairs = len(names) - 1
     for size in range(1, len(names)):
         both = np.flatnonzero(~np.isnan(mean[size]) & ~np.isnan(mean[size - 1]))
@@ -187,12 +191,12 @@ def runs_apart(cells: RunCells, names: list[str], run_ids: tuple[str, ...]) -> l
     factor = cells.seeds[size] / (cells.seeds[size] - 1)
     centred = cells.response[runs] - cells.of_size[size]
     freedom = float((cells.seeds - 1).sum())
-    limit = student.isf(_FALSE_ALARMS / (len(runs) * len(_LAST_CELLS)), freedom)
+    limit = student.isf(_APART_ALARMS / (len(runs) * len(_LAST_CELLS)), freedom)
     found: dict[int, float] = {}
     for count in _LAST_CELLS:
         below = -np.array([_mean(row[~np.isnan(row)][-count:]) for row in centred])
         spread = max(_robust_spread(below * np.sqrt(factor)), 0.01 * cells.range)
-        far = below * factor > np.maximum(limit * spread * np.sqrt(factor), 2 * _SMALL * cells.range)
+        far = below * factor > np.maximum(limit * spread * np.sqrt(factor), _APART * cells.range)
         for place in np.flatnonzero(far):
             share = float(below[place] * factor[place]) / cells.range
             found[int(runs[place])] = max(found.get(int(runs[place]), 0.0), share)
@@ -210,7 +214,7 @@ def runs_apart(cells: RunCells, names: list[str], run_ids: tuple[str, ...]) -> l
 
 def returns_fall(cells: RunCells, names: list[str]) -> list[CodedWarning]:
     """The mean of a size ends far below where it had been: more experience made it worse."""
-    found = {}
+    found: dict[int, float] = {}
     for size, (mean, seeds) in enumerate(zip(cells.of_size, cells.seeds, strict=True)):
         there = ~np.isnan(cells.response[cells.size == size])
         # Beyond the end of the shortest run the mean is of other seeds.

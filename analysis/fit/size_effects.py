@@ -92,7 +92,7 @@ class ResponseMap:
         slope, residual = self.slopes(points), points.response - self.response(points)
         pull = np.bincount(points.size, points.weight * residual * slope, minlength=num_sizes)
         grip = np.bincount(points.size, points.weight * slope**2, minlength=num_sizes)
-        return np.divide(pull, grip, out=np.zeros(num_sizes), where=grip > 0), grip
+        return np.divide(pull, grip, out=np.zeros(num_sizes), where=grip > 0), np.asarray(grip, float)
 
 
 @dataclass(frozen=True)

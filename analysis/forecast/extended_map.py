@@ -114,9 +114,10 @@ class ExtendedMap:
         """Return at log I, natural logarithm, any shape."""
         x = np.asarray(log_i, float)
         inside = np.interp(x, self.inside.log_intrinsic, self.inside.return_)
-        below = _unscaled(self.below.at(np.minimum(x, self.below.end)), self.scale)
-        below = np.maximum(below, self.least)
+        floor = float(_scaled(self.least, self.scale))
+        below = np.maximum(self.below.at(np.minimum(x, self.below.end)), floor)
         above = _unscaled(self.above.at(np.maximum(x, self.above.end)), self.scale)
+        below = _unscaled(below, self.scale)
         return np.where(x < self.below.end, below, np.where(x > self.above.end, above, inside))
 
     def bounded(self, returns: Floats) -> Floats:

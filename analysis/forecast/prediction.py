@@ -11,8 +11,9 @@ since.
 
 An interval has two sources: the law and map of each bootstrap draw, and an error of predicting one
 measured size from the next in the same way, drawn from the points nearest in log I. That error holds the
-noise of seeds and the part of the misfit that neighbours do not share. In each draw the map is continued from
-a tail of another length, in a third of them straight, because how it goes on is the least known of all.
+noise of seeds and the part of the misfit that neighbours do not share; few pairs of sizes tell of it, so it
+is widened by Student's quantiles. In each draw the map is continued from a tail of another length, in a third
+of them straight, because how it goes on is the least known of all.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from rlscale.analysis.arrays import Bools, Floats, Ints
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.extended_map import RATES, STRAIGHT, LawWithMap
 from rlscale.analysis.points.preprocess import BinnedPoints
+from rlscale.analysis.records import INTERVAL_LEVEL
 from rlscale.analysis.statistics.intervals import percentile_interval
 from rlscale.analysis.theory.power_law import PowerLaw
 
@@ -170,6 +174,7 @@ class ReturnPredictor:
             (own, self._errors_later(log_e, neighbour, own)),
         ):
             noise[:, mine] = _drawn_near(*pool, log_i[mine], len(drawn), rng)
+        noise *= _few(len(self.centre.sizes) - 1)
         return self.centre.base.map.bounded(percentile_interval(drawn + noise))
 
     @cached_property
@@ -220,6 +225,12 @@ def predict_returns(fit: FitResult, num_params: ArrayLike, interactions: ArrayLi
     return ReturnPredictor.of(fit).at(n, e)
 
 
+def _few(pairs: int) -> float:
+    """Factor for the errors of a pair of sizes, known from ``pairs``: all points of one err together."""
+    level = (1 + INTERVAL_LEVEL) / 2
+    return float(np.sqrt(1 + 1 / pairs) * student.ppf(level, pairs) / norm.ppf(level))
+
+
 def _drawn_near(
     log_i: Floats, errors: Floats, wanted: Floats, draws: int, rng: np.random.Generator
 ) -> Floats:
@@ -256,6 +267,6 @@ def _stored_points(fit: FitResult) -> BinnedPoints:
         returns=returns,
         smooth_returns=returns,
         response=returns,
-        weight=mass,
+        weight=np.asarray(mass, float),
         size=size[first],
     )

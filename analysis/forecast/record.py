@@ -1,4 +1,4 @@
-"""Forecasts on record: a statement that is sealed before the runs, and its score after them.
+"""Forecasts on record: a statement that is sealed before the runs.
 
 A statement says what will be measured, where, and how it is distributed. Its seal is a SHA-256 over its
 canonical JSON (sorted keys, no spaces, UTF-8, finite numbers), so that nobody changes it unseen. A hash
@@ -11,36 +11,21 @@ What is measured is simple enough to be agreed on beforehand:
 * ``mean_return``: the mean of that over ``runs`` new runs.
 * ``nu``, ``N_opt``: the estimate by a fit of all the curves that are given, old and new.
 
-Scores: whether the outcome lies in the 90% interval; the interval score of that interval; the continuous
-ranked probability score (CRPS), as the mean pinball loss of all quantiles (Gneiting, Raftery 2007). Each is
-better the smaller it is, and in the unit of the outcome, in decades for N_opt. The CRPS of a baseline, which
-is a single number, is its absolute error.
+``rlscale.analysis.forecast.scoring`` scores it, ``rlscale.analysis.studies.sealing`` makes it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import scoringrules
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, field_validator
 
 from rlscale.analysis.curves.curve_set import Curves
-from rlscale.analysis.fit.joint_fit import JointScalingFit
-from rlscale.analysis.records import (
-    INTERVAL_LEVEL,
-    SCHEMA_VERSION,
-    CodedWarning,
-    Interval,
-    Record,
-    read_stored,
-    warning_fields,
-)
+from rlscale.analysis.records import SCHEMA_VERSION, Interval, Record, read_stored
 from rlscale.scaling.errors import InputError
 
 Quantity = Literal["return", "mean_return", "nu", "N_opt"]
@@ -49,7 +34,6 @@ Quantity = Literal["return", "mean_return", "nu", "N_opt"]
 LEVELS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 #: Half the width in log E of the window over which a return is averaged.
 HALF_WINDOW = 0.05
-_SAME_SIZE = 1e-6  # relative difference of sizes that are one
 
 
 class Item(Record):
@@ -200,260 +184,3 @@ def read_statement(path: str | Path) -> Statement:
             code="tampered_statement",
         )
     return statement
-
-
-def read_score(path: str | Path) -> Score:
-    """The score stored in a JSON file by ``rlscale forecast score --json``.
-
-    Raises:
-        InputError: if the file is missing, not JSON, or not a score of this version.
-    """
-    return read_stored(path, Score, "rlscale forecast score STATEMENT.json --curves SRC --json FILE")
-
-
-# -- outcomes -----------------------------------------------------------------------
-
-
-class Outcome(Record):
-    """What was measured, and the score of one item against it.
-
-    Attributes:
-        run_id: of a ``return``, else null.
-        measured: the outcome.
-        hit: whether it lies in the 90% interval.
-        interval_score: of the 90% interval.
-        crps: of the quantiles.
-        baselines: absolute error of each baseline, its CRPS.
-    """
-
-    run_id: str | None = None
-    measured: float
-    hit: bool
-    interval_score: float
-    crps: float
-    baselines: dict[str, float]
-
-
-class ItemScore(Record):
-    """An item with its outcomes; ``missing`` says why there are none."""
-
-    item: Item
-    outcomes: list[Outcome]
-    missing: str | None = None
-
-
-class Tally(Record):
-    """Mean scores of all outcomes of one quantity.
-
-    Attributes:
-        outcomes, hits: how many, and how many of them lie in their 90% intervals.
-        interval_score, crps: means.
-        baselines: mean absolute error of each baseline.
-    """
-
-    quantity: Quantity
-    outcomes: int
-    hits: int
-    interval_score: float
-    crps: float
-    baselines: dict[str, float]
-
-
-class Score(Record):
-    """The score of a statement.
-
-    Attributes:
-        title, sealed, statement_sha256: of the statement.
-        first_row: when the first of the new runs started, as its store says; null if not known.
-        curves_sha256: of the curves that gave the outcomes.
-        tallies: one for each quantity that was measured.
-    """
-
-    kind: Literal["rlscale forecast score"] = "rlscale forecast score"
-    schema_version: int = SCHEMA_VERSION
-    title: str
-    sealed: str
-    statement_sha256: str
-    first_row: str | None
-    curves_sha256: str
-    interval_level: float = INTERVAL_LEVEL
-    items: list[ItemScore]
-    tallies: list[Tally]
-    warnings: list[str]
-    warning_codes: list[str] = Field(default_factory=list)
-
-
-def score(
-    statement: Statement,
-    curves: Curves,
-    *,
-    started: Mapping[str, str] | None = None,
-    estimator: JointScalingFit | None = None,
-) -> Score:
-    """Score a statement against curves.
-
-    Args:
-        statement: from ``read_statement``, which refuses one that was changed.
-        curves: the new runs; for ``nu`` and ``N_opt`` the sealed ones too.
-        started: ISO time at which each run started, by run id, as far as a store knows.
-        estimator: how to fit the curves for ``nu`` and ``N_opt``.
-
-    Raises:
-        InputError: if the curves measure size differently (code ``other_size``), or hold no run that the
-            statement did not know (``no_new_runs``).
-    """
-    if curves.size != statement.size:
-        raise InputError(
-            f"The statement counts size as {statement.size}, {curves.source} is read as {curves.size}; "
-            f"give --size {statement.size}.",
-            code="other_size",
-        )
-    known = set(statement.curves.run_ids)
-    new = [run for run, run_id in enumerate(curves.run_ids) if run_id not in known]
-    if not new:
-        raise InputError(
-            f"{curves.source} has no run that the statement did not know; give the curves of new runs.",
-            code="no_new_runs",
-        )
-    law = _Refit(statement, curves, estimator or JointScalingFit())
-    items = []
-    for item in statement.items:
-        if item.quantity in ("return", "mean_return"):
-            measured, missing = _measured_returns(item, curves, new)
-        else:
-            measured, missing = law.measured(item)
-        items.append(
-            ItemScore(
-                item=item, outcomes=[_outcome(item, value, name) for name, value in measured], missing=missing
-            )
-        )
-    times = [time for run in new if (time := (started or {}).get(curves.run_ids[run]))]
-    first = min(times, key=datetime.fromisoformat) if len(times) == len(new) else None
-    return Score(
-        title=statement.title,
-        sealed=statement.sealed,
-        statement_sha256=statement.sha256,
-        first_row=first,
-        curves_sha256=curves_hash(curves),
-        items=items,
-        tallies=list(_tallies(items)),
-        **warning_fields(_warnings(statement, first, items)),
-    )
-
-
-def _measured_returns(
-    item: Item, curves: Curves, new: Sequence[int]
-) -> tuple[list[tuple[str | None, float]], str | None]:
-    """(run id, return) of each new run of the item's size at its E, and why there are none."""
-    assert item.N is not None  # returns have a size and steps
-    assert item.E is not None
-    mine = [run for run in new if abs(curves.run_sizes[run] / item.N - 1) < _SAME_SIZE]
-    if not mine:
-        return [], f"no new run of {item.N:,.0f}"
-    found: list[tuple[str | None, float]] = []
-    for run in mine:
-        value = return_near(*curves.curve(run), item.E)
-        if value is not None:
-            found.append((curves.run_ids[run], value))
-    if not found:
-        return [], f"no new run of {item.N:,.0f} reaches {item.E:,.0f} steps"
-    if item.quantity == "return":
-        return found, None
-    wanted = item.runs or 1
-    if len(found) != wanted:
-        return [], f"new runs at {item.E:,.0f} steps: {len(found)}, forecast for {wanted}"
-    return [(None, float(np.mean([value for _, value in found])))], None
-
-
-def return_near(interactions: Any, returns: Any, steps: float) -> float | None:
-    """Mean return of a run within a factor e^±0.05 of ``steps``; None if its curve does not cover that.
-
-    Args:
-        interactions, returns: of one run, shape ``(rows,)``.
-    """
-    near = np.abs(np.log(np.maximum(interactions, 1e-300) / steps)) <= HALF_WINDOW
-    covered = len(interactions) > 0 and interactions[-1] >= steps
-    return float(np.mean(returns[near])) if covered and near.any() else None
-
-
-class _Refit:
-    """The fit of all curves, made once, and only if an item needs it."""
-
-    def __init__(self, statement: Statement, curves: Curves, estimator: JointScalingFit) -> None:
-        self._lacking = len(set(statement.curves.run_ids) - set(curves.run_ids))
-        self._curves, self._estimator = curves, estimator
-        self._law: Any = None
-
-    def measured(self, item: Item) -> tuple[list[tuple[str | None, float]], str | None]:
-        if self._lacking:
-            return [], f"{self._lacking} of the sealed runs are not among the curves, so no fit of all"
-        if self._law is None:
-            self._law = self._estimator.estimate(self._curves).law
-        value = self._law.nu if item.quantity == "nu" else self._law.N_opt(item.compute)
-        return [(None, float(value))], None
-
-
-def _outcome(item: Item, measured: float, run_id: str | None) -> Outcome:
-    """Scores, in decades for N_opt, whose intervals are symmetrical in logarithms."""
-
-    def scaled(value: Any) -> Any:
-        return np.log10(value) if item.quantity == "N_opt" else np.asarray(value, float)
-
-    low, high = item.interval
-    levels = np.array([float(level) for level in item.quantiles])
-    values = scaled(list(item.quantiles.values()))
-    y = float(scaled(measured))
-    return Outcome(
-        run_id=run_id,
-        measured=measured,
-        hit=low <= measured <= high,
-        interval_score=float(
-            scoringrules.interval_score(y, float(scaled(low)), float(scaled(high)), 1 - INTERVAL_LEVEL)
-        ),
-        crps=float(scoringrules.crps_quantile(y, values, levels)),
-        baselines={name: float(abs(scaled(value) - y)) for name, value in item.baselines.items()},
-    )
-
-
-def _tallies(items: Sequence[ItemScore]) -> Iterator[Tally]:
-    for quantity in dict.fromkeys(scored.item.quantity for scored in items):
-        found = [one for scored in items if scored.item.quantity == quantity for one in scored.outcomes]
-        if not found:
-            continue
-        names = set.intersection(*(set(one.baselines) for one in found))
-        yield Tally(
-            quantity=quantity,
-            outcomes=len(found),
-            hits=sum(one.hit for one in found),
-            interval_score=float(np.mean([one.interval_score for one in found])),
-            crps=float(np.mean([one.crps for one in found])),
-            baselines={
-                name: float(np.mean([one.baselines[name] for one in found])) for name in sorted(names)
-            },
-        )
-
-
-def _warnings(statement: Statement, first: str | None, items: Sequence[ItemScore]) -> list[CodedWarning]:
-    found: list[CodedWarning] = []
-    if first is None:
-        found.append(
-            (
-                "run_times_unknown",
-                "Nothing says when all of the new runs started, so nothing shows that the statement came "
-                "before them; score their store, or compare commits.",
-            )
-        )
-    elif datetime.fromisoformat(first) < datetime.fromisoformat(statement.sealed):
-        found.append(
-            (
-                "sealed_after_runs",
-                f"The first new run started at {first}, before the statement was sealed at "
-                f"{statement.sealed}: this is no forecast.",
-            )
-        )
-    open_items = sum(not scored.outcomes for scored in items)
-    if open_items:
-        found.append(
-            ("not_measured_yet", f"{open_items} of {len(items)} items are not measured yet by these curves.")
-        )
-    return found

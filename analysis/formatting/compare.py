@@ -61,8 +61,9 @@ def headline(result: Comparison) -> str:
         return f"It depends on the compute: {at} {first} is better at low ones, {last} at high ones."
     if result.verdict == "undecided":
         return f"No difference between {a} and {b} is established {at}."
-    better = a if result.verdict == "a_better" else b
-    return f"{better} is better: it takes less compute for the same return, {at}."
+    better, ends = (a, result.curve.high) if result.verdict == "a_better" else (b, 1 / result.curve.low)
+    where = at if (ends < 1).all() else "at the middle of the common returns"
+    return f"{better} is better: it takes less compute for the same return, {where}."
 
 
 def multiplier_sentence(result: Comparison) -> str:

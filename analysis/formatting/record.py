@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rlscale.analysis.forecast.record import Item, ItemScore, Score, Statement, Tally
+from rlscale.analysis.forecast.record import Item, Statement
+from rlscale.analysis.forecast.scoring import ItemScore, Score, Tally
 from rlscale.analysis.formatting.numbers import brief_number, compact_count
 
 STATEMENT_HEADINGS = ("", "N, E", "median", "90% interval", "baseline")
@@ -67,7 +68,7 @@ def _result(scored: ItemScore) -> list[str]:
     if not found:
         return ["not yet", "", "", ""]
     measured = sorted(one.measured for one in found)
-    naive = {name: np.mean([one.baselines[name] for one in found]) for name in scored.item.baselines}
+    naive = {name: float(np.mean([one.baselines[name] for one in found])) for name in scored.item.baselines}
     return [
         _number(measured[0]) + (f" to {_number(measured[-1])}" if len(measured) > 1 else ""),
         f"{sum(one.hit for one in found)}/{len(found)}",

@@ -16,14 +16,13 @@ The baseline of returns is the curve of the nearest size, its last value carried
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from rlscale.analysis.studies.backtest.extended_map import LawWithMap
 from scipy.stats import norm
 from scipy.stats import t as student
 
@@ -31,6 +30,7 @@ from rlscale.analysis.arrays import Floats
 from rlscale.analysis.curves.curve_set import MIN_SIZES, Curves
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.forecast.extended_map import LawWithMap
 from rlscale.analysis.forecast.record import (
     HALF_WINDOW,
     LEVELS,
@@ -142,6 +142,7 @@ class _Predictor:
         centre: the law with its map; ``draws``: one like it for each bootstrap draw.
         points: of the fit's curves, in bins as wide as the window of a measured return.
         noise: difference of a run from the mean of its size in each bin, with its ``log_i``.
+        smaller: the law of each choice of sizes that was needed so far.
     """
 
     fit: FitResult
@@ -152,6 +153,7 @@ class _Predictor:
     draws: list[LawWithMap]
     noise: pd.DataFrame
     rng: np.random.Generator
+    smaller: dict[tuple[float, ...], LawWithMap] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -163,7 +165,7 @@ class _Predictor:
         rng: np.random.Generator,
     ) -> _Predictor:
         centre = LawWithMap.through(fit.law, points)
-        draws = [LawWithMap.through(law, points, rng.uniform(*_TAILS)) for law in fit.draw_laws()]
+        draws = [LawWithMap.through(law, points, tail=rng.uniform(*_TAILS)) for law in fit.draw_laws()]
         noise = _noise_of_runs(curves.with_rows(late_rows(curves, estimator.early_exclusion)))
         noise["log_i"] = fit.law.log_intrinsic(noise["log_n"].to_numpy(), noise["log_e"].to_numpy())
         return cls(fit, curves, estimator, points, centre, draws, noise, rng)
@@ -186,7 +188,7 @@ class _Predictor:
     def _missed(self, place: RunToCome, log_i: float) -> Floats:
         """Measured minus predicted where the fit had as little to go by."""
         sizes = self.curves.sizes
-        beyond = times_beyond(sizes, place.N)
+        beyond = _times_beyond(sizes, place.N)
         if beyond == 1:
             at = self.centre.law.log_intrinsic(self.points.log_n, self.points.log_e)
             return _nearest(at, self.points.returns - self.centre.map.return_of(at), log_i)
@@ -215,9 +217,7 @@ class _Predictor:
             last = int(np.abs(factor - np.log(ratio)).argmin())
             if last + 1 < MIN_SIZES:
                 continue
-            of_row = self.curves.run_sizes[self.curves.run_index]
-            train = self.curves.with_rows(np.isin(of_row, sizes[: last + 1]))
-            law = LawWithMap.through(self.estimator.estimate(train).law, score_points(train, self.estimator))
+            law = self._law_of(tuple(sizes[: last + 1].tolist()))
             mine = np.isclose(self.points.log_n, np.log(sizes[held_out]))
             log_n, log_e = self.points.log_n[mine], self.points.log_e[mine]
             found.append((log_e, self.points.returns[mine] - law.predict(log_n, log_e)))
@@ -228,6 +228,15 @@ class _Predictor:
                 code="too_few_sizes",
             )
         return found
+
+    def _law_of(self, sizes: tuple[float, ...]) -> LawWithMap:
+        """The law fitted to these sizes alone."""
+        if sizes not in self.smaller:
+            of_row = self.curves.run_sizes[self.curves.run_index]
+            train = self.curves.with_rows(np.isin(of_row, sizes))
+            law = self.estimator.estimate(train).law
+            self.smaller[sizes] = LawWithMap.through(law, score_points(train, self.estimator))
+        return self.smaller[sizes]
 
 
 def _noise_of_runs(curves: Curves) -> pd.DataFrame:
@@ -283,7 +292,7 @@ def _item(quantity: str, drawn: Floats, **fields: object) -> Item:
 # -- what is beyond the data, and checks ----------------------------------------------
 
 
-def times_beyond(sizes: Floats, size: float) -> float:
+def _times_beyond(sizes: Floats, size: float) -> float:
     """By which factor a size lies beyond the ``sizes``, ascending; 1 within them, or nearly."""
     ratio = max(size / float(sizes[-1]), float(sizes[0]) / size)
     return ratio if ratio > _NEARLY else 1.0
@@ -292,7 +301,7 @@ def times_beyond(sizes: Floats, size: float) -> float:
 def _beyond(predictor: _Predictor, place: RunToCome) -> str | None:
     sizes = predictor.curves.sizes
     reasons = []
-    if (ratio := times_beyond(sizes, place.N)) > 1:
+    if (ratio := _times_beyond(sizes, place.N)) > 1:
         reasons.append(f"{ratio:.2g} times {'above' if sizes[-1] < place.N else 'below'} all sizes")
     if bool(predictor.centre.beyond(np.log(place.N), np.log(place.E))):
         reasons.append("beyond the fitted map")

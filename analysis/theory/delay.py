@@ -21,7 +21,7 @@ from scipy.special import lambertw
 from rlscale.analysis.arrays import Floats
 
 DelayKind = Literal["none", "sharp", "soft"]
-_SMALL = 1e-5  # E/τ and E'/τ below which series are more accurate than the formulas
+_SMALL = 1e-3  # E/τ below which series are more accurate than differences of nearly equal numbers
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Delay:
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.kind == "sharp":
                 return np.where(ratio > 1, log_e + np.log1p(-1 / ratio), -np.inf)
-            small = np.log(0.5) + 2 * np.log(ratio) + np.log1p(-ratio / 3)
+            small = np.log(0.5) + 2 * np.log(ratio) + np.log1p(-ratio / 3 + ratio**2 / 12)
             exact = np.log(ratio + np.expm1(-ratio))
         return np.asarray(np.log(self.steps) + np.where(ratio < _SMALL, small, exact))
 
@@ -60,9 +60,10 @@ class Delay:
         if self.kind == "sharp":
             return np.logaddexp(log_counted, np.log(self.steps))
         ratio = np.exp(log_counted - np.log(self.steps))  # E'/τ
-        small = np.sqrt(2 * ratio) + ratio / 3
+        root = np.minimum(np.sqrt(2 * ratio), 1.0)
+        small = root / (1 - root / 6)
         exact = ratio + 1 + lambertw(-np.exp(-np.minimum(ratio, 700.0) - 1)).real
-        return np.asarray(np.log(self.steps) + np.log(np.where(ratio < _SMALL**2, small, exact)))
+        return np.asarray(np.log(self.steps) + np.log(np.where(root < _SMALL, small, exact)))
 
     def log_slope(self, log_e: ArrayLike) -> Floats:
         """log of d log E'/d log E, at least 0; infinite before a sharp start."""
@@ -74,7 +75,8 @@ class Delay:
             if self.kind == "sharp":
                 return np.where(ratio > 1, -np.log1p(-1 / ratio), np.inf)
             exact = np.log(-ratio * np.expm1(-ratio) / (ratio + np.expm1(-ratio)))
-        return np.where(ratio < _SMALL, np.log(2.0) - ratio / 6, exact)
+            small = np.log(2.0) + np.log1p(-ratio / 2 + ratio**2 / 6) - np.log1p(-ratio / 3 + ratio**2 / 12)
+        return np.where(ratio < _SMALL, small, exact)
 
 
 NO_DELAY = Delay()

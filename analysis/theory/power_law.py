@@ -45,6 +45,7 @@ from rlscale.scaling.errors import InputError
 
 #: Of the bracket about an optimum of a delayed law: 20 e-folds become 6e-7, and a line within them is exact.
 _REFINEMENTS = 5
+_DOUBLINGS = 8  # of its half-width, from an e-fold: no optimum lies further from the delay
 _UNIT_GRID = np.linspace(0.0, 1.0, 33)
 
 
@@ -321,9 +322,11 @@ class PowerLaw:
         high = low + 1.0
         for end, step in ((low, -1.0), (high, 1.0)):
             # Before a sharp start nothing is optimal: the lower end already lies below every target.
-            while (outside := step * (wanted - quantity(end)) > 0).any():
-                end[outside] += step
-                step *= 2
+            for doubling in range(_DOUBLINGS):
+                outside = step * (wanted - quantity(end)) > 0
+                if not outside.any():
+                    break
+                end[outside] += step * 2.0**doubling
         columns = np.arange(len(wanted))
         for _ in range(_REFINEMENTS):
             grid = low + (high - low) * _UNIT_GRID[:, None]  # (grid, targets)

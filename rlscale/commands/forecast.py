@@ -195,7 +195,7 @@ def score(
     from rlscale.analysis.curves.curve_set import join_curves
     from rlscale.analysis.curves.load import load_curves, start_times
     from rlscale.analysis.forecast.record import read_statement
-    from rlscale.analysis.forecast.record import score as score_statement
+    from rlscale.analysis.forecast.scoring import score as score_statement
     from rlscale.terminal.record import print_score
 
     statement = read_statement(statement_path)

@@ -102,11 +102,23 @@ def _checks(fit: FitResult) -> list[str]:
             else f"Parabolas through the sizes at equal compute, no law: nu = {free.nu:.4f}, 90% interval "
             f"{interval_text(free.nu_interval, '.4f')}."
         )
+        if free.difference_under_law is not None and free.nu is not None:
+            lines.append(
+                f"They differ from the fit by {free.nu - fit.nu:+.3f}; if the law held, "
+                f"{free.difference_under_law:+.3f} would be expected (p = {free.p_value:.2g})."
+            )
+    if fit.size_effect is not None and fit.size_effect.sigma > 0:
+        lines.append(
+            f"Sizes differ by more than their seeds: shifts of ln I of {fit.size_effect.sigma:.2g} (standard "
+            f"deviation), which the intervals hold."
+        )
     if "nu" in fit.intervals_bias_corrected:
         corrected, total = fit.intervals_bias_corrected["nu"], fit.intervals_total["nu"]
         lines.append(
             f"90% interval of nu, bias-corrected: {interval_text(corrected, '.4f')}; stretched to hold other "
-            f"shares of early training: {interval_text(total, '.4f')}."
+            f"shares of early training{', or no delay' if fit.delay.kind == 'soft' else ''}"
+            f"{' and the parabolas' if 'isoflop_disagrees' in fit.warning_codes else ''}: "
+            f"{interval_text(total, '.4f')}."
         )
     return lines
 

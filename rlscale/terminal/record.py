@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from rlscale.analysis.forecast.record import Score, Statement
+from rlscale.analysis.forecast.record import Statement
+from rlscale.analysis.forecast.scoring import Score
 from rlscale.analysis.formatting.record import (
     SCORE_HEADINGS,
     STATEMENT_HEADINGS,

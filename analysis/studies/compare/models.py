@@ -21,8 +21,8 @@ response (ranks of returns in units of their noise) is regressed on a cubic spli
 are solved for at each step (variable projection). In trials δ differed from that of a search with isotonic
 regression by less than half of its standard error. The spline makes the loss smooth: a fit takes a tenth of
 the time, and a draw of the bootstrap, linear in the coordinates about the fit, a thousandth. But a spline may
-fall, so two recipes far apart in y cost it nothing: starts and ends are judged by isotonic regression, and δ
-stays within reach of its start.
+fall, so two recipes far apart in y cost it nothing: starts are judged by isotonic regression, and δ stays
+within reach of its start.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _KNOTS = 16  # inner knots of the spline, at quantiles of y: enough for four ste
 _STEP = 1e-4  # of numerical derivatives: far above rounding, far below what changes the fit
 _SCALE = 0.3  # of a usual change of a coordinate
 _FIRST_DELTAS = np.linspace(-10, 10, 41)
-_FIRST, _THEN = 12, 60  # evaluations from each start, and from the best of them
+_FIRST, _THEN = 5, 60  # evaluations from each start, and from the best of them
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,20 @@ class Recipes:
 
     def level_a(self, log_n: Floats, log_e: Floats) -> Floats:
         """y that recipe A reaches with these sizes and interactions (logarithms)."""
-        log_c = self.law_a.log_intrinsic(log_n, log_e)
+        return self.best_level_a(self.law_a.log_intrinsic(log_n, log_e))
+
+    def best_level_a(self, log_c: Floats) -> Floats:
+        """y that recipe A reaches at best with this log compute."""
         y = self.log_pivot + (log_c - self.log_pivot - self.log_factor) / (1 + self.growth)
         return _capped(y, max(self.ceiling, 0.0), self.law_b.beta, self.log_top)
 
     def level_b(self, log_n: Floats, log_e: Floats) -> Floats:
         """y that recipe B reaches."""
-        y = self.law_b.log_intrinsic(log_n, log_e)
-        return _capped(y, max(-self.ceiling, 0.0), self.law_b.beta, self.log_top)
+        return self.best_level_b(self.law_b.log_intrinsic(log_n, log_e))
+
+    def best_level_b(self, log_c: Floats) -> Floats:
+        """y that recipe B reaches at best with this log compute."""
+        return _capped(log_c, max(-self.ceiling, 0.0), self.law_b.beta, self.log_top)
 
     def levels(self, points: PairPoints) -> Floats:
         """y of all points, shape ``(n,)``."""
@@ -177,7 +183,7 @@ class Found:
 
     Attributes:
         x: its coordinates.
-        loss: 1 - R² of an increasing function.
+        loss: 1 - R² of the spline.
         slopes: derivative of the unweighted residuals with respect to x, shape ``(n, coordinates)``.
     """
 
@@ -262,7 +268,7 @@ class Model:
         best = solve(min(first, key=lambda found: problem.loss(self.recipes(found.x))).x, _THEN)
         return Found(
             x=best.x,
-            loss=problem.loss(self.recipes(best.x)),
+            loss=2 * float(best.cost) / problem.variance,
             slopes=best.jac / np.sqrt(problem.points.both.weight)[:, None],
         )
 
@@ -289,7 +295,7 @@ def fit_models(problem: PairProblem) -> dict[ModelName, tuple[Model, Found]]:
     exponents = models["exponents"].search(
         problem, [separate, np.array([nu, k, m_a, nu, k, m_b, delta, 0.0])]
     )
-    ceiling = models["ceiling"].search(problem, [np.append(factor.x, u) for u in (0.0, 1.0, -1.0)])
+    ceiling = models["ceiling"].search(problem, [np.append(factor.x, 0.0)])
     return {
         "factor": (models["factor"], factor),
         "exponents": (models["exponents"], exponents),

@@ -167,9 +167,14 @@ def _pooled(a: Curves, b: Curves, factor: float) -> Curves:
 
 
 def _part(points: BinnedPoints, where: slice) -> BinnedPoints:
-    arrays: dict[str, Floats] = {
-        name: getattr(points, name)[where]
-        for name in ("log_n", "log_e", "returns", "smooth_returns", "response", "weight", "size")
-    }
-    arrays["weight"] = arrays["weight"] / arrays["weight"].sum()
-    return replace(points, **arrays)
+    weight = points.weight[where]
+    return BinnedPoints(
+        log_n=points.log_n[where],
+        log_e=points.log_e[where],
+        returns=points.returns[where],
+        smooth_returns=points.smooth_returns[where],
+        response=points.response[where],
+        weight=weight / weight.sum(),
+        size=points.size[where],
+        resolution=points.resolution,
+    )

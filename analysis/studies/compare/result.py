@@ -169,7 +169,7 @@ class Comparison(Record):
         a, b: the recipes.
         tasks: their task; empty if they do not say it.
         size: what N is.
-        common_return: lowest and highest return that both reach.
+        common_return: lowest and highest return that both reach, each with an optimal size among its sizes.
         model: the chosen one of ``models``.
         multiplier: C_A/C_B at the middle of the common returns (in log compute); above 1 A takes more.
         interval: 90%, null without draws.

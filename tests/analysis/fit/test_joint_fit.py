@@ -299,9 +299,9 @@ def test_few_narrow_sizes_with_one_seed_are_told():
     assert {"few_sizes", "narrow_sizes", "one_seed"} <= set(found)
 
 
-def test_a_late_start_of_learning_is_told():
+def test_a_late_start_of_learning_gets_a_warning():
     _, found = codes(noise=0.002, late_start=0.02, seeds=3)
-    assert "early_training_matters" in found
+    assert "late_start" in found
 
 
 def test_a_good_sweep_gets_no_warning():

@@ -80,13 +80,16 @@ def test_the_result_survives_its_json_with_its_delay(late, tmp_path):
     assert 0.8 <= shares.min() < shares.max() <= 1.1
 
 
-def test_every_study_of_a_late_start_has_finite_results(late):
-    curves = curves_of(LATE)
-    studied = with_studies(curves, late, periods=True, metric="auto")
-    assert studied.periods[2].nu == pytest.approx(LATE.law.nu, abs=0.3)
+def test_every_study_of_a_late_start_has_finite_results():
+    curves = curves_of(replace(LATE, sizes=tuple(4e4 * 4.0 ** np.arange(5)), seeds=2, points=45))
+    estimator = JointScalingFit(replicates=20, check_replicates=0)
+    fit = estimator.fit(curves)
+    assert fit.delay
+    studied = with_studies(curves, fit, periods=True, metric="return")
+    assert all(0 < one.nu < 1 for one in studied.periods)
     assert np.isfinite(studied.metric.candidates[0].r_squared)
-    assert suggest(late, late.range.C[1]).narrower > 1
-    tested = backtest(curves, default_splits(curves, QUICK), QUICK)
+    assert suggest(fit, fit.range.C[1] / 10).narrower > 1
+    tested = backtest(curves, default_splits(curves, estimator)[1:], estimator)
     assert np.isfinite([one.returns.mean_absolute for one in tested.splits]).all()
 
 
@@ -115,6 +118,22 @@ def test_a_start_in_the_last_part_of_training_is_not_identified():
     found = QUICK.fit(curves_of(replace(LATE, late_start=0.1)))
     assert not found.identified
     assert "start_too_late" in found.warning_codes
+
+
+def test_learning_that_sets_in_gradually_is_not_identified_where_dense_rows_show_it():
+    dense = replace(LATE, points=1000, first_interactions=None, late_start=0.0)
+    ramp, none = (
+        replace(JointScalingFit(), replicates=0, check_replicates=0).fit(
+            curves_of(replace(dense, ramp=share))
+        )
+        for share in (0.03, 0.0)
+    )
+    assert ramp.late_start.gradual.seen
+    assert not none.late_start.gradual.seen
+    assert "gradual_start" in ramp.warning_codes
+    assert not ramp.identified
+    assert ramp.late_start.gradual.nu < ramp.nu
+    assert none.identified
 
 
 def test_an_unknown_choice_is_refused():

@@ -182,6 +182,7 @@ def evidence(*, nu=0.6, draws_nu=(0.55, 0.65), draws_k=(0.8, 0.8), other_nu=0.6)
         other=OtherObjective(objective="paper", intervals={}, loss=0.1, **other),
         isoflop=IsoflopCheck(vertices=[], nu=None, nu_interval=None),
         frontier=efficient_frontier(estimate.points),
+        late_start=None,
         sick=[],
     )
 
@@ -198,8 +199,9 @@ def evidence(*, nu=0.6, draws_nu=(0.55, 0.65), draws_k=(0.8, 0.8), other_nu=0.6)
         ({"draws_k": (0.02, 0.02)}, "interval_at_bound"),
         ({"draws_nu": (0.7, 0.8)}, "estimate_outside_interval"),
         ({"draws_nu": (0.4, 0.5)}, "estimate_outside_interval"),
-        ({"other_nu": 0.05}, "objectives_opposite"),
-        ({"other_nu": 0.2}, None),
+        ({"nu": 0.95, "draws_nu": (0.93, 0.96), "other_nu": 0.05}, "objectives_opposite"),
+        ({"nu": 0.05, "draws_nu": (0.04, 0.06), "other_nu": 0.95}, "objectives_opposite"),
+        ({"other_nu": 0.05}, None),  # noise alone drives the paper's objective to an end
     ],
 )
 def test_contradictions_within_a_fit_say_that_it_is_not_identified(changes, code):

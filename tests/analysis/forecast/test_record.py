@@ -23,9 +23,8 @@ from rlscale.analysis.forecast.record import (
     canonical_json,
     curves_hash,
     read_statement,
-    return_near,
-    score,
 )
+from rlscale.analysis.forecast.scoring import return_near, score
 from rlscale.scaling.errors import InputError
 
 NEW_SIZE = 5e6

@@ -1,9 +1,11 @@
 """Forecasts from a stored fit: the law's optima, their intervals, and what is an extrapolation."""
 
+import io
 import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from rlscale.analysis.curves.synthetic import SyntheticSweep
 from rlscale.analysis.fit.joint_fit import JointScalingFit
@@ -13,6 +15,7 @@ from rlscale.analysis.forecast.sizes import forecast, optimal_size
 from rlscale.analysis.points.frontier import efficient_frontier
 from rlscale.analysis.points.preprocess import Preprocessor
 from rlscale.scaling.errors import InputError
+from rlscale.terminal.forecast import print_forecast
 
 TRUTH = SyntheticSweep(sizes=tuple(4e4 * 2.0 ** np.arange(8)), noise=0.01)
 
@@ -50,6 +53,23 @@ def test_the_return_is_that_of_the_frontier_where_it_was_seen_and_else_unknown(f
     measured = np.interp(np.log(1e13), np.log(fit.frontier.compute), fit.frontier.return_)
     assert inside.return_ == pytest.approx(measured, abs=0.03)
     assert beyond.return_ is None
+    assert inside.return_extrapolated is None
+    low, high = inside.intervals["return"]
+    assert low <= inside.return_ <= high
+    low, high = beyond.return_extrapolated.interval
+    assert low <= beyond.return_extrapolated.estimate <= high
+    assert beyond.return_extrapolated.estimate > fit.monotone_map.return_[-1]
+    assert "return" not in beyond.intervals
+
+
+def test_a_return_that_continues_the_map_is_marked_where_people_read_it(fit):
+    console = Console(width=80, record=True, file=io.StringIO())
+    print_forecast(forecast(fit, [1e13, 1e18]), console)
+    text = console.export_text()
+    assert "* The increasing map is continued" in text
+    estimate = forecast(fit, 1e18).forecasts[0].return_extrapolated.estimate
+    assert f"{estimate:.4g}*" in text
+    assert "…" not in text
 
 
 def test_a_costly_environment_asks_for_a_larger_model(fit):

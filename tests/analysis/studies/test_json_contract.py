@@ -11,15 +11,16 @@ from horizon_sweep import horizon_frame
 
 from rlscale.analysis.curves.curve_set import join_curves
 from rlscale.analysis.curves.load import curves_from_frame
-from rlscale.analysis.curves.synthetic import SyntheticSweep
+from rlscale.analysis.curves.synthetic import SyntheticPair, SyntheticSweep
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import read_fit
 from rlscale.analysis.forecast.budgets import flops_budget
-from rlscale.analysis.forecast.record import score
+from rlscale.analysis.forecast.scoring import score
 from rlscale.analysis.forecast.sizes import forecast
 from rlscale.analysis.forecast.suggest import suggest
 from rlscale.analysis.studies.backtest.splits import default_splits
 from rlscale.analysis.studies.backtest.study import backtest
+from rlscale.analysis.studies.compare.study import CompareRecipes
 from rlscale.analysis.studies.horizon.result import read_horizon
 from rlscale.analysis.studies.horizon.study import fit_horizons, study_horizons
 from rlscale.analysis.studies.sealing import RunToCome, seal
@@ -75,8 +76,19 @@ def results() -> dict[str, Any]:
         "suggest": suggest(fit, fit.range.C[1]),
         "backtest": backtest(curves, default_splits(curves, DRAWN), DRAWN, laws=True, law_draws=2),
         "horizon": study_horizons(by_horizon, fit_horizons(by_horizon, DRAWN), predictions=[(1e5, 8.0)]),
+        "compare": comparison(),
     }
     return {name: structure(result.model_dump(mode="json")) for name, result in found.items()}
+
+
+def comparison() -> Any:
+    sweep = SyntheticSweep(sizes=tuple(4e4 * 2.0 ** np.arange(5)), points=40, noise=0.02)
+    pair = SyntheticPair(sweep, factor=1.5, growth=0.3, pivot=2e13)
+    a, b = (
+        replace(curves, table=curves.table.assign(task="t"))
+        for curves in pair.curves(np.random.default_rng(0))
+    )
+    return CompareRecipes(replicates=20).fit(a, b)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +96,9 @@ def found() -> dict[str, Any]:
     return results()
 
 
-@pytest.mark.parametrize("name", ["fit", "forecast", "suggest", "backtest", "horizon", "statement", "score"])
+@pytest.mark.parametrize(
+    "name", ["fit", "forecast", "suggest", "backtest", "horizon", "statement", "score", "compare"]
+)
 def test_the_json_of_a_result_keeps_its_keys_their_order_and_their_types(found, name):
     assert json.dumps(found[name], indent=1) == json.dumps(CONTRACT[name], indent=1)
 

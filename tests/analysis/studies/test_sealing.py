@@ -7,7 +7,8 @@ import pytest
 
 from rlscale.analysis.curves.synthetic import SyntheticSweep
 from rlscale.analysis.fit.joint_fit import JointScalingFit
-from rlscale.analysis.forecast.record import curves_hash, score
+from rlscale.analysis.forecast.record import curves_hash
+from rlscale.analysis.forecast.scoring import score
 from rlscale.analysis.statistics.intervals import percentile_interval
 from rlscale.analysis.studies.sealing import RunToCome, seal
 from rlscale.scaling.errors import InputError
@@ -100,8 +101,7 @@ def test_more_noise_between_runs_makes_wider_intervals(fit, curves, sealed):
 
 
 def test_the_same_seed_gives_the_same_items(fit, curves, sealed):
-    again = seal(fit, curves, PLACES, computes=[1e14], title="a test")
-    assert again.items == sealed.items
+    assert seal(fit, curves, PLACES[:1]).items[0] == sealed.items[0]
     assert seal(fit, curves, PLACES[:1], seed=1).items[0] != sealed.items[0]
 
 

@@ -17,7 +17,8 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("record")
     frame = curves_frame(SWEEP.curves(np.random.default_rng(0)))
     frame.to_parquet(folder / "all.parquet")
-    frame[frame["seed"] < 3].to_parquet(folder / "old.parquet")
+    seed = frame["run_id"].str[-4:].astype(int) % SWEEP.seeds
+    frame[seed < 3].to_parquet(folder / "old.parquet")
     done = run("fit", folder / "old.parquet", "--bootstrap", 20, "--json", folder / "fit.json")
     assert done.returncode == 0, done.stderr
     places = ["--at", f"{SWEEP.sizes[2]:g}:1e7:2", "--at", f"{2 * SWEEP.sizes[-1]:g}:1e8", "--compute", 1e13]
@@ -31,7 +32,7 @@ def test_sealing_shows_the_statement_and_the_forecast_beside_it(folder):
     text = (folder / "sealed.txt").read_text()
     value = json.loads((folder / "sealed.json").read_text())
     assert value["sha256"] in text
-    assert "mean return of 2" in text
+    assert "mean of 2" in text
     assert "* an extrapolation" in text
     assert "Compute-optimal sizes" in text
     assert [item["quantity"] for item in value["items"]] == ["return", "mean_return", "return", "nu", "N_opt"]

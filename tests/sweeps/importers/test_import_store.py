@@ -234,7 +234,7 @@ def test_unusable_sources_are_refused(imported, tidy, tmp_path):
         imported(tmp_path / "nowhere")
     with pytest.raises(InputError, match="x cannot be reached: File name too long"):
         imported("x" * 5000)
-    with pytest.raises(InputError, match="--format npz: choose one of csv, parquet, tensorboard"):
+    with pytest.raises(InputError, match="--format npz: choose one of csv, parquet, jsonl, tensorboard"):
         imported(tidy(), format="npz")
     with pytest.raises(InputError, match="is a folder; --format wandb needs one file"):
         imported(tmp_path, format="wandb")

@@ -160,7 +160,7 @@ REFUSED = {
     "an infinite step": ({"interactions": [10, 20, "inf", 10, 20, 10]}, "column interactions, row 3"),
     "step zero": ({"interactions": [0, 20, 30, 10, 20, 10]}, "row 1: the value .0. must be positive"),
     "a negative step": ({"interactions": [10, 20, 30, -10, 20, 10]}, "run b, column interactions, row 4"),
-    "half a step": ({"interactions": [10, 20.5, 30, 10, 20, 10]}, "row 2: the value .20.5. is no whole"),
+    "half a step": ({"interactions": [10, 20.5, 30, 10, 20, 10]}, "row 2: the value .20.5. is more than 1%"),
     "a huge step": ({"interactions": [10, 20, 1e300, 10, 20, 10]}, "row 3: .* no whole number"),
     "a word for a step": ({"interactions": [10, 20, "many", 10, 20, 10]}, "row 3: .* is not a number"),
     "a step twice": ({"interactions": [10, 20, 10, 10, 20, 10]}, "interactions, row 3: .* twice"),
