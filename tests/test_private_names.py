@@ -15,7 +15,6 @@ FOLDERS = ("scaling", "sweeps", "analysis", "rlscale", "tests", "benchmarks", "d
 OF_OTHERS = {
     "sweeps/running/ray_private.py": "ray",
     "scaling/tasks/procgen/private.py": "procgen",
-    "tests/sweeps/cluster.py": "ray",
 }
 #: Functions of torch that its own optimisers are made of, and that have no public name.
 TORCH = {"torch._foreach_lerp_"}
