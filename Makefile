@@ -24,10 +24,9 @@ lint: install
 docs: install
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --builder html docs build/docs
 
-# Two processes on two cores, so one thread each. tests/conftest.py makes the groups and their order.
-TWO_PROCESSES := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+# Two processes on two cores, so one thread each.
 test: lint docs
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest $(TWO_PROCESSES)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 clean:
 	rm -rf .venv demo build docs/generated .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

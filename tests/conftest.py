@@ -13,27 +13,14 @@ import pytest
 import yaml
 from hypothesis import settings
 from processes import DEADLINE, Started
-from small_sweep import ALL_SEEDS, NAME, spec_of
+from small_sweep import ALL_SEEDS, spec_of
 
 from rlscale.scaling.config.run import run_config
 from rlscale.scaling.tasks.digits.images import MNIST_FILES
-from rlscale.sweeps.specs.spec import expand, parse_spec
 from rlscale.sweeps.store.run_store import RunStore
 
 settings.register_profile("without a deadline", deadline=None)
 settings.load_profile("without a deadline")
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share clusters come first, in one process; all others stay with those of their file."""
-
-    def shares(item: pytest.Item) -> bool:
-        return "clusters" in getattr(item, "fixturenames", ())
-
-    items.sort(key=lambda item: not shares(item))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("clusters" if shares(item) else str(item.path)))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -92,20 +79,12 @@ def spec_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory) -> RunStore:
-    """The runs of ``small_sweep`` with all its seeds as they are in one process without Ray, one by one."""
-    from rlscale.scaling.training.facts import run_columns
-    from rlscale.scaling.training.train import train
-
-    store = RunStore(tmp_path_factory.mktemp("undisturbed"), create=True)
-    wanted = spec_of(axes={"seed": list(ALL_SEEDS)})
-    for config in expand(parse_spec(wanted, source="test")):
-        values, columns = config.model_dump(mode="json"), run_columns(config)
-        writer = store.claim(
-            NAME, config.run_id, config=values, columns=columns, provenance={}, host="here", pid=os.getpid()
-        )
-        assert train(config, writer) == "done"
-    return store
+def undisturbed(rlscale, spec_file, tmp_path_factory) -> RunStore:
+    """The sweep of ``small_sweep`` with all its seeds, as it is when nothing happens to it."""
+    place = tmp_path_factory.mktemp("undisturbed") / "store"
+    done = rlscale("sweep", "run", spec_file(axes={"seed": list(ALL_SEEDS)}), "--store", place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return RunStore(place)
 
 
 @pytest.fixture

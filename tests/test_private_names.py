@@ -16,7 +16,6 @@ OF_OTHERS = {
     "sweeps/running/ray_private.py": "ray",
     "scaling/tasks/procgen/private.py": "procgen",
     "scaling/tasks/gymnasium/private.py": "gymnasium",
-    "tests/sweeps/cluster.py": "ray",
 }
 #: Functions of torch that its own optimisers are made of, and that have no public name.
 TORCH = {"torch._foreach_lerp_"}

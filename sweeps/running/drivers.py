@@ -67,14 +67,10 @@ class DriverRecord(BaseModel):
 
 
 class Presence:
-    """This driver's file while the block runs; a thread updates it and looks for a request to stop.
+    """This driver's file while the block runs; a thread updates it and looks for a request to stop."""
 
-    Args:
-        beat: seconds between two updates.
-    """
-
-    def __init__(self, store: RunStore, sweep: str, *, beat: float = BEAT_SECONDS) -> None:
-        self._store, self._sweep, self._beat_seconds = store, sweep, beat
+    def __init__(self, store: RunStore, sweep: str) -> None:
+        self._store, self._sweep = store, sweep
         now = _now()
         self._record = DriverRecord(
             driver_id=uuid.uuid4().hex[:12],
@@ -121,7 +117,7 @@ class Presence:
             for step in steps:
                 with suppress(RlscaleError, OSError):  # tried again; the runs do not depend on it
                     step()
-                if self._leaving.wait(self._beat_seconds / len(steps)):
+                if self._leaving.wait(BEAT_SECONDS / len(steps)):
                     return
 
     def _look_for_request(self) -> None:

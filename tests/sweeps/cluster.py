@@ -14,22 +14,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from processes import DEADLINE, command_of, descendants, start_time, zombies_of
+from processes import command_of, descendants, start_time, zombies_of
 
 NUM_NODES = 3
 _OBJECT_STORE_BYTES = 80 * 1024**2
-_STARTS = 3  # attempts to start a cluster: on a busy machine one may fail
-_PATIENT_RAY = {  # Ray's own limits are for an idle machine: they may only be met when something hangs
-    "RAY_NUM_REDIS_GET_RETRIES": "300",  # seconds for the first answer of the head
-    "RAY_gcs_server_port_wait_time_s": "300",
-    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
-    "RAY_worker_register_timeout_seconds": "600",
-    "RAY_health_check_timeout_ms": "60000",
-    "RAY_health_check_period_ms": "1000",  # a node that died refuses each check, so it is soon missed
-}
 _SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _awaited: set[int] = set()  # children whose exit status somebody asks for
 
@@ -41,16 +33,7 @@ class Cluster:
     ``ray start`` began, each with a folder of its own for temporary files.
     """
 
-    def __init__(self, kind: str) -> None:
-        for attempt in range(1, _STARTS + 1):
-            try:
-                self._start(kind)
-                return
-            except AssertionError:
-                if attempt == _STARTS:
-                    raise
-
-    def _start(self, kind: str) -> None:
+    def __init__(self, kind: str, env: Mapping[str, str] | None = None) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="ray-"))  # short, for the paths of sockets are limited
         token = self._folder / "token"
         token.write_text(os.urandom(32).hex())
@@ -60,7 +43,7 @@ class Cluster:
             "RAY_TMPDIR": str(self._folder),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_worker_niceness": "0",
-            **_PATIENT_RAY,
+            **(env or {}),
         }
         self._log = open(self._folder / "log.txt", "w+")  # noqa: SIM115
         self._root = subprocess.Popen(
@@ -69,7 +52,7 @@ class Cluster:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            env={**os.environ, **self.env, "RAY_gcs_server_request_timeout_seconds": "300"},
+            env={**os.environ, **self.env},
             start_new_session=True,
         )
         try:
@@ -101,11 +84,6 @@ class Cluster:
     def gcs(self) -> int:
         """The process that keeps the cluster together, part of the head."""
         return next(pid for pid, command in self.processes().items() if "/gcs_server " in command)
-
-    @property
-    def has_head(self) -> bool:
-        """Whether the process that keeps it together is there."""
-        return any("/gcs_server " in command for command in self.processes().values())
 
     def close(self) -> None:
         """End all that there is of the cluster."""
@@ -142,20 +120,14 @@ def _reap(*_: object) -> None:
 
 
 def _with_cluster_utils():
-    from ray._private.services import wait_for_node
     from ray.cluster_utils import Cluster as Nodes
 
-    options = {"num_cpus": 1, "object_store_memory": _OBJECT_STORE_BYTES, "wait": False}
-    nodes = Nodes()
-    nodes.add_node(**options, include_dashboard=False)
+    options = {"num_cpus": 1, "object_store_memory": _OBJECT_STORE_BYTES}
+    nodes = Nodes(initialize_head=True, head_node_args={**options, "include_dashboard": False})
     for _ in range(NUM_NODES - 1):
-        nodes.add_node(**options)
-    nodes.wait_for_nodes(timeout=DEADLINE)
-
-    def add_node() -> None:
-        wait_for_node(nodes.address, nodes.add_node(**options).plasma_store_socket_name, DEADLINE)
-
-    return add_node, (nodes.address, None)
+        nodes.add_node(**options, wait=False)
+    nodes.wait_for_nodes()
+    return lambda: nodes.add_node(**options), (nodes.address, None)
 
 
 def _with_ray_start(folder: Path):

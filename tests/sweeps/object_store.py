@@ -13,8 +13,7 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from processes import DEADLINE
-
+DEADLINE = 60.0
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test-secret",

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cluster import NUM_NODES
+from cluster import NUM_NODES, Cluster
 
 from rlscale.scaling.errors import InputError
 from rlscale.sweeps.doctor import checks as doctor
@@ -196,6 +196,13 @@ def test_a_folder_that_differs_between_machines_is_detected(tmp_path):
     assert "does not see what a wrote" in check.found
     assert "mount one disk" in check.remedy
     assert list((tmp_path / "mount").iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    nodes = Cluster("cluster-utils")
+    yield nodes
+    nodes.close()
 
 
 @pytest.mark.ray

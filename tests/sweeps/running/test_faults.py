@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from cluster import Cluster
 from killing import sweep_with_kills
 from processes import Idleness, parent_of
 from small_sweep import (
@@ -28,6 +30,32 @@ from rlscale.sweeps.running.drivers import drivers
 from rlscale.sweeps.store.run_store import RunStore
 
 pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A head and two nodes; a test that ends a node puts another in its place."""
+    nodes = Cluster("cluster-utils")
+    yield nodes
+    nodes.close()
+
+
+@pytest.fixture(scope="module")
+def started_cluster() -> Iterator[Cluster]:
+    """Three nodes started by ``ray start``, for two tests in this order: the second ends the head."""
+    nodes = Cluster("ray-start", {"RAY_gcs_rpc_server_reconnect_timeout_s": "16"})
+    yield nodes
+    nodes.close()
+
+
+@pytest.fixture
+def sweep_run(start, tmp_path):
+    """Start ``rlscale sweep run`` on a cluster; the store is in ``tmp_path`` unless another is named."""
+
+    def begin(cluster: Cluster, spec: Path, place: Path = tmp_path / "store"):
+        return start("sweep", "run", spec, "--store", place, "--address", cluster.address, env=cluster.env)
+
+    return begin
 
 
 @pytest.fixture
@@ -118,6 +146,32 @@ def test_a_killed_job_submitted_again_finishes_whatever_was_done_to_its_checkpoi
     assert f"continues from checkpoint {len(before[0].segments) - 2}\n" in last[0]
     assert "begins at the beginning\n" in last[1]
     assert f"continues from checkpoint {len(before[2].segments) - 1}\n" in last[2]
+
+
+def test_a_sweep_whose_cluster_lost_its_head_says_so_and_finishes_on_another(
+    sweep_run, spec_file, undisturbed, started_cluster, cluster, tmp_path
+):
+    place = tmp_path / "store"
+    command = sweep_run(started_cluster, spec_file())
+    before = command.until(lambda: under_way(place), "all runs under way")
+    os.kill(started_cluster.gcs(), signal.SIGKILL)
+    assert command.wait() == 1, command.output
+    said = " ".join(command.output.splitlines())
+    told, last = said.split(" rlscale: ")
+    assert told == (
+        "small: 3 runs to do, 0 done before. small: the head of the Ray cluster does not answer. "
+        "What the runs stored is kept; if the head is gone, continue with the same command on another "
+        "cluster."
+    )
+    port = started_cluster.address.rpartition(":")[2]
+    assert re.fullmatch(
+        rf"The head of the Ray cluster at \S+:{port} is gone: continue with the same command on another "
+        rf"cluster\.",
+        last,
+    )
+    again = sweep_run(cluster, spec_file())  # while workers of the first may still write
+    assert again.wait() == 0, again.output
+    assert_as_if_nothing_had_happened(place, undisturbed, before)
 
 
 # -- several at one run ---------------------------------------------------------------

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,11 @@ from rlscale.sweeps.store.run_store import RunStore
 JOB = re.compile(rf"rlscale-{NAME}-[0-9a-f]{{8}}")
 
 
-@pytest.fixture
-def cluster(started_cluster: Cluster) -> Cluster:
-    return started_cluster
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    nodes = Cluster("ray-start")
+    yield nodes
+    nodes.close()
 
 
 def until(condition, what: str):

@@ -1,10 +1,6 @@
-"""Sweeps on this machine's Ray, killed and interrupted: nothing is lost or duplicated, no bit differs.
-
-The head of a cluster is killed here too, after all other tests that share the cluster.
-"""
+"""Sweeps on this machine's Ray, killed and interrupted: nothing is lost or duplicated, no bit differs."""
 
 import os
-import re
 import signal
 from pathlib import Path
 
@@ -88,32 +84,3 @@ def test_runs_that_ran_out_of_memory_or_of_lives_fail_alone_and_say_why(
     ((small, large),) = [sorted(records(place), key=lambda record: record.config["agent"]["num_envs"])]
     assert (small.status, small.failure, large.status) == ("done", None, "failed")
     assert_curve_is_undisturbed(RunStore(place), undisturbed, small.run_id)
-
-
-# -- the head of a cluster --------------------------------------------------------------
-
-
-def test_a_sweep_whose_cluster_lost_its_head_says_so_and_finishes_on_another(
-    sweep_run, spec_file, undisturbed, started_cluster, cluster, tmp_path
-):
-    place = tmp_path / "store"
-    command = sweep_run(started_cluster, spec_file(), RAY_gcs_rpc_server_reconnect_timeout_s="16")
-    before = command.until(lambda: under_way(place), "all runs under way")
-    os.kill(started_cluster.gcs(), signal.SIGKILL)
-    assert command.wait() == 1, command.output
-    said = " ".join(command.output.splitlines())
-    told, last = said.split(" rlscale: ")
-    assert told == (
-        "small: 3 runs to do, 0 done before. small: the head of the Ray cluster does not answer. "
-        "What the runs stored is kept; if the head is gone, continue with the same command on another "
-        "cluster."
-    )
-    port = started_cluster.address.rpartition(":")[2]
-    assert re.fullmatch(
-        rf"The head of the Ray cluster at \S+:{port} is gone: continue with the same command on another "
-        rf"cluster\.",
-        last,
-    )
-    again = sweep_run(cluster, spec_file())  # while workers of the first may still write
-    assert again.wait() == 0, again.output
-    assert_as_if_nothing_had_happened(place, undisturbed, before)

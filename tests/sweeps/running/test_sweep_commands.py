@@ -73,35 +73,24 @@ def test_plan_without_estimate_times_nothing(rlscale, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def on_cluster(rlscale, clusters):
-    """Run ``rlscale sweep`` on a cluster that runs already."""
-
-    def run(*arguments: object):
-        nodes = clusters("cluster-utils")
-        return rlscale("sweep", *arguments, "--address", nodes.address, env=nodes.env)
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def swept(on_cluster, tmp_path_factory):
+def swept(rlscale, tmp_path_factory):
     """A sweep that ran to its end: (folder of the store and spec, what it printed)."""
     folder = tmp_path_factory.mktemp("swept")
     path = write_spec(folder, {"width": [0.05, 0.1], "threads": [1, 2]}, resources=ONE_CPU)
-    return folder, on_cluster("run", path, "--store", folder / "store")
+    return folder, rlscale("sweep", "run", path, "--store", folder / "store")
 
 
 @pytest.fixture(scope="module")
-def extended(on_cluster, swept):
+def extended(rlscale, swept, tmp_path_factory):
     """The same sweep with one more learning rate, which is absurd: (folder, files before, printed)."""
     folder, _ = swept
     before = files(folder / "store")
     axes = {"width": [0.05, 0.1], "threads": [1, 2], "learning_rate": [5e-4]}
     path = write_spec(folder, axes, resources=ONE_CPU)
-    same = on_cluster("run", path, "--store", folder / "store")
+    same = rlscale("sweep", "run", path, "--store", folder / "store")
     unchanged = files(folder / "store")
     path = write_spec(folder, {**axes, "learning_rate": [5e-4, 1e30]}, resources=ONE_CPU)
-    return folder, before, same, unchanged, on_cluster("run", path, "--store", folder / "store")
+    return folder, before, same, unchanged, rlscale("sweep", "run", path, "--store", folder / "store")
 
 
 @pytest.mark.ray
@@ -212,10 +201,10 @@ def test_running_again_leaves_failed_runs_to_retry(extended, rlscale):
 
 
 @pytest.mark.ray
-def test_retry_runs_the_failed_runs_only(extended, on_cluster):
+def test_retry_runs_the_failed_runs_only(extended, rlscale):
     folder, *_ = extended
     before = files(folder / "store")
-    done = on_cluster("retry", folder / "store", "--sweep", "tiny")
+    done = rlscale("sweep", "retry", folder / "store", "--sweep", "tiny")
     assert done.returncode == 1, done.stdout  # the learning rate is still absurd
     assert done.stdout.splitlines()[0] == "tiny: 4 runs to do, 0 done before."
     after = files(folder / "store")
@@ -329,9 +318,9 @@ def test_a_device_that_does_not_fit_is_refused(rlscale, tmp_path, device, words)
 
 
 @pytest.mark.ray
-def test_a_run_that_no_machine_can_hold_is_refused(on_cluster, tmp_path):
+def test_a_run_that_no_machine_can_hold_is_refused(rlscale, tmp_path):
     path = write_spec(tmp_path, {"seed": [0]}, resources={"num_cpus": 4096})
-    done = on_cluster("run", path, "--store", tmp_path / "store")
+    done = rlscale("sweep", "run", path, "--store", tmp_path / "store")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "A run asks for 4096 CPUs" in line

@@ -265,9 +265,9 @@ def test_an_upload_that_breaks_off_is_never_half_a_file(server, claim, rows_of):
     store = RunStore(server.uri(f"{bucket}/store", port=cable.port), create=True)
     writer = claim(store)
     segment(writer, 0, rows_of(0, 3), b"zero")
-    cable.break_after(15 * 10**6)
+    cable.break_after(30 * 10**6)
     with pytest.raises(StoreUnavailable):
-        segment(writer, 1, rows_of(3, 5), os.urandom(30 * 10**6))
+        segment(writer, 1, rows_of(3, 5), os.urandom(60 * 10**6))
     reader = RunStore(server.uri(f"{bucket}/store"))
     assert [name for name in names(reader) if name.startswith("checkpoint/000001")] == []
     assert numbers(reader) == [100, 200, 300]
