@@ -139,13 +139,22 @@ def _by_column(
         )
     loaded = []
     for value in (value_a, value_b) if value_a is not None and value_b is not None else tuple(found):
-        if value not in found:
+        name = next((each for each in found if _same(each, value)), None)
+        if name is None:
             raise InputError(f"{a} has no run with {by} {value}; it has: {there}.", code="unknown_selection")
-        curves = found[value]
+        curves = found[name]
         if isinstance(curves, InputError):
             raise curves
         loaded.append((value, curves))
     return loaded
+
+
+def _same(name: str, value: str) -> bool:
+    """Whether two texts name one value; numbers may be written differently, such as 5e-4 and 0.0005."""
+    try:
+        return float(name) == float(value)
+    except ValueError:
+        return name == value
 
 
 def _sources(

@@ -48,7 +48,7 @@ def print_fit(fit: FitResult, console: Console) -> None:
         f"at C = {brief_number(fit.compute_ref)}",
     )
     if fit.delay:
-        table.add_row("delay", brief_number(fit.delay.steps), "", "", f"interactions, {fit.delay.kind} start")
+        table.add_row("delay", brief_number(fit.delay.steps), "", "", f"{fit.delay.kind} start")
     console.print(table)
     low, high = fit.range.C
     other = fit.other_objective

@@ -118,7 +118,7 @@ def test_an_unfinished_last_line_is_left_out_and_reported(imported, curve, logs,
     path.write_text(path.read_text() + "3.0,1")
     result = imported(logs, sizes=sizes("run: 100"))
     assert curve("run") == ([10, 20], [1.0, 2.0])
-    assert any("1 row of 1 run cut off at the end of a file" in note for note in result.notes)
+    assert any("1 row of 1 run left out: they were cut off" in note for note in result.notes)
 
 
 @pytest.mark.parametrize(

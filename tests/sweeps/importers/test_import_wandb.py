@@ -133,7 +133,7 @@ def test_a_resumed_run_has_each_step_once_the_later_rows_winning(imported, curve
     rows = [long(0, 100, 1), long(1, 200, 2), long(2, 300, 3), long(3, 200, 20), long(4, 250, 25)]
     result = imported(write(export, LONG, *rows), sizes=sizes("deft-sun-1: 100"), tag=METRIC)
     assert curve("deft-sun-1") == ([100, 200, 250], [1.0, 20.0, 25.0])
-    assert any("2 rows of 1 run of attempts" in note for note in result.notes)
+    assert any("2 rows of 1 run left out: a later attempt" in note for note in result.notes)
 
 
 def test_two_runs_of_one_display_name_are_distinguished_by_id_or_refused(imported, export, sizes):
