@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -27,40 +25,9 @@ from rlscale.analysis.figures.style import (
 )
 from rlscale.analysis.formatting.compare import factor_text
 from rlscale.analysis.studies.compare.result import Comparison, Recipe
-from rlscale.scaling.errors import InputError
-from rlscale.scaling.files import replacing
 
-_PATH_KINDS = (".png", ".pdf", ".svg")
 _COLOURS = (ACCENT, "#21618c")
 _LONGEST = 24  # characters of a name in a legend
-
-
-def write_comparison_figure(result: Comparison, path: Path) -> None:
-    """Write the figure as PNG, PDF or SVG, by the name of the file.
-
-    Raises:
-        InputError: if the file cannot be written.
-    """
-    try:
-        with house_style(), replacing(path) as temporary:
-            comparison_figure(result).savefig(temporary, dpi=200, format=path.suffix[1:].lower())
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written: {error.strerror}; name a file in a folder that exists.",
-            code="unwritable_file",
-        ) from error
-
-
-def check_figure_name(path: Path) -> None:
-    """Refuse a wrong file name before the work starts.
-
-    Raises:
-        InputError: if it is not the name of a figure.
-    """
-    if path.suffix.lower() not in _PATH_KINDS:
-        raise InputError(
-            f"--figure {path}: give a name that ends in {', '.join(_PATH_KINDS)}.", code="unknown_file_format"
-        )
 
 
 def comparison_figure(result: Comparison) -> Figure:

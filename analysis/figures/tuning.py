@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,40 +24,9 @@ from rlscale.analysis.figures.style import (
 )
 from rlscale.analysis.studies.tuning.rates import Floats
 from rlscale.analysis.studies.tuning.study import SizeResult, TuningStudy
-from rlscale.scaling.errors import InputError
-from rlscale.scaling.files import replacing
 
 _COLUMNS = 3
 _DOT: Any = {"markersize": 2.4, "markeredgewidth": 0, "alpha": 0.7}
-_PATH_KINDS = (".png", ".pdf", ".svg")
-
-
-def write_figure(study: TuningStudy, path: Path) -> None:
-    """Write the figure as PNG, PDF or SVG, by the name of the file.
-
-    Raises:
-        InputError: if the name ends otherwise, or the file cannot be written.
-    """
-    try:
-        with house_style(), replacing(path) as temporary:
-            tuning_figure(study).savefig(temporary, dpi=150, format=path.suffix[1:].lower())
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written: {error.strerror}; name a file in a folder that exists.",
-            code="unwritable_file",
-        ) from error
-
-
-def check_figure_name(path: Path) -> None:
-    """Refuse a wrong file name before the work starts.
-
-    Raises:
-        InputError: if it is not the name of a figure.
-    """
-    if path.suffix.lower() not in _PATH_KINDS:
-        raise InputError(
-            f"--figure {path}: give a name that ends in {', '.join(_PATH_KINDS)}.", code="unknown_file_format"
-        )
 
 
 def tuning_figure(study: TuningStudy) -> Figure:

@@ -81,7 +81,8 @@ def compare(
 
     The recipes are two sources, or two values of a run column of one source.
     """
-    from rlscale.analysis.figures.compare import check_figure_name, write_comparison_figure
+    from rlscale.analysis.figures.compare import comparison_figure
+    from rlscale.analysis.figures.files import check_figure_name, write_figure
     from rlscale.analysis.reports.compare import write_comparison
     from rlscale.analysis.reports.page import check_out
     from rlscale.analysis.studies.compare.study import CompareRecipes
@@ -110,7 +111,7 @@ def compare(
     result = estimator.fit(curves_a, curves_b, names=(name_a, name_b))
     write_json(json_path, result.model_dump(mode="json"))
     if figure is not None:
-        write_comparison_figure(result, figure)
+        write_figure(comparison_figure(result), figure)
     if report is not None:
         write_comparison(result, report)
     print_comparison(result, console)

@@ -66,7 +66,8 @@ def sweep_tune(
     Without that block it applies the paper's rule: one base rate, and a step size
     that falls with width and depth.
     """
-    from rlscale.analysis.figures.tuning import check_figure_name, write_figure
+    from rlscale.analysis.figures.files import check_figure_name, write_figure
+    from rlscale.analysis.figures.tuning import tuning_figure
     from rlscale.analysis.formatting.tuning import heading
     from rlscale.analysis.studies.tuning.final_spec import final_values
     from rlscale.analysis.studies.tuning.study import read_study, study_json
@@ -102,7 +103,7 @@ def sweep_tune(
     _print_study(study)
     write_json(json_path, study_json(study))
     if figure is not None:
-        write_figure(study, figure)
+        write_figure(tuning_figure(study), figure)
     if out is not None:
         write_yaml(out, final_values(spec, study, spec_name), heading=heading(study))
         print_line(f"Wrote {out}; run it with: rlscale sweep run {out} --store {store}", console)

@@ -124,6 +124,29 @@ LATER_FIELDS = {
     "model.activation": "tanh",
 }
 
+
+def with_later_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored config with the default of each field that was added after it was stored.
+
+    A run that was imported has no agent; what its record says of it stays as it is.
+    """
+    filled = dict(values)
+    if "agent" not in filled:
+        return filled
+    for path, default in LATER_FIELDS.items():
+        *parents, name = path.split(".")
+        place = filled
+        for parent in parents:
+            group = place.get(parent)
+            if not isinstance(group, Mapping):
+                break
+            place[parent] = dict(group)
+            place = place[parent]
+        else:
+            place.setdefault(name, default)
+    return filled
+
+
 #: Short names of the axes that sweeps and curve columns use, and where they live in the config.
 ALIASES = {
     "family": "model.family",

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+from rlscale.scaling.config.run import with_later_fields
 from rlscale.sweeps.running.drivers import SILENCE_SECONDS, DriverRecord, Watch, drivers
 from rlscale.sweeps.specs.spec import expand, parse_spec
 from rlscale.sweeps.store.records import RunRecord, Status
@@ -160,7 +161,9 @@ class SweepReader:
 
     def _status_of(self, record: RunRecord) -> RunStatus:
         wanted = self._wanted.get(record.run_id)
-        return RunStatus.of(record, wanted.config if wanted else self._sharing(record.config))
+        return RunStatus.of(
+            record, wanted.config if wanted else self._sharing(with_later_fields(record.config))
+        )
 
     def _sharing(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """The same config, sharing equal groups of fields with earlier ones to save memory."""

@@ -5,6 +5,7 @@ import json
 import pytest
 from rich.console import Console
 
+from rlscale.scaling.config.run import run_config
 from rlscale.sweeps.running.drivers import Presence
 from rlscale.sweeps.running.status import SweepReader, progress, sweep_status
 from rlscale.sweeps.specs.spec import expand, parse_spec
@@ -161,6 +162,18 @@ def test_status_lists_what_runs_failed_or_stopped_and_counts_the_rest(store, sav
         assert config.run_id[:8] in text(read(store), show_all=True)
     assert "500/s" in shown
     assert f"{failed.run_id[:8]} failed: policy_loss is nan" in shown
+
+
+def test_runs_of_an_earlier_version_differ_in_no_field_that_it_did_not_have(store, save, begin, claim):
+    (present,) = save({"seed": [0]})
+    begin(present, 500, 1.0)
+    earlier = run_config({**BASE, "seed": 1}, source="test")
+    values = earlier.model_dump(mode="json")
+    del values["model"]["activation"], values["precision"], values["levels"]
+    claim(store, earlier.run_id, config=values).stop("asked to")
+    shown = text(read(store))
+    assert earlier.run_id[:8] in shown
+    assert not {"activation", "precision", "num_levels"} & set(shown.split())
 
 
 def test_runs_that_began_again_are_reported_with_their_attempts(store, save, begin):

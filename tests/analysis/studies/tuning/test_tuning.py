@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.anova import AnovaRM
 
-from rlscale.analysis.figures.tuning import tuning_figure, write_figure
+from rlscale.analysis.figures.files import write_figure
+from rlscale.analysis.figures.tuning import tuning_figure
 from rlscale.analysis.formatting.tuning import heading
 from rlscale.analysis.studies.tuning.final_spec import final_values
 from rlscale.analysis.studies.tuning.rates import (
@@ -660,5 +661,5 @@ def test_the_study_is_told_in_tables_json_and_a_figure(fill, tmp_path):
     assert all("nan" not in line for line in study_lines(study))
     figure = tuning_figure(study)
     assert [ax.get_title() for ax in figure.axes if ax.axison] == ["horizon 1", "horizon 16"]
-    write_figure(study, tmp_path / "f.png")
+    write_figure(tuning_figure(study), tmp_path / "f.png")
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
