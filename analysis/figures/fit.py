@@ -100,6 +100,7 @@ def plot_learning_curves(
     curves: Curves,
     *,
     early_exclusion: float = 0.0,
+    not_before: float = 0.0,
     onset: float | None = None,
     scale: ReturnScale | None = None,
     ax: Axes | None = None,
@@ -108,13 +109,14 @@ def plot_learning_curves(
 
     Args:
         early_exclusion: the first share of each size's longest run that is drawn pale.
+        not_before: environment steps before which curves are drawn pale too.
         onset: environment steps at which learning starts late, marked by a dotted line; None for no mark.
         scale: of the returns; None to judge by them.
     """
     ax = axes_or_new(ax)
     bands = seed_bands(curves)
     for band, colour in zip(bands, size_colours(curves.sizes), strict=True):
-        early = band.interactions < early_exclusion * band.interactions[-1]
+        early = band.interactions < max(early_exclusion * band.interactions[-1], not_before)
         late_from = max(int(early.sum()) - 1, 0)
         ax.plot(band.interactions[early], band.mean[early], color=colour, alpha=0.3)
         ax.plot(band.interactions[late_from:], band.mean[late_from:], color=colour)

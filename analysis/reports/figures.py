@@ -152,7 +152,9 @@ def _learning_curves(curves: Curves, fit: FitResult) -> Figure:
     scale = return_scale(curves, fit)
     onset = fit.late_start.onset if fit.late_start and fit.delay else None
     ax = figure.add_subplot()
-    plots.plot_learning_curves(curves, early_exclusion=share, onset=onset, scale=scale, ax=ax)
+    plots.plot_learning_curves(
+        curves, early_exclusion=share, not_before=fit.not_before, onset=onset, scale=scale, ax=ax
+    )
     return figure
 
 

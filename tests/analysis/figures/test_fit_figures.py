@@ -85,6 +85,14 @@ def test_every_size_has_its_line_its_band_and_its_name(curves):
     assert len(ax.collections) == len(SIZES)
 
 
+def test_rows_before_a_late_start_are_pale(curves):
+    start = float(np.median(curves.interactions))
+    ax = plots.plot_learning_curves(curves, not_before=start)
+    pale = [line.get_xdata() for line in ax.lines if line.get_alpha() == 0.3]
+    assert len(pale) == len(SIZES)
+    assert max(x.max() for x in pale) < start
+
+
 def test_many_sizes_get_a_colour_bar():
     sizes = tuple(1e4 * 1.5 ** np.arange(14))
     curves = SyntheticSweep(sizes=sizes, points=20).curves(np.random.default_rng(0))
