@@ -68,9 +68,7 @@ def print_fit(fit: FitResult, console: Console) -> None:
 
 def print_fits_by(each: FitsBy, console: Console) -> None:
     """A row for each value of the column, then what was noted, warned of and refused, by value."""
-    table = new_table(
-        "Scaling laws", each.by, "runs", "sizes", "nu", "90% interval", "identified", "N_opt", "at C"
-    )
+    table = new_table("Scaling laws", each.by, "runs", "sizes", "nu", "90% interval", "identified")
     for value, fit in each.fits.items():
         table.add_row(
             stored_text(value),
@@ -79,11 +77,9 @@ def print_fits_by(each: FitsBy, console: Console) -> None:
             f"{fit.nu:.3f}",
             interval_text(fit.intervals.get("nu"), ".3f"),
             "yes" if fit.identified else "no",
-            brief_number(fit.N_opt_ref),
-            brief_number(fit.compute_ref),
         )
     for value in each.refused:
-        table.add_row(stored_text(value), *[""] * 4, "not fitted", "", "")
+        table.add_row(stored_text(value), *[""] * 4, "not fitted")
     console.print(table)
     for value, fit in each.fits.items():
         for note in fit.provenance.notes:

@@ -140,7 +140,7 @@ def test_import_rounds_fractional_steps_as_fine_as_the_fit_needs_and_says_so(tmp
     )
     result = import_curves(path, tmp_path / "store", ImportOptions())
     assert list(load_curves(tmp_path / "store").interactions) == [100, 200]
-    assert any("rounded to the nearest step" in note for note in result.notes)
+    assert any("moved to the nearest step: their step is not a whole number" in note for note in result.notes)
     path = written(
         tmp_path / "y.csv", [{"run_id": "a", "num_params": 5, "interactions": 0.25, "return_mean": 1}]
     )
@@ -191,7 +191,7 @@ def test_each_group_is_read_as_if_it_were_alone(tmp_path):
         np.testing.assert_array_equal(curves.returns, alone.returns)
         assert curves.groups == ()
         assert curves.source == f"{path}, env_name {env}"
-    with pytest.raises(InputError, match=r"has no column 'stage' with one value a run"):
+    with pytest.raises(InputError, match=r"has no column 'stage' with one value in each run"):
         load_by(path, "stage")
 
 
