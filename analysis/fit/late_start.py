@@ -37,7 +37,7 @@ SHARP_CUT = 1.5
 _SHARP_DRAWS = (0.8, 1.1)
 #: Delays of the check for gradual starts, in shares of the longest run; what counts as seen.
 _GRADUAL_SHARES = (0.003, 0.01, 0.03, 0.06, 0.12)
-_GRADUAL_GAIN, _GRADUAL_SHIFT = 6.0, 0.03
+_GRADUAL_GAIN, _GRADUAL_SHIFT = 25.0, 0.03
 _NO_LOSS = 1e-12
 SOFT_DELAYS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 #: An onset beyond this share of training leaves too little of it for a fit.

@@ -48,7 +48,8 @@ class Delay:
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.kind == "sharp":
                 return np.where(ratio > 1, log_e + np.log1p(-1 / ratio), -np.inf)
-            small = np.log(0.5) + 2 * np.log(ratio) + np.log1p(-ratio / 3 + ratio**2 / 12)
+            start = np.minimum(ratio, _SMALL)
+            small = np.log(0.5) + 2 * np.log(start) + np.log1p(-start / 3 + start**2 / 12)
             exact = np.log(ratio + np.expm1(-ratio))
         return np.asarray(np.log(self.steps) + np.where(ratio < _SMALL, small, exact))
 
@@ -75,7 +76,8 @@ class Delay:
             if self.kind == "sharp":
                 return np.where(ratio > 1, -np.log1p(-1 / ratio), np.inf)
             exact = np.log(-ratio * np.expm1(-ratio) / (ratio + np.expm1(-ratio)))
-            small = np.log(2.0) + np.log1p(-ratio / 2 + ratio**2 / 6) - np.log1p(-ratio / 3 + ratio**2 / 12)
+            start = np.minimum(ratio, _SMALL)
+            small = np.log(2.0) + np.log1p(-start / 2 + start**2 / 6) - np.log1p(-start / 3 + start**2 / 12)
         return np.where(ratio < _SMALL, small, exact)
 
 

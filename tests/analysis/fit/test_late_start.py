@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rlscale.analysis.curves.synthetic import SyntheticSweep
+from rlscale.analysis.curves.load import curves_from_frame
+from rlscale.analysis.curves.synthetic import SyntheticSweep, curves_frame
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.late_start import Treatment, averaged_law, delay_weights
 from rlscale.analysis.fit.result import FitResult
@@ -134,6 +135,15 @@ def test_learning_that_sets_in_gradually_is_not_identified_where_dense_rows_show
     assert not ramp.identified
     assert ramp.late_start.gradual.nu < ramp.nu
     assert none.identified
+
+
+@pytest.mark.parametrize(("first", "said"), [(1e8 / 4096, False), (2e6, True)])
+def test_a_start_before_the_first_rows_is_said_to_be_out_of_sight(first, said):
+    frame = curves_frame(curves_of(replace(LATE, points=400, first_interactions=1e8 / 4096)))
+    lowest = frame["return_mean"].min()  # what a policy that has learned nothing gets
+    kept = frame[frame["interactions"] >= first].assign(return_low=lowest, return_high=10 + lowest)
+    found = replace(QUICK, replicates=0, check_replicates=0).fit(curves_from_frame(kept))
+    assert ("start_not_seen" in found.warning_codes) == said
 
 
 def test_an_unknown_choice_is_refused():
