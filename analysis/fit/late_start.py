@@ -162,8 +162,9 @@ class GradualCheck(Record):
         delay: τ in environment steps.
         nu: with it.
         gain: twice the logarithm of the ratio of likelihoods with and without it.
-        seen: whether the gain is beyond chance and nu changes: 0 of 77 simulated sweeps without a delay, 8 of
-            10 with a rate of learning that rises over 3% of training and 1,000 rows a run; with 45 rows none.
+        seen: whether the gain is far beyond chance and nu changes. Neighbouring residuals are correlated
+            beyond what n takes into account, so a tenth of good sweeps gain 6 by chance; none of 185 gain 25
+            (``benchmarks/gradual_starts.py``).
     """
 
     delay: float
