@@ -30,10 +30,25 @@ class ModelConfig(Frozen):
         description="hidden dense layers (mnist-cnn, nature-cnn, mlp), residual blocks per stack (impala)",
     )
     activation: Literal["tanh", "relu"] = Field("tanh", description="nonlinearity; only for mlp")
+    recurrent: Literal["lstm"] | None = Field(
+        None, description="lstm: memory after the trunk of any family; leave it out for none"
+    )
+    hidden_size: int | None = Field(
+        None,
+        ge=1,
+        description="units of the LSTM at width 1, which width multiplies; as many as the trunk has features "
+        "if left out",
+    )
 
     @property
     def is_recurrent(self) -> bool:
-        return self.family == "impala-lstm"
+        """Whether the networks have memory."""
+        return self.recurrent is not None or self.family == "impala-lstm"
+
+    @property
+    def family_column(self) -> str:
+        """The family as curves name it: networks with memory are a family of their own."""
+        return f"{self.family}-{self.recurrent}" if self.recurrent else self.family
 
     @property
     def is_own(self) -> bool:
@@ -64,13 +79,22 @@ class ModelConfig(Frozen):
             raise ValueError(f"activation is for the family mlp; leave it out for {self.family}")
         return self
 
+    @model_validator(mode="after")
+    def _memory_fits(self) -> Self:
+        if self.recurrent and self.family == "impala-lstm":
+            raise ValueError("impala-lstm has an LSTM already; leave recurrent out, or use the family impala")
+        if self.hidden_size is not None and not self.is_recurrent:
+            raise ValueError("hidden_size is the LSTM's: add recurrent: lstm, or leave hidden_size out")
+        return self
+
 
 def step_size(learning_rate: float, model: ModelConfig) -> float:
     """Adam's step size for a model: proportional to the initial weights' scale.
 
     That scale is 1/sqrt(width), and depth^(-1/4) for residual blocks of two layers (depth^(-1/2L)
     with L = 2, relative to the family's default depth). Dense layers that are the depth of a family are
-    scaled by their fan-in alone; a family of the person's is taken to be like that.
+    scaled by their fan-in alone; a family of the person's is taken to be like that. The units of an LSTM, its
+    fan-in, grow with the width too.
     """
     step = learning_rate / math.sqrt(model.width)
     if model.family not in ("impala", "impala-lstm"):

@@ -85,10 +85,16 @@ class RunConfig(Frozen):
         if entry.kind == "environment" and self.agent.gamma == 0:
             usual = "99 is gamma 0.98" if ":" in self.task else "Procgen's papers use 1999 (gamma 0.999)"
             raise ValueError(f"agent.horizon is 1, a discount of 0; {usual}")
+        if self.model.is_recurrent and entry.kind == "bandit":
+            raise ValueError(
+                f"{self.task} is a bandit, whose steps have nothing to do with each other: "
+                f"leave model.recurrent out"
+            )
         if self.model.is_recurrent and self.agent.minibatches > self.agent.num_envs:
             raise ValueError(
-                f"model.family {self.model.family} is trained on whole rollouts: agent.minibatches "
-                f"({self.agent.minibatches}) must divide agent.num_envs ({self.agent.num_envs})"
+                f"networks with memory are trained on whole rollouts of single environments: "
+                f"agent.minibatches ({self.agent.minibatches}) must divide agent.num_envs "
+                f"({self.agent.num_envs})"
             )
         if entry.check_levels is not None:
             with as_value_error("'levels': "):
@@ -122,6 +128,8 @@ LATER_FIELDS = {
     "evaluation_episodes": 0,
     "precision": "float32",
     "model.activation": "tanh",
+    "model.recurrent": None,
+    "model.hidden_size": None,
 }
 
 

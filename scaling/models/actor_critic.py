@@ -28,7 +28,7 @@ class Inputs:
 
 
 class Network(nn.Module):
-    """One trunk, an LSTM after it if ``recurrent``, and linear heads in float32."""
+    """One trunk, an LSTM of ``lstm_units`` after it if they are given, and linear heads in float32."""
 
     def __init__(
         self,
@@ -36,15 +36,16 @@ class Network(nn.Module):
         heads: Mapping[str, int],
         generator: torch.Generator,
         *,
-        recurrent: bool = False,
+        lstm_units: int | None = None,
         precision: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         self.trunk = trunk
-        self.recurrence = Recurrence(trunk.num_features, generator) if recurrent else None
+        self.recurrence = Recurrence(trunk.num_features, lstm_units, generator) if lstm_units else None
+        num_features = (self.recurrence or trunk).num_features
         self.heads = nn.ModuleDict(
             {
-                name: normed(nn.Linear(trunk.num_features, size), HEAD_SCALE, generator)
+                name: normed(nn.Linear(num_features, size), HEAD_SCALE, generator)
                 for name, size in heads.items()
             }
         )
@@ -56,7 +57,7 @@ class Network(nn.Module):
         return self.recurrence.num_state if self.recurrence else 0
 
     def features(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
-        """(rows, steps, num_features) float32 and the state after the last step."""
+        """(rows, steps, num_features) float32 and the state after each step, (rows, steps, num_state)."""
         observation = inputs.observation
         with self.arithmetic(observation.device):
             flat = self.trunk(observation.flatten(0, 1))
@@ -66,7 +67,7 @@ class Network(nn.Module):
         """The trunk's features (rows * steps, num_features), through the LSTM where there is one."""
         features = flat.float().unflatten(0, inputs.first.shape)
         if self.recurrence is None:
-            return features, inputs.state
+            return features, inputs.state[:, None].expand(-1, features.shape[1], -1)
         return self.recurrence(features, inputs.first, inputs.state)
 
     def arithmetic(self, device: torch.device) -> torch.autocast:
@@ -128,24 +129,29 @@ class ActorCritic(nn.Module):
         """
         value = None
         if self.value is None:
-            features, state = self.policy.features(inputs)
+            features, states = self.policy.features(inputs)
             value = self._own_value(features)[:, 0]
+            state = states[:, 0]
         elif self.acts_with_values:
-            features, value_features, state = self._features_of_both(inputs)
+            features, value_features, states = self._features_of_both(inputs)
             value = self._head(self.value, "value", value_features)[:, 0]
+            state = states[:, 0]
         else:
-            features, state = self.policy.features(self._for_policy(inputs))
-            state = torch.cat([state, inputs.state[:, self.policy.num_state :]], dim=1)
+            features, states = self.policy.features(self._for_policy(inputs))
+            state = torch.cat([states[:, 0], inputs.state[:, self.policy.num_state :]], dim=1)
         return self.policy.heads["logits"](features)[:, 0], value, state
 
     def values(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
-        """Values (rows, steps) alone and the state after the last step."""
+        """Values (rows, steps) alone and the state after each step, (rows, steps, num_state).
+
+        A separate policy network's part of the state stays as it is.
+        """
         if self.value is None:
-            features, state = self.policy.features(inputs)
-            return self._own_value(features), state
-        features, state = self.value.features(self._for_value(inputs))
-        rest = inputs.state[:, : self.policy.num_state]
-        return self._head(self.value, "value", features), torch.cat([rest, state], dim=1)
+            features, states = self.policy.features(inputs)
+            return self._own_value(features), states
+        features, states = self.value.features(self._for_value(inputs))
+        rest = inputs.state[:, None, : self.policy.num_state].expand(-1, states.shape[1], -1)
+        return self._head(self.value, "value", features), torch.cat([rest, states], dim=2)
 
     def policy_logits(self, inputs: Inputs, network: Network | None = None) -> torch.Tensor:
         """Logits (rows, steps, num_outputs) of the policy, or of an averaged copy of its network."""
@@ -162,14 +168,14 @@ class ActorCritic(nn.Module):
         return self.policy.heads["logits"](features), value, self._head(self.policy, "auxiliary", features)
 
     def _features_of_both(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The policy's and the value network's features, and the state of both after the last step."""
+        """The policy's and the value network's features, and the state of both after each step."""
         assert self.value is not None
         flat = inputs.observation.flatten(0, 1)
         with self.policy.arithmetic(flat.device):
             policy, value = self.policy.trunk.features_of_both(self.value.trunk, flat)
-        policy, policy_state = self.policy.remember(policy, self._for_policy(inputs))
-        value, value_state = self.value.remember(value, self._for_value(inputs))
-        return policy, value, torch.cat([policy_state, value_state], dim=1)
+        policy, policy_states = self.policy.remember(policy, self._for_policy(inputs))
+        value, value_states = self.value.remember(value, self._for_value(inputs))
+        return policy, value, torch.cat([policy_states, value_states], dim=2)
 
     def _own_value(self, features: torch.Tensor) -> torch.Tensor:
         return self._head(self.policy, "value", features.detach() if self._detach_value else features)

@@ -15,6 +15,7 @@ from rlscale.scaling.models.impala import ImpalaCnn, impala_shape
 from rlscale.scaling.models.mlp import Mlp, mlp_units
 from rlscale.scaling.models.mnist_cnn import MnistCnn, mnist_cnn_shape
 from rlscale.scaling.models.nature_cnn import NatureCnn, nature_cnn_shape
+from rlscale.scaling.models.recurrence import lstm_units
 from rlscale.scaling.models.trunk import Trunk, blank_observations
 from rlscale.scaling.modules import describe, load_class
 from rlscale.scaling.tasks.catalog import Actions
@@ -45,7 +46,11 @@ def build_actor_critic(
     def network(**heads: int) -> Network:
         trunk = _trunk(model, observation_shape, generator)
         return Network(
-            trunk, heads, generator, recurrent=model.is_recurrent, precision=getattr(torch, precision)
+            trunk,
+            heads,
+            generator,
+            lstm_units=_lstm_units(model, trunk),
+            precision=getattr(torch, precision),
         )
 
     head = action_head(actions)
@@ -54,6 +59,12 @@ def build_actor_critic(
         return ActorCritic(network(logits=head.num_outputs, **auxiliary), network(value=1), head)
     policy = network(logits=head.num_outputs, value=1, **auxiliary)
     return ActorCritic(policy, None, head, detach_value=architecture == "detach")
+
+
+def _lstm_units(model: ModelConfig, trunk: Trunk) -> int | None:
+    if not model.is_recurrent:
+        return None
+    return lstm_units(model.hidden_size, model.width) if model.hidden_size else trunk.num_features
 
 
 def _trunk(model: ModelConfig, observation_shape: tuple[int, ...], generator: torch.Generator) -> Trunk:

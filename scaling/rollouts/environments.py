@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ class EnvironmentCollector:
                 state[places] = self._step(model, group, buffer, t, places, state[places])
         for places, group in self._places():
             observed = group.observe()
-            buffer.end_step(steps - 1, places, observed)
+            buffer.end_step(steps - 1, places, observed, state[places])
             buffer.first[steps, places] = torch.from_numpy(observed.first).to(self._device)
             buffer.last_observation[places] = as_tensor(observed.observation)
         self._state = self._evaluate(model, buffer, begin, state, needs_bootstrap)
@@ -113,7 +114,7 @@ class EnvironmentCollector:
         """Store what a group shows, act, and start its next step. Returns the new state."""
         observed = group.observe()
         if t > 0:
-            buffer.end_step(t - 1, places, observed)
+            buffer.end_step(t - 1, places, observed, state)
         buffer.observation[t, places] = as_tensor(observed.observation)
         buffer.first[t, places] = torch.from_numpy(observed.first).to(self._device)
         logits, value, state = model.act(
@@ -142,16 +143,18 @@ class EnvironmentCollector:
         needs_bootstrap: bool,
     ) -> torch.Tensor:
         """Fill in the values that acting did not compute. Returns the state after the rollout."""
+        states = None
         if not model.acts_with_values:
-            buffer.value[:-1], after = _values(
-                model, buffer.observation, buffer.first[:-1], begin, self._device
+            buffer.value[:-1], states = _values(
+                model, buffer.observation, buffer.first[:-1], begin, self._device, every_state=buffer.has_cuts
             )
             memory = model.policy.num_state
-            end = torch.cat([end[:, :memory], after[:, memory:]], dim=1)
+            end = torch.cat([end[:, :memory], states[-1, :, memory:]], dim=1)
         if needs_bootstrap:
             last = buffer.last_observation[None]
             buffer.value[-1:], _ = _values(model, last, buffer.first[-1:], end, self._device)
-            buffer.evaluate_cuts(model)
+            if buffer.has_cuts:
+                buffer.evaluate_cuts(model, states)
         return end
 
 
@@ -168,27 +171,44 @@ class _Buffer:
         self.logp, self.entropy = (torch.empty(steps, envs, device=device) for _ in range(2))
         self.value, self.first = (torch.zeros(steps + 1, envs, device=device) for _ in range(2))
         self.reward = np.empty((steps, envs), np.float64)
-        self._cuts: list[tuple[int, torch.Tensor, torch.Tensor]] = []  # step, environments, observations
+        self._cuts: list[_Cuts] = []
         self._cut_value: torch.Tensor | None = None
 
-    def end_step(self, t: int, places: slice, observed: Observed) -> None:
-        """Store what a group shows at the end of step t: rewards, and episodes that were cut off."""
+    @property
+    def has_cuts(self) -> bool:
+        """Whether a time limit cut off an episode."""
+        return bool(self._cuts)
+
+    def end_step(self, t: int, places: slice, observed: Observed, state: torch.Tensor) -> None:
+        """Store what a group shows at the end of step t: rewards, and episodes that were cut off.
+
+        Args:
+            state: (group, num_state), after step t, as acting left it.
+        """
         self.reward[t, places] = observed.reward
         if observed.cut is not None:
-            where = torch.from_numpy(observed.cut.where) + places.start
-            self._cuts.append((t, where, as_tensor(observed.cut.observation)))
+            where = torch.from_numpy(observed.cut.where)
+            steps = torch.full_like(where, t)
+            last = as_tensor(observed.cut.observation)
+            self._cuts.append(_Cuts(steps, where + places.start, last, state[where]))
 
-    def evaluate_cuts(self, model: ActorCritic) -> None:
-        """Values of the last observations of the episodes that were cut off."""
-        if not self._cuts:
-            return
-        assert model.num_state == 0, "the memory at the end of an episode is not kept"
-        observation = torch.cat([observation for _, _, observation in self._cuts])[None]
-        first = torch.zeros(observation.shape[:2], device=self._device)
-        value, _ = _values(model, observation, first, first[0, :, None][:, :0], self._device)
-        steps = torch.cat([torch.full_like(where, t) for t, where, _ in self._cuts])
+    def evaluate_cuts(self, model: ActorCritic, states: torch.Tensor | None) -> None:
+        """Values of the last observations of the episodes that were cut off.
+
+        An episode's memory is the one after its last step, before the next episode clears it.
+
+        Args:
+            states: (T, n, num_state), after each step, if acting did not compute values: it left the value
+                network's memory as it was.
+        """
+        step, env, observation, state = (
+            torch.cat([getattr(cuts, field.name) for cuts in self._cuts]) for field in fields(_Cuts)
+        )
+        first = torch.zeros(1, len(env), device=self._device)
+        state = state if states is None else states[step, env]
+        value, _ = _values(model, observation[None], first, state, self._device)
         self._cut_value = torch.zeros_like(self.value[:-1])
-        self._cut_value[steps, torch.cat([where for _, where, _ in self._cuts])] = value[0]
+        self._cut_value[step, env] = value[0]
 
     def rollout(self, state: torch.Tensor) -> Rollout:
         return Rollout(
@@ -204,6 +224,16 @@ class _Buffer:
         )
 
 
+@dataclass(frozen=True)
+class _Cuts:
+    """k episodes that were cut off: step and environment, last observation (k, ...), state (k, num_state)."""
+
+    step: torch.Tensor
+    env: torch.Tensor
+    observation: torch.Tensor
+    state: torch.Tensor
+
+
 def _observations(shape: Sequence[int], *batch: int, pin_memory: bool = False) -> torch.Tensor:
     """Memory for observations (*batch, *shape), of images with their channels last."""
     kept = [*shape[1:], shape[0]] if len(shape) == 3 else shape
@@ -217,8 +247,14 @@ def _values(
     first: torch.Tensor,
     state: torch.Tensor,
     device: torch.device,
+    *,
+    every_state: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Values (T, n) of observations (T, n, ...) and the state after the last step, a few rows at a time."""
+    """Values (T, n) of observations (T, n, ...), a few rows at a time, and the states after steps.
+
+    These are (T, n, num_state), or (1, n, num_state) after the last step unless ``every_state``.
+    """
+    kept = slice(None) if every_state else slice(-1, None)
     steps, envs = first.shape
     at_once = envs if model.chunk is None else max(1, model.chunk // steps)
     values, states = [], []
@@ -232,5 +268,5 @@ def _values(
             )
         )
         values.append(value.transpose(0, 1))
-        states.append(after)
-    return torch.cat(values, dim=1), torch.cat(states)
+        states.append(after[:, kept].transpose(0, 1))
+    return torch.cat(values, dim=1), torch.cat(states, dim=1)

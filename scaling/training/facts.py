@@ -30,7 +30,7 @@ def run_columns(config: RunConfig, model: ActorCritic | None = None) -> dict[str
     return {
         "task": config.task,
         "algorithm": config.agent.algorithm,
-        "family": config.model.family,
+        "family": config.model.family_column,
         "width": config.model.width,
         "depth": config.model.depth,
         "horizon": config.agent.horizon,

@@ -42,6 +42,13 @@ class Cut(Base):
         return False, ends
 
 
+class CutSooner(Base):
+    """A time limit cuts every episode off after 2 to 7 steps, by chance."""
+
+    def end(self, ends):
+        return False, self.step_count >= 2 + int(6 * self.offset)
+
+
 class Sums(Base):
     """Several choices; the reward is their sum, starting at 1 and 0."""
 
@@ -109,6 +116,26 @@ class Remembers(Base):
 
     def set_state(self, state):
         self.step_count, self.offset = state["step_count"], state["offset"]
+
+
+class Recall(Remembers):
+    """Two steps: the first one shows a side, the second one nothing; its action must name the side.
+
+    A time limit of two steps cuts episodes off.
+    """
+
+    observation_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+    length = 2
+
+    def end(self, ends):
+        return False, ends
+
+    def reward(self, action):
+        return float(self.step_count == 2 and action == (self.offset < 0.5))
+
+    def shown(self):
+        side = 1.0 if self.offset < 0.5 else -1.0
+        return np.array([side if self.step_count == 0 else 0.0], np.float32)
 
 
 class RemembersBadly(Remembers):

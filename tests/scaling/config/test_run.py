@@ -290,6 +290,7 @@ OTHER_VALUES = {
     "exponent": 0.25,
     "architecture": "shared",
     "precision": "bfloat16",
+    "recurrent": "lstm",
 }
 OTHER_VALUES_OF_PROCGEN = OTHER_VALUES | {
     "task": "procgen-coinrun-hard",
@@ -302,6 +303,7 @@ OTHER_VALUES_OF_PROCGEN = OTHER_VALUES | {
 ONLY_FOR_PROCGEN = {"model.family", "levels.num_levels", "levels.start_level", "evaluation_episodes"}
 ONLY_FOR_PPO = {"agent.batch_growth.exponent"}
 ONLY_FOR_MLP = {"model.activation"}
+ONLY_WITH_MEMORY = {"model.recurrent", "model.hidden_size"}
 
 
 def fields(config, *, without):
@@ -327,7 +329,9 @@ def assert_run_id_changes(config, path, others):
 
 
 @pytest.mark.parametrize(
-    "path", fields(BASE, without=ONLY_FOR_PROCGEN | ONLY_FOR_MLP | {"agent.phasic"}), ids=".".join
+    "path",
+    fields(BASE, without=ONLY_FOR_PROCGEN | ONLY_FOR_MLP | ONLY_WITH_MEMORY | {"agent.phasic"}),
+    ids=".".join,
 )
 def test_run_id_changes_with_every_field_of_a_bandit(path):
     assert_run_id_changes(BASE, path, OTHER_VALUES)
@@ -336,12 +340,18 @@ def test_run_id_changes_with_every_field_of_a_bandit(path):
 PHASIC_PROCGEN = procgen(agent=PPG, levels={"num_levels": 200, "start_level": 5})
 
 
-@pytest.mark.parametrize("path", fields(PHASIC_PROCGEN, without=ONLY_FOR_PPO | ONLY_FOR_MLP), ids=".".join)
+@pytest.mark.parametrize(
+    "path", fields(PHASIC_PROCGEN, without=ONLY_FOR_PPO | ONLY_FOR_MLP | {"model.hidden_size"}), ids=".".join
+)
 def test_run_id_changes_with_every_field_of_procgen(path):
     assert_run_id_changes(PHASIC_PROCGEN, path, OTHER_VALUES_OF_PROCGEN)
 
 
 CARTPOLE = {"task": "gymnasium:CartPole-v1", "interactions": 1000, "agent": {"horizon": 99}}
+WITH_MEMORY = {
+    "model": {"recurrent": "lstm", "hidden_size": 32},
+    "agent": {"horizon": 99, "num_envs": 8, "minibatches": 1},
+}
 OTHER_VALUES_OF_CARTPOLE = OTHER_VALUES | {
     "task": "gymnasium:CartPole-v0",
     "family": "own_code:MyTrunk",
@@ -350,11 +360,23 @@ OTHER_VALUES_OF_CARTPOLE = OTHER_VALUES | {
 
 
 @pytest.mark.parametrize(
-    "path", fields(CARTPOLE, without=ONLY_FOR_PROCGEN - {"model.family"} | {"agent.phasic"}), ids=".".join
+    "path",
+    fields(
+        CARTPOLE | WITH_MEMORY,
+        without=ONLY_FOR_PROCGEN - {"model.family"} | {"agent.phasic", "model.recurrent"},
+    ),
+    ids=".".join,
 )
 def test_run_id_changes_with_every_field_of_an_environment(path):
     name_modules(["own_code"])
-    assert_run_id_changes(CARTPOLE, path, OTHER_VALUES_OF_CARTPOLE)
+    assert_run_id_changes(CARTPOLE | WITH_MEMORY, path, OTHER_VALUES_OF_CARTPOLE)
+
+
+def test_run_id_changes_with_memory():
+    agent = {"agent": WITH_MEMORY["agent"]}
+    models = [{}, {"recurrent": "lstm"}, {"recurrent": "lstm", "hidden_size": 64}]
+    configs = [run_config(CARTPOLE | agent | {"model": model}, source="") for model in models]
+    assert len({config.run_id for config in configs}) == 3
 
 
 @pytest.mark.parametrize(
@@ -375,6 +397,16 @@ def test_run_id_changes_with_every_field_of_an_environment(path):
         ),
         ({"model": {"family": "somewhere:Net"}}, "'model.family': somewhere:Net needs code of the module"),
         ({"levels": {"num_levels": 3}}, "has no levels"),
+        (WITH_MEMORY | {"model": {"recurrent": "gru"}}, "'model.recurrent': input should be 'lstm'"),
+        (WITH_MEMORY | {"model": {"hidden_size": 32}}, "hidden_size is the LSTM's: add recurrent: lstm"),
+        (
+            WITH_MEMORY | {"model": {"recurrent": "lstm", "hidden_size": 0}},
+            "'model.hidden_size': input should",
+        ),
+        (
+            WITH_MEMORY | {"agent": {"horizon": 99, "num_envs": 4, "minibatches": 8}},
+            r"whole rollouts of single environments: agent.minibatches \(8\) must divide .*num_envs \(4\)",
+        ),
     ],
 )
 def test_a_config_of_an_environment_that_does_not_fit_is_refused(changes, message):
@@ -384,6 +416,24 @@ def test_a_config_of_an_environment_that_does_not_fit_is_refused(changes, messag
 
 def test_the_run_id_of_an_environment_stays():
     assert run_config(CARTPOLE, source="").run_id == "f38e961852ccfa26"
+
+
+def test_the_run_id_of_the_first_family_with_memory_stays():
+    """Computed before memory was a field of its own."""
+    config = procgen(model={"family": "impala-lstm"}, agent={"num_envs": 8})
+    assert run_config(config, source="").run_id == "480e685c0b4e2890"
+
+
+def test_memory_is_not_for_bandits():
+    agent = {"agent": {"minibatches": 1}}
+    with pytest.raises(InputError, match=r"is a bandit, .* leave model.recurrent out"):
+        run_config(BASE | agent | {"model": {"recurrent": "lstm"}}, source="test")
+
+
+def test_one_lstm_is_enough():
+    model = {"family": "impala-lstm", "recurrent": "lstm"}
+    with pytest.raises(InputError, match="impala-lstm has an LSTM already; leave recurrent out"):
+        run_config(procgen(model=model, agent={"num_envs": 8}), source="test")
 
 
 def test_the_activation_is_for_the_family_that_has_one():

@@ -9,12 +9,12 @@ from rlscale.scaling.config.run import RunConfig
 from rlscale.scaling.models.recurrence import Recurrence
 from rlscale.scaling.training.facts import run_columns
 
-SIZE = 6
+INPUTS, SIZE = 5, 6
 
 
 @pytest.fixture
 def recurrence():
-    recurrence = Recurrence(SIZE, torch.Generator().manual_seed(0))
+    recurrence = Recurrence(INPUTS, SIZE, torch.Generator().manual_seed(0))
     with torch.no_grad():  # biases begin at 0, which would hide one that is left out
         for bias in (recurrence.cell.bias_ih, recurrence.cell.bias_hh):
             bias.copy_(0.3 * torch.randn(bias.shape, generator=torch.Generator().manual_seed(bias.numel())))
@@ -27,12 +27,12 @@ def sequence():
     generator = torch.Generator().manual_seed(1)
     first = torch.zeros(4, 9)
     first[0, 0] = first[0, 5] = first[1, 3] = first[1, 4] = first[2, 8] = 1.0
-    features = torch.randn(4, 9, SIZE, generator=generator)
+    features = torch.randn(4, 9, INPUTS, generator=generator)
     return features, first, torch.randn(4, 2 * SIZE, generator=generator)
 
 
 def torchs_lstm(recurrence):
-    lstm = nn.LSTM(SIZE, SIZE, batch_first=True)
+    lstm = nn.LSTM(INPUTS, SIZE, batch_first=True)
     with torch.no_grad():
         for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
             getattr(lstm, f"{name}_l0").copy_(getattr(recurrence.cell, name))
@@ -40,28 +40,29 @@ def torchs_lstm(recurrence):
 
 
 def episode_by_episode(lstm, features, first, state):
-    """One row: outputs (steps, size) and the state after them; a new episode starts from nothing."""
-    hidden, cell = (part[None, None] for part in state.chunk(2))
-    begins = sorted({0, *first.nonzero().flatten().tolist()})
-    outputs = []
-    for begin, end in zip(begins, [*begins[1:], len(first)], strict=True):
-        if first[begin]:
-            hidden, cell = torch.zeros_like(hidden), torch.zeros_like(cell)
-        output, (hidden, cell) = lstm(features[None, begin:end], (hidden, cell))
-        outputs.append(output[0])
-    return torch.cat(outputs), torch.cat([hidden.flatten(), cell.flatten()])
+    """One row: outputs (steps, size) and the state after each step; a new episode starts from nothing."""
+    begin, start = 0, state
+    outputs, states = [], []
+    for t in range(len(first)):
+        if first[t]:
+            begin, start = t, torch.zeros_like(state)
+        hidden, cell = (part[None, None] for part in start.chunk(2))
+        output, (hidden, cell) = lstm(features[None, begin : t + 1], (hidden, cell))
+        outputs.append(output[0, -1])
+        states.append(torch.cat([hidden.flatten(), cell.flatten()]))
+    return torch.stack(outputs), torch.stack(states)
 
 
 def test_outputs_states_and_gradients_are_those_of_torchs_lstm_on_each_episode(recurrence, sequence):
     features, first, state = sequence
     lstm = torchs_lstm(recurrence)
-    outputs, after = recurrence(features, first, state)
+    outputs, states = recurrence(features, first, state)
     rows = [episode_by_episode(lstm, *row) for row in zip(*sequence, strict=True)]
-    expected, expected_after = (torch.stack(parts) for parts in zip(*rows, strict=True))
+    expected, expected_states = (torch.stack(parts) for parts in zip(*rows, strict=True))
     torch.testing.assert_close(outputs, expected)
-    torch.testing.assert_close(after, expected_after)
-    (outputs.sin().sum() + after.sum()).backward()
-    (expected.sin().sum() + expected_after.sum()).backward()
+    torch.testing.assert_close(states, expected_states)
+    (outputs.sin().sum() + states.sum()).backward()
+    (expected.sin().sum() + expected_states.sum()).backward()
     for name, parameter in recurrence.cell.named_parameters():
         torch.testing.assert_close(parameter.grad, getattr(lstm, f"{name}_l0").grad)
 
@@ -69,20 +70,21 @@ def test_outputs_states_and_gradients_are_those_of_torchs_lstm_on_each_episode(r
 @pytest.mark.parametrize("cut", [1, 4, 5, 8])
 def test_a_sequence_in_two_calls_is_one_sequence(recurrence, sequence, cut):
     features, first, state = sequence
-    whole, end = recurrence(features, first, state)
+    whole, states = recurrence(features, first, state)
     before, between = recurrence(features[:, :cut], first[:, :cut], state)
-    after, last = recurrence(features[:, cut:], first[:, cut:], between)
+    after, last = recurrence(features[:, cut:], first[:, cut:], between[:, -1])
     torch.testing.assert_close(torch.cat([before, after], dim=1), whole)
-    torch.testing.assert_close(last, end)
+    torch.testing.assert_close(torch.cat([between, last], dim=1), states)
 
 
 def test_step_by_step_with_the_state_carried_is_one_sequence(recurrence, sequence):
     features, first, state = sequence
-    whole, end = recurrence(features, first, state)
+    whole, states = recurrence(features, first, state)
     for t in range(features.shape[1]):
-        output, state = recurrence(features[:, t, None], first[:, t, None], state)
+        output, after = recurrence(features[:, t, None], first[:, t, None], state)
+        state = after[:, 0]
         torch.testing.assert_close(output[:, 0], whole[:, t])
-    torch.testing.assert_close(state, end)
+        torch.testing.assert_close(state, states[:, t])
 
 
 def test_gradients_flow_back_in_time_to_the_beginning_of_the_episode(recurrence, sequence):
@@ -98,7 +100,7 @@ def test_gradients_flow_back_in_time_to_the_beginning_of_the_episode(recurrence,
 
 
 def test_each_units_weights_have_norm_1_and_biases_are_0():
-    cell = Recurrence(SIZE, torch.Generator().manual_seed(0)).cell
+    cell = Recurrence(INPUTS, SIZE, torch.Generator().manual_seed(0)).cell
     for weight, bias in ((cell.weight_ih, cell.bias_ih), (cell.weight_hh, cell.bias_hh)):
         norms = weight.detach().double().square().sum(1).sqrt()
         np.testing.assert_allclose(norms.numpy(), 1.0, rtol=1e-6)

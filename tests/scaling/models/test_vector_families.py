@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from rlscale.scaling.config.agent import AgentConfig
 from rlscale.scaling.config.model import ModelConfig, step_size
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.models.actor_critic import Inputs
 from rlscale.scaling.models.families import build_actor_critic, own_trunk
 from rlscale.scaling.models.mlp import mlp_units
 from rlscale.scaling.models.nature_cnn import nature_cnn_shape
@@ -37,6 +38,64 @@ def test_parameters_and_flops_of_mlp_are_those_of_its_layers(width, depth):
     assert sizes.num_params == weights + depth * units + units * 3 + 3
     assert sizes.flops_forward == 2 * (weights + units * 3)
     assert sizes.num_params_total == 2 * (weights + depth * units) + (units * 3 + 3) + (units + 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "units"), [({}, 32), ({"hidden_size": 10}, 5), ({"hidden_size": 128}, 64)]
+)
+def test_an_lstm_has_its_hidden_size_times_the_width(options, units):
+    plain, with_memory = (
+        sizes_of(networks("mlp", width=0.5, **more), (6,), AgentConfig(algorithm="ppo"))
+        for more in ({}, {"recurrent": "lstm", **options})
+    )
+    head = units * 3 + 3
+    assert with_memory.num_params - plain.num_params == 4 * units * (32 + units + 2) + head - (32 * 3 + 3)
+    macs = 4 * units * (32 + units) + units * 3
+    assert with_memory.flops_forward - plain.flops_forward == 2 * (macs - 32 * 3)
+
+
+def test_an_lstm_without_units_is_refused():
+    with pytest.raises(
+        InputError, match=r"an LSTM of 0 units .3 x 0.1 rounds to 0.; .* at least 0.1666"
+    ) as caught:
+        networks("mlp", width=0.1, recurrent="lstm", hidden_size=3)
+    assert caught.value.code == "width_too_small"
+
+
+@pytest.mark.parametrize(
+    ("family", "shape"),
+    [("mlp", (6,)), ("nature-cnn", (3, 36, 36)), ("impala", (3, 16, 16)), ("own_code:MyTrunk", (6,))],
+)
+def test_an_lstm_follows_the_trunk_of_every_family(family, shape):
+    """Torch's own LSTM on the features of the same trunk gives the same logits."""
+    model = networks(family, shape, width=0.25, recurrent="lstm", hidden_size=20)
+    dtype = torch.uint8 if len(shape) == 3 else torch.float32
+    observation = (torch.rand(1, 4, *shape) * 200).to(dtype)
+    inputs = Inputs(observation, torch.zeros(1, 4), torch.zeros(1, model.num_state))
+    lstm = torch.nn.LSTM(model.policy.trunk.num_features, 5)
+    with torch.no_grad():
+        for name, parameter in model.policy.recurrence.cell.named_parameters():
+            getattr(lstm, f"{name}_l0").copy_(parameter)
+        features, _ = lstm(model.policy.trunk(observation[0]))
+        torch.testing.assert_close(
+            model.policy_logits(inputs)[0], model.policy.heads["logits"](features), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_impala_with_memory_is_the_same_network_by_either_name():
+    one, other = (
+        networks("impala", (3, 16, 16), width=0.25, recurrent="lstm"),
+        networks("impala-lstm", (3, 16, 16), width=0.25),
+    )
+    assert one.state_dict().keys() == other.state_dict().keys()
+    for name, weights in one.state_dict().items():
+        assert torch.equal(weights, other.state_dict()[name])
+    names = [
+        ModelConfig(family="impala", recurrent="lstm"),
+        ModelConfig(family="impala-lstm"),
+        ModelConfig(family="own_code:MyTrunk", recurrent="lstm"),
+    ]
+    assert [model.family_column for model in names] == ["impala-lstm", "impala-lstm", "own_code:MyTrunk-lstm"]
 
 
 def test_a_continuous_action_has_a_mean_and_a_deviation():
@@ -108,10 +167,11 @@ def test_pre_activations_name_submodules_and_the_last_one_gives_the_features(fam
     torch.testing.assert_close(features, activate(last))
 
 
+@pytest.mark.parametrize("memory", [{}, {"recurrent": "lstm", "hidden_size": 128}])
 @pytest.mark.parametrize("family", ["mlp", "nature-cnn", "own_code:MyTrunk"])
-def test_adams_step_falls_with_the_width_alone(family):
+def test_adams_step_falls_with_the_width_alone(family, memory):
     name_modules(["own_code"])
-    step = step_size(1e-3, ModelConfig(family=family, width=4.0, depth=3))
+    step = step_size(1e-3, ModelConfig(family=family, width=4.0, depth=3, **memory))
     assert step == pytest.approx(5e-4)
 
 

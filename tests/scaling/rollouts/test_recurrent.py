@@ -133,7 +133,7 @@ def test_a_rollout_goes_on_from_the_state_after_the_one_before(width):
     with torch.no_grad():
         for t in range(STEPS):
             step = Inputs(rows.observation[:, t, None], rows.first[:, t, None], state)
-            acted, valued = model.act(step)[2], model.values(step)[1]
+            acted, valued = model.act(step)[2], model.values(step)[1][:, 0]
             state = torch.cat([acted[:, :mine], valued[:, mine:]], dim=1)
     torch.testing.assert_close(two.state, state, **CLOSE)
 

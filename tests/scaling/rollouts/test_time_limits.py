@@ -1,5 +1,7 @@
 """Learning goes on through time limits: what would have followed counts, and an end is an end."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -31,19 +33,28 @@ def collector(task):
     return EnvironmentCollector(make, ENVS, np.random.default_rng(0), torch.device("cpu"))
 
 
-def rollouts(task, architecture="dual", count=2):
+def networks(task, architecture="dual", **options):
     entry = find_task(task)
-    model = build_actor_critic(
-        ModelConfig(family="mlp"),
+    return build_actor_critic(
+        ModelConfig(family="mlp", **options),
         entry.observations.shape,
         entry.actions,
         torch.Generator().manual_seed(0),
         architecture=architecture,
     )
+
+
+def collected(model, task, count=2, needs_bootstrap=True):
     collect = collector(task).collect
-    return model, [
-        collect(model, envs=ENVS * GROUPS, steps=STEPS, needs_bootstrap=True)[0] for _ in range(count)
+    return [
+        collect(model, envs=ENVS * GROUPS, steps=STEPS, needs_bootstrap=needs_bootstrap)[0]
+        for _ in range(count)
     ]
+
+
+def rollouts(task, architecture="dual"):
+    model = networks(task, architecture)
+    return model, collected(model, task)
 
 
 @pytest.mark.parametrize("architecture", ["dual", "shared"])
@@ -69,6 +80,53 @@ def test_targets_equal_the_recursion_by_hand(task, architecture, lam):
                 following_value = rollout.value[t, e].item()
                 assert target[t, e].item() == pytest.approx(following + following_value, abs=1e-4)
         begins_at += STEPS
+
+
+@pytest.mark.parametrize("needs_bootstrap", [True, False])
+@pytest.mark.parametrize(
+    ("architecture", "acts_with_values"),
+    [("dual", False), ("dual", True), ("shared", True), ("detach", True)],
+)
+def test_the_value_at_a_time_limit_has_the_memory_of_its_episode(
+    architecture, acts_with_values, needs_bootstrap
+):
+    """Against torch's own LSTM on every episode from its beginning, across rollouts, unbatched."""
+    torch.manual_seed(0)
+    model = networks("own_code:CutSooner", architecture, recurrent="lstm", hidden_size=9)
+    model.policy.trunk.few_channels = acts_with_values
+    rollouts = collected(model, "own_code:CutSooner", count=4, needs_bootstrap=needs_bootstrap)
+    network = model.value or model.policy
+    shown = torch.cat([rollout.observation for rollout in rollouts])
+    first = torch.cat([*(rollout.first[:-1] for rollout in rollouts), rollouts[-1].first[-1:]]).bool()
+    values = torch.cat([rollout.value[:-1] for rollout in rollouts])
+    cut = torch.zeros_like(values)
+    if needs_bootstrap:
+        cut = torch.cat([rollout.cut_value for rollout in rollouts])
+    expected_cut = torch.zeros_like(cut)
+    for e in range(ENVS * GROUPS):
+        begins = sorted({*first[:, e].nonzero().flatten().tolist(), len(shown)})
+        for begin, end in itertools.pairwise(begins):
+            observations = shown[begin:end, e]
+            alone = values_by_torch(network, observations)
+            torch.testing.assert_close(values[begin:end, e], alone, rtol=1e-4, atol=1e-5)
+            if first[end, e] and needs_bootstrap:
+                length, offset = observations[-1, 0] + 1, observations[0, 1]
+                last = torch.tensor([[length, offset]])
+                expected_cut[end - 1, e] = values_by_torch(network, torch.cat([observations, last]))[-1]
+                forgetful = values_by_torch(network, last)[0]
+                assert not torch.isclose(expected_cut[end - 1, e], forgetful, rtol=1e-3)
+    assert needs_bootstrap == bool(expected_cut.any())
+    torch.testing.assert_close(cut, expected_cut, rtol=1e-4, atol=1e-5)
+
+
+def values_by_torch(network, observations):
+    """Values of one episode from its beginning, (steps,)."""
+    lstm = torch.nn.LSTM(64, 9)
+    with torch.no_grad():
+        for name, parameter in network.recurrence.cell.named_parameters():
+            getattr(lstm, f"{name}_l0").copy_(parameter)
+        features, _ = lstm(network.trunk(observations))
+        return network.heads["value"](features)[:, 0]
 
 
 def value_of(model, observation):

@@ -80,6 +80,21 @@ def test_a_family_of_ones_own_is_learned_with_and_has_its_sizes():
     assert last_row(config, 25)["return_mean"] > 16
 
 
+@pytest.mark.parametrize(
+    ("agent", "model"),
+    [
+        ({"algorithm": "ppo"}, {"family": "mlp", "width": 0.25}),
+        ({"algorithm": "ppo-ewma", "architecture": "shared"}, {"family": "own_code:MyTrunk"}),
+        ({"algorithm": "ppg-ewma", "phasic": PHASES}, {"family": "mlp", "width": 0.25, "hidden_size": 32}),
+    ],
+)
+def test_what_is_no_longer_shown_is_learned_with_memory(agent, model):
+    """By chance 0.5, as every policy without memory, and at best 1."""
+    agent = QUICK | {"entropy_coef": 0.0, "learning_rate": 1e-2, "num_envs": 16, "rollout_steps": 8} | agent
+    config = config_of("own_code:Recall", agent, model=model | {"recurrent": "lstm"})
+    assert last_row(config, 24)["return_mean"] > 0.9
+
+
 def rows(run, iterations):
     found = []
     for _ in range(iterations):
@@ -89,15 +104,17 @@ def rows(run, iterations):
 
 
 @pytest.mark.parametrize(
-    ("task", "agent"),
+    ("task", "agent", "model"),
     [
-        ("gymnasium:CartPole-v1", PPO),
-        ("gymnasium:Pendulum-v1", PPO | {"normalize_reward": True}),
-        ("own_code:Remembers", QUICK | {"algorithm": "ppg-ewma", "phasic": PHASES}),
+        ("gymnasium:CartPole-v1", PPO, {}),
+        ("gymnasium:Pendulum-v1", PPO | {"normalize_reward": True}, {}),
+        ("own_code:Remembers", QUICK | {"algorithm": "ppg-ewma", "phasic": PHASES}, {}),
+        ("gymnasium:CartPole-v1", QUICK | {"rollout_steps": 7}, {"recurrent": "lstm"}),
+        ("own_code:Recall", QUICK | {"rollout_steps": 7, "architecture": "shared"}, {"recurrent": "lstm"}),
     ],
 )
-def test_a_run_goes_on_bit_for_bit_where_the_state_is_known(task, agent):
-    config = config_of(task, agent)
+def test_a_run_goes_on_bit_for_bit_where_the_state_is_known(task, agent, model):
+    config = config_of(task, agent, model=model)
     assert provenance("cpu", config.task_entry)["resume"] == "exact"
     run = Run(config)
     rows(run, 4)

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -280,3 +281,26 @@ def test_the_catalogue_reads_names_with_a_colon_without_gymnasium_until_it_needs
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_measured_cartpole_without_velocities_is_cartpole_in_all_else():
+    name_modules(["masked_cartpole"], Path(__file__).parents[4] / "data" / "cartpole_without_velocities")
+    task = "masked_cartpole:CartPoleWithoutVelocities"
+    prepare_task(task)
+    assert find_task(task).resume == "exact"
+    masked, whole = environments(task), environments(CARTPOLE)
+    rng = np.random.default_rng(0)
+    for step in range(1, 651):
+        shown = whole.observe().observation
+        balancing = shown @ [0.05, 0.1, 1.0, 1.0] > 0
+        # By chance up to the first ends, then up to the time limit.
+        actions = rng.integers(2, size=2) if step <= 100 else balancing.astype(int)
+        for env in (masked, whole):
+            env.act(actions)
+        one, other = masked.observe(), whole.observe()
+        np.testing.assert_array_equal(one.observation, other.observation[:, [0, 2]])
+        np.testing.assert_array_equal(one.first, other.first)
+        assert (one.cut is None) == (other.cut is None)
+        if one.cut is not None:
+            np.testing.assert_array_equal(one.cut.observation, other.cut.observation[:, [0, 2]])
+    assert masked.pop_episodes().lengths.max() == 500
