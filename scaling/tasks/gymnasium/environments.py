@@ -274,6 +274,7 @@ class GymnasiumEnvironments:
             np.array(state["reward"], np.float64),
             np.array(state["first"], bool),
         )
+        self._lives = self._count_lives()
 
     def close(self) -> None:
         """Close the environments."""

@@ -290,6 +290,8 @@ OTHER_VALUES = {
     "exponent": 0.25,
     "architecture": "shared",
     "precision": "bfloat16",
+    "minibatch_of": "steps",
+    "normalize_advantage_of": "minibatch",
 }
 OTHER_VALUES_OF_PROCGEN = OTHER_VALUES | {
     "task": "procgen-coinrun-hard",
@@ -302,6 +304,7 @@ OTHER_VALUES_OF_PROCGEN = OTHER_VALUES | {
 ONLY_FOR_PROCGEN = {"model.family", "levels.num_levels", "levels.start_level", "evaluation_episodes"}
 ONLY_FOR_PPO = {"agent.batch_growth.exponent"}
 ONLY_FOR_MLP = {"model.activation"}
+ONLY_FOR_GYMNASIUM = {"wrappers.atari", "wrappers.time", "agent.normalize_observation"}
 
 
 def fields(config, *, without):
@@ -327,7 +330,9 @@ def assert_run_id_changes(config, path, others):
 
 
 @pytest.mark.parametrize(
-    "path", fields(BASE, without=ONLY_FOR_PROCGEN | ONLY_FOR_MLP | {"agent.phasic"}), ids=".".join
+    "path",
+    fields(BASE, without=ONLY_FOR_PROCGEN | ONLY_FOR_MLP | ONLY_FOR_GYMNASIUM | {"agent.phasic"}),
+    ids=".".join,
 )
 def test_run_id_changes_with_every_field_of_a_bandit(path):
     assert_run_id_changes(BASE, path, OTHER_VALUES)
@@ -336,7 +341,11 @@ def test_run_id_changes_with_every_field_of_a_bandit(path):
 PHASIC_PROCGEN = procgen(agent=PPG, levels={"num_levels": 200, "start_level": 5})
 
 
-@pytest.mark.parametrize("path", fields(PHASIC_PROCGEN, without=ONLY_FOR_PPO | ONLY_FOR_MLP), ids=".".join)
+@pytest.mark.parametrize(
+    "path",
+    fields(PHASIC_PROCGEN, without=ONLY_FOR_PPO | ONLY_FOR_MLP | ONLY_FOR_GYMNASIUM),
+    ids=".".join,
+)
 def test_run_id_changes_with_every_field_of_procgen(path):
     assert_run_id_changes(PHASIC_PROCGEN, path, OTHER_VALUES_OF_PROCGEN)
 
@@ -346,11 +355,14 @@ OTHER_VALUES_OF_CARTPOLE = OTHER_VALUES | {
     "task": "gymnasium:CartPole-v0",
     "family": "own_code:MyTrunk",
     "activation": "relu",
+    "normalize_observation": "running",
 }
 
 
 @pytest.mark.parametrize(
-    "path", fields(CARTPOLE, without=ONLY_FOR_PROCGEN - {"model.family"} | {"agent.phasic"}), ids=".".join
+    "path",
+    fields(CARTPOLE, without=ONLY_FOR_PROCGEN - {"model.family"} | {"agent.phasic", "wrappers.atari"}),
+    ids=".".join,
 )
 def test_run_id_changes_with_every_field_of_an_environment(path):
     name_modules(["own_code"])
