@@ -97,6 +97,8 @@ def test_a_missing_field_is_named():
         ({"minibatches": 6, "num_envs": 4}, r"minibatches \(6\) must be a multiple of num_envs \(4\)"),
         ({"minibatches": 8, "num_envs": 1, "rollout_steps": 500}, r"rollout_steps \(500\)"),
         ({"adam_betas": (0.9, 1.0)}, "adam_betas"),
+        ({"minibatches": 7, "minibatch_of": "steps"}, r"minibatches \(7\) must divide .* \(512\)"),
+        ({"normalize_advantage_of": "minibatch", "advantage_decay": 0.5}, "advantage_decay is for"),
         ({"clip": 0.0, "epochs_policy": 2, "epochs_value": 2}, "clip > 0 or kl_penalty > 0"),
         # 9 minibatches of 3 environments are 3 chunks each; after a doubling 6 do not divide 9.
         (
