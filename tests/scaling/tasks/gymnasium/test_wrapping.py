@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from rlscale.scaling.config.run import run_config
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.tasks.catalog import Discrete, Images, Vectors, find_task
 from rlscale.scaling.tasks.wrappers import Atari, Wrappers
+from rlscale.scaling.training.facts import provenance
 
 gymnasium = pytest.importorskip("gymnasium")
 BREAKOUT, PONG, HOPPER = "gymnasium:ALE/Breakout-v5", "gymnasium:ALE/Pong-v5", "gymnasium:Hopper-v4"
@@ -141,6 +143,7 @@ def test_mujoco_is_a_task():
     assert entry.observations == Vectors(12, num_unscaled=1)
     assert (entry.actions.low, entry.actions.high) == ((-1.0,) * 3, (1.0,) * 3)
     assert entry.resume == "episode_boundary"
+    assert provenance("cpu", entry)["mujoco"] == metadata.version("mujoco")
     env = environments(HOPPER, wrappers=Wrappers(time=True))
     env.act(np.full((2, 3), 0.5, np.float32))
     assert env.observe().observation.shape == (2, 12)
