@@ -143,7 +143,7 @@ def _is_control(name: str) -> bool:
     """Whether a task is an Atari game or one of gymnasium's MuJoCo environments."""
     spec = gymnasium.registry.get(name.removeprefix(GYMNASIUM))
     place = spec.entry_point if spec else None
-    return isinstance(place, str) and place.startswith(("ale_py.", "gymnasium.envs.mujoco."))
+    return isinstance(place, str) and place.startswith(("ale_py", "gymnasium.envs.mujoco"))
 
 
 def prepare(task: str) -> None:
