@@ -41,6 +41,12 @@ def gae(
     return advantage_te, value_te[:-1] + advantage_te
 
 
+def standardized(advantage: torch.Tensor) -> torch.Tensor:
+    """(advantage - mean) / max(std, 1e-6), biased (Moalla et al. 2024, hyperparameters); any shape."""
+    deviation = advantage.std(correction=0).clamp(min=1e-6)
+    return (advantage - advantage.mean()) / deviation
+
+
 class AdvantageMoments:
     """Normalises advantages by exponentially averaged moments, once in each iteration.
 

@@ -80,6 +80,8 @@ class PPG:
                 self.auxiliary_objective,
                 chunk=self.model.chunk,
                 device=self._device,
+                networks=self.model.networks,
+                max_norm=self.ppo.config.max_grad_norm,
             )
             for _ in range(self._phasic.auxiliary_epochs)
             for minibatch in stored_minibatches(stored, self._phasic.sequences, rng)

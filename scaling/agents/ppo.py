@@ -7,13 +7,14 @@ proximal policy, an EWMA of the weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-from rlscale.scaling.agents.advantages import AdvantageMoments, gae
+from rlscale.scaling.agents.advantages import AdvantageMoments, gae, standardized
 from rlscale.scaling.agents.ewma import EwmaModel
 from rlscale.scaling.agents.losses import Diagnostics, explained_variance, policy_loss, value_loss
 from rlscale.scaling.agents.reward_scale import RewardNormalizer
@@ -55,7 +56,7 @@ class PPO:
     def estimate(self, rollout: Rollout) -> tuple[torch.Tensor, torch.Tensor]:
         """Advantages and value targets, both (T, n); normalised as the config says."""
         config = self.config
-        reward = rollout.reward
+        reward = np.sign(rollout.reward) if config.sign_reward else rollout.reward
         if config.normalize_reward:
             reward = self._rewards(reward, rollout.first[:-1].cpu().numpy())
         reward_te = torch.as_tensor(reward, dtype=torch.float32, device=rollout.value.device)
@@ -64,7 +65,7 @@ class PPO:
         advantage, target = gae(
             reward_te, rollout.value, rollout.first, gamma=config.gamma, lam=config.gae_lambda
         )
-        if config.normalize_advantage:
+        if config.normalize_advantage and config.normalize_advantage_of == "iteration":
             advantage = self._moments(advantage)
         return advantage, target
 
@@ -77,16 +78,16 @@ class PPO:
         steps: list[Diagnostics] = []
         if self._joint:
             for _ in range(config.epochs_policy):
-                for minibatch in minibatches(batch, config.minibatches, rng):
+                for minibatch in self._minibatches(batch, rng):
                     steps.append(self._step(self.optimizers[0], minibatch, self.joint_objective))
                     self._update_proximal()
         else:
             value_optimizer, policy_optimizer = self.optimizers
             for _ in range(config.epochs_value):
-                for minibatch in minibatches(batch, config.minibatches, rng):
+                for minibatch in self._minibatches(batch, rng):
                     steps.append(self._step(value_optimizer, minibatch, self.value_objective))
             for _ in range(config.epochs_policy):
-                for minibatch in minibatches(batch, config.minibatches, rng):
+                for minibatch in self._minibatches(batch, rng):
                     steps.append(self._step(policy_optimizer, minibatch, self.policy_objective))
                     self._update_proximal()
         return means(steps) | {
@@ -98,10 +99,19 @@ class PPO:
     def batch(self, rollout: Rollout, advantage: torch.Tensor, value_target: torch.Tensor) -> Batch:
         """A rollout as rows from which minibatches are cut.
 
-        With more minibatches than environments, the rows are cut in time into equal chunks.
+        With more minibatches than environments, the rows are cut in time into equal chunks; minibatches
+        of steps are cut from rows of one step.
         """
-        chunks = max(1, self.config.minibatches // rollout.reward.shape[1])
+        steps, envs = rollout.reward.shape
+        chunks = steps if self.config.minibatch_of == "steps" else max(1, self.config.minibatches // envs)
         return batch_of(rollout, advantage, value_target, chunks=chunks)
+
+    def _minibatches(self, batch: Batch, rng: np.random.Generator) -> Iterator[Batch]:
+        """The minibatches of an epoch, their advantages scaled as the config says."""
+        config = self.config
+        scaled = config.normalize_advantage and config.normalize_advantage_of == "minibatch"
+        for minibatch in minibatches(batch, config.minibatches, rng):
+            yield replace(minibatch, advantage=standardized(minibatch.advantage)) if scaled else minibatch
 
     def joint_objective(self, rows: Batch) -> tuple[torch.Tensor, Diagnostics]:
         """Policy and value objectives from one pass through the networks."""
@@ -151,7 +161,15 @@ class PPO:
     def _step(
         self, optimizer: torch.optim.Optimizer, minibatch: SomeRows, objective: Objective[SomeRows]
     ) -> Diagnostics:
-        return gradient_step(optimizer, minibatch, objective, chunk=self.model.chunk, device=self._device)
+        return gradient_step(
+            optimizer,
+            minibatch,
+            objective,
+            chunk=self.model.chunk,
+            device=self._device,
+            networks=self.model.networks,
+            max_norm=self.config.max_grad_norm,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -186,11 +204,14 @@ def gradient_step(
     *,
     chunk: int | None,
     device: torch.device,
+    networks: Sequence[torch.nn.Module] = (),
+    max_norm: float = 0.0,
 ) -> Diagnostics:
     """One step on a minibatch; returns its diagnostics.
 
     The objective is a mean over transitions, so its gradient is a sum over parts of about
-    ``chunk`` transitions, weighted by their share. Memory then holds the activations of one part.
+    ``chunk`` transitions, weighted by their share. Memory then holds the activations of one part. If
+    ``max_norm`` is not 0, the gradient of each of ``networks`` is scaled down to that norm if it is longer.
     """
     optimizer.zero_grad(set_to_none=True)
     gathered: Diagnostics = {}
@@ -200,6 +221,9 @@ def gradient_step(
         (loss if share == 1.0 else share * loss).backward()
         for name, value in diagnostics.items():
             gathered[name] = gathered.get(name, 0.0) + share * value
+    if max_norm:
+        for network in networks:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), max_norm)
     optimizer.step()
     return gathered
 

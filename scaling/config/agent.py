@@ -53,6 +53,9 @@ class AgentConfig(Frozen):
     num_envs: int = Field(1, ge=1, description="environments side by side")
     rollout_steps: int = Field(512, ge=1, description="steps of each environment in an iteration")
     minibatches: int = Field(8, ge=1, description="minibatches, and gradient steps, in an epoch")
+    minibatch_of: Literal["sequences", "steps"] = Field(
+        "sequences", description="what minibatches are drawn from: rollouts of single environments, or steps"
+    )
     epochs_policy: int = Field(1, ge=1, description="passes of the policy over each batch")
     epochs_value: int = Field(1, ge=1, description="passes of the value function over each batch")
     batch_growth: BatchGrowth = Field(BatchGrowth(), description="growth of the batch during training")
@@ -73,8 +76,20 @@ class AgentConfig(Frozen):
     advantage_decay: float = Field(
         0.0, ge=0, lt=1, description="decay of the advantages' moments; 0 uses each batch's own"
     )
+    normalize_advantage_of: Literal["iteration", "minibatch"] = Field(
+        "iteration", description="the advantages that are scaled together"
+    )
+    sign_reward: bool = Field(False, description="learn from the signs of rewards; curves keep raw returns")
     normalize_reward: bool = Field(
         False, description="divide rewards by the deviation of the discounted return"
+    )
+    normalize_observation: Literal["off", "running", "random-steps"] = Field(
+        "off",
+        description="scale observations to mean 0 and variance 1, cut at 10: running, of all so far; "
+        "random-steps, of 4,000 steps at random before the run",
+    )
+    max_grad_norm: float = Field(
+        0.0, ge=0, description="bound of the gradient's norm, of each network; 0 switches it off"
     )
 
     @property
@@ -123,12 +138,23 @@ class AgentConfig(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _moments_fit(self) -> Self:
+        if self.normalize_advantage_of == "minibatch" and self.advantage_decay > 0:
+            raise ValueError("advantage_decay is for normalize_advantage_of iteration; leave one of them out")
+        return self
+
+    @model_validator(mode="after")
     def _minibatches_divide(self) -> Self:
         if not all(0 <= beta < 1 for beta in self.adam_betas):
             raise ValueError("adam_betas must lie in [0, 1)")
         if self.clip == 0 and self.kl_penalty == 0 and self.epochs_policy > 1:
             raise ValueError("with several policy epochs give clip > 0 or kl_penalty > 0")
         envs, parts = self.num_envs, self.minibatches
+        if self.minibatch_of == "steps":
+            count = envs * self.rollout_steps
+            if count % parts:
+                raise ValueError(f"minibatches ({parts}) must divide num_envs * rollout_steps ({count})")
+            return self
         if parts <= envs and envs % parts:
             raise ValueError(f"minibatches ({parts}) must divide num_envs ({envs})")
         if parts > envs and (parts % envs or self.rollout_steps % (parts // envs)):

@@ -15,7 +15,8 @@ from rlscale.scaling.config.model import ModelConfig
 from rlscale.scaling.config.reading import Frozen, as_value_error, load_yaml, validated
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.modules import modules_in, name_modules
-from rlscale.scaling.tasks.catalog import Task, find_task
+from rlscale.scaling.tasks.catalog import Task, Vectors, find_task
+from rlscale.scaling.tasks.wrappers import NO_WRAPPERS, Wrappers
 
 
 class LevelsConfig(Frozen):
@@ -30,6 +31,9 @@ class RunConfig(Frozen):
 
     task: str = Field(
         description="mnist-bandit, digits-bandit, procgen-<game>-<mode>, gymnasium:<id> or module:Class"
+    )
+    wrappers: Wrappers = Field(
+        NO_WRAPPERS, description="what is around the environment; only for gymnasium:<id>"
     )
     levels: LevelsConfig = Field(LevelsConfig(), description="levels to train on; only for Procgen")
     evaluation_episodes: int = Field(
@@ -51,7 +55,7 @@ class RunConfig(Frozen):
     @property
     def task_entry(self) -> Task:
         """The task's entry in the catalogue."""
-        return find_task(self.task)
+        return find_task(self.task, self.wrappers)
 
     @field_validator("task")
     @classmethod
@@ -74,7 +78,8 @@ class RunConfig(Frozen):
 
     @model_validator(mode="after")
     def _task_fits(self) -> Self:
-        entry = self.task_entry
+        with as_value_error("'wrappers': " if self.wrappers != NO_WRAPPERS else ""):
+            entry = self.task_entry
         if self.model.family not in entry.families and not self.model.is_own:
             raise ValueError(
                 f"model.family {self.model.family} does not fit {self.task}, "
@@ -95,6 +100,15 @@ class RunConfig(Frozen):
                 f"networks with memory are trained on whole rollouts of single environments: "
                 f"agent.minibatches ({self.agent.minibatches}) must divide agent.num_envs "
                 f"({self.agent.num_envs})"
+            )
+        if self.agent.minibatch_of == "steps" and self.model.is_recurrent:
+            raise ValueError(
+                f"model.family {self.model.family} is trained on whole rollouts: leave agent.minibatch_of out"
+            )
+        if self.agent.normalize_observation != "off" and not isinstance(entry.observations, Vectors):
+            raise ValueError(
+                f"agent.normalize_observation is for observations that are vectors, and those of {self.task} "
+                f"are images: leave it out"
             )
         if entry.check_levels is not None:
             with as_value_error("'levels': "):
@@ -130,6 +144,12 @@ LATER_FIELDS = {
     "model.activation": "tanh",
     "model.recurrent": None,
     "model.hidden_size": None,
+    "wrappers": {"atari": None, "time": False},
+    "agent.minibatch_of": "sequences",
+    "agent.normalize_advantage_of": "iteration",
+    "agent.normalize_observation": "off",
+    "agent.sign_reward": False,
+    "agent.max_grad_norm": 0.0,
 }
 
 

@@ -105,6 +105,11 @@ class ActorCritic(nn.Module):
         return self.policy.num_state + (self.value.num_state if self.value else 0)
 
     @property
+    def networks(self) -> tuple[Network, ...]:
+        """The policy's network, and the value's where it has its own."""
+        return (self.policy,) if self.value is None else (self.policy, self.value)
+
+    @property
     def chunk(self) -> int | None:
         """How many observations to process at once; None for any number."""
         return self.policy.trunk.chunk

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,14 @@ from rlscale.scaling.errors import InputError
 from rlscale.scaling.models.actor_critic import ActorCritic, Inputs
 from rlscale.scaling.models.distributions import ActionHead
 from rlscale.scaling.models.trunk import observation_dtype
+from rlscale.scaling.rollouts.evaluation import Act
+from rlscale.scaling.rollouts.observation_scale import ObservationScale
 from rlscale.scaling.rollouts.policy import as_tensor
 from rlscale.scaling.rollouts.rollout import Rollout
 from rlscale.scaling.tasks.interface import Environment, Observed
+
+#: The number of the group that measures a fixed scale; no run has so many.
+_MEASURING = 2**31
 
 
 class EnvironmentCollector:
@@ -24,6 +29,8 @@ class EnvironmentCollector:
     Args:
         make_group: makes the i-th group of environments; the batch grows by whole groups.
         group_size: environments in a group.
+        scale: scales the observations of all groups; None leaves them as they are.
+        random_act: the policy of the steps that fix the scale before the run, if it does not run on.
     """
 
     def __init__(
@@ -32,7 +39,11 @@ class EnvironmentCollector:
         group_size: int,
         actions: np.random.Generator,
         device: torch.device,
+        *,
+        scale: ObservationScale | None = None,
+        random_act: Act | None = None,
     ) -> None:
+        self._scale, self._random_act = scale, random_act
         self._make_group, self._group_size = make_group, group_size
         self._rng, self._device = actions, device
         self._groups: list[Environment] = []
@@ -44,6 +55,7 @@ class EnvironmentCollector:
     ) -> tuple[Rollout, np.ndarray, np.ndarray]:
         """See ``Collector``; returns are those of whole episodes, unnormalised."""
         assert envs % self._group_size == 0
+        self._fix_scale()
         self._grow(envs // self._group_size, model)
         assert self._state is not None
         buffer = _Buffer(steps, envs, self._groups[0].observation_shape, model.actions, self._device)
@@ -54,9 +66,9 @@ class EnvironmentCollector:
                 state[places] = self._step(model, group, buffer, t, places, state[places])
         for places, group in self._places():
             observed = group.observe()
-            buffer.end_step(steps - 1, places, observed, state[places])
+            buffer.end_step(steps - 1, places, self._scaled_cut(observed), state[places])
             buffer.first[steps, places] = torch.from_numpy(observed.first).to(self._device)
-            buffer.last_observation[places] = as_tensor(observed.observation)
+            buffer.last_observation[places] = as_tensor(self._scaled(observed.observation))
         self._state = self._evaluate(model, buffer, begin, state, needs_bootstrap)
         episodes = [group.pop_episodes() for group in self._groups]
         return (
@@ -70,6 +82,7 @@ class EnvironmentCollector:
             "groups": [group.get_state() for group in self._groups],
             "state": self._state,
             "rng": self._rng.bit_generator.state,
+            "scale": self._scale.state_dict() if self._scale else None,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -91,6 +104,26 @@ class EnvironmentCollector:
             group.set_state(group_state)
         self._state = state["state"]
         self._rng.bit_generator.state = state["rng"]
+        if self._scale:
+            self._scale.load_state_dict(state["scale"])
+
+    def _fix_scale(self) -> None:
+        """Measure a scale that does not run on, in environments of its own."""
+        if self._scale is None or self._scale.runs_on or self._groups:
+            return
+        assert self._random_act is not None
+        group = self._make_group(_MEASURING)
+        self._scale.measure(group, self._random_act)
+        group.close()
+
+    def _scaled(self, observation: np.ndarray) -> np.ndarray:
+        return self._scale(observation) if self._scale else observation
+
+    def _scaled_cut(self, observed: Observed) -> Observed:
+        """The same with the last observations of episodes that were cut off as the networks see them."""
+        if self._scale is None or observed.cut is None:
+            return observed
+        return replace(observed, cut=replace(observed.cut, observation=self._scale(observed.cut.observation)))
 
     def _grow(self, groups: int, model: ActorCritic) -> None:
         while len(self._groups) < groups:
@@ -114,8 +147,9 @@ class EnvironmentCollector:
         """Store what a group shows, act, and start its next step. Returns the new state."""
         observed = group.observe()
         if t > 0:
-            buffer.end_step(t - 1, places, observed, state)
-        buffer.observation[t, places] = as_tensor(observed.observation)
+            buffer.end_step(t - 1, places, self._scaled_cut(observed), state)
+        shown = self._scale.see(observed.observation) if self._scale else observed.observation
+        buffer.observation[t, places] = as_tensor(shown)
         buffer.first[t, places] = torch.from_numpy(observed.first).to(self._device)
         logits, value, state = model.act(
             Inputs(

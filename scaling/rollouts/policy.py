@@ -11,6 +11,7 @@ import torch
 from rlscale.scaling.models.actor_critic import ActorCritic, Inputs
 from rlscale.scaling.rollouts.evaluation import Act
 from rlscale.scaling.rollouts.rollout import Rollout
+from rlscale.scaling.tasks.catalog import Actions, Discrete, MultiDiscrete
 
 
 class Collector(Protocol):
@@ -40,6 +41,20 @@ def policy_of(model: ActorCritic, rng: np.random.Generator, device: torch.device
         logits, _, state = model.act(inputs)
         action = model.actions(logits).sample(model.actions.noise(rng, first.size))
         return model.actions.for_task(action)
+
+    return act
+
+
+def random_policy(actions: Actions, rng: np.random.Generator) -> Act:
+    """The policy that takes every action equally often."""
+
+    def act(_observation: np.ndarray, first: np.ndarray) -> np.ndarray:
+        if isinstance(actions, Discrete):
+            return rng.integers(actions.count, size=first.size)
+        if isinstance(actions, MultiDiscrete):
+            return rng.integers(actions.counts, size=(first.size, len(actions.counts)))
+        shape = first.size, len(actions.low)
+        return rng.uniform(actions.low, actions.high, shape).astype(np.float32)
 
     return act
 

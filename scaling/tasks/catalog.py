@@ -14,6 +14,7 @@ from functools import partial
 from typing import Literal, cast
 
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.modules import GYMNASIUM
 from rlscale.scaling.tasks.data_folder import MNIST, DataFolder
 from rlscale.scaling.tasks.procgen.names import (
     EXAMPLE,
@@ -26,6 +27,7 @@ from rlscale.scaling.tasks.procgen.names import (
     check_levels,
     parse_task,
 )
+from rlscale.scaling.tasks.wrappers import NO_WRAPPERS, Wrappers
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,13 @@ class Images:
 
 @dataclass(frozen=True)
 class Vectors:
-    """Observations: ``size`` numbers, float32."""
+    """Observations: ``size`` numbers, float32.
+
+    num_unscaled: how many of them, the last ones, are left alone where observations are normalised
+    """
 
     size: int
+    num_unscaled: int = 0
 
     @property
     def shape(self) -> tuple[int]:
@@ -198,16 +204,23 @@ COLLECTIONS = (Collection(PREFIX, PATTERN, EXAMPLE, parse_task),)
 _ENVIRONMENTS = "rlscale.scaling.tasks.gymnasium.environments"
 
 
-def find_task(name: str) -> Task:
+def find_task(name: str, wrappers: Wrappers = NO_WRAPPERS) -> Task:
     """The task of that name; one with a colon is an environment, which is made once to see its spaces.
 
+    Args:
+        wrappers: what is around the environment; only for ``gymnasium:<id>``.
+
     Raises:
-        InputError: if there is none (code ``unknown_task``), or the environment cannot be used.
+        InputError: if there is none (code ``unknown_task``), or the environment or a wrapper cannot be used.
     """
+    if wrappers != NO_WRAPPERS and not name.startswith(GYMNASIUM):
+        raise InputError(
+            f"wrappers are for tasks {GYMNASIUM}<id>: leave them out for {name}.", code="wrapper_does_not_fit"
+        )
     if name in TASKS:
         return TASKS[name]
     if ":" in name:
-        return cast(Task, importlib.import_module(_ENVIRONMENTS).task_of(name))
+        return cast(Task, importlib.import_module(_ENVIRONMENTS).task_of(name, wrappers))
     for collection in COLLECTIONS:
         if name.startswith(collection.prefix):
             collection.explain(name)

@@ -61,7 +61,8 @@ class Observed:
         and the next ``act`` overwrites it: copy it to keep it.
     reward: (n,) float64, of the step that led to this observation.
     first: (n,) bool, whether this observation begins an episode; the reward then still belongs
-        to the episode before.
+        to the episode before. Where lost lives end episodes for the learner, so do they here, while
+        ``pop_episodes`` knows whole games alone.
     cut: the episodes that did not come to their end; None if there are none, or it is not known.
     """
 

@@ -9,6 +9,7 @@ import gymnasium
 
 from rlscale.scaling.tasks.catalog import TASKS, find_task
 from rlscale.scaling.tasks.interface import Bandit, Environment
+from rlscale.scaling.tasks.wrappers import NO_WRAPPERS, Wrappers
 
 
 def make_bandit(task: str) -> Bandit:
@@ -21,7 +22,14 @@ def make_bandit(task: str) -> Bandit:
 
 
 def make_environment(
-    task: str, *, num_envs: int, num_levels: int | None, start_level: int, seed: int, num_threads: int
+    task: str,
+    *,
+    num_envs: int,
+    num_levels: int | None,
+    start_level: int,
+    seed: int,
+    num_threads: int,
+    wrappers: Wrappers = NO_WRAPPERS,
 ) -> Environment:
     """Environments of that name that step together.
 
@@ -30,17 +38,20 @@ def make_environment(
         num_levels, start_level: the levels to play; None for all.
         seed: 0 .. 2**31 - 1.
         num_threads: threads that step the environments; 0 steps them in ``act``.
+        wrappers: what is around each environment; see ``find_task``.
 
     Raises:
         InputError: if an argument is out of its range or the task's package is not installed.
     """
-    made = _module(task).make_environment(
+    around = {} if wrappers == NO_WRAPPERS else {"wrappers": wrappers}
+    made = _module(task, wrappers).make_environment(
         task,
         num_envs=num_envs,
         num_levels=num_levels,
         start_level=start_level,
         seed=seed,
         num_threads=num_threads,
+        **around,
     )
     return cast(Environment, made)
 
@@ -72,6 +83,6 @@ def register_envs() -> None:
             )
 
 
-def _module(task: str) -> Any:
+def _module(task: str, wrappers: Wrappers = NO_WRAPPERS) -> Any:
     """The module that makes a task, imported on first use because Procgen's import is slow."""
-    return importlib.import_module(find_task(task).module)
+    return importlib.import_module(find_task(task, wrappers).module)

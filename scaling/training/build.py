@@ -13,7 +13,9 @@ from rlscale.scaling.models.actor_critic import ActorCritic
 from rlscale.scaling.models.families import build_actor_critic
 from rlscale.scaling.rollouts.bandits import BanditCollector
 from rlscale.scaling.rollouts.environments import EnvironmentCollector
-from rlscale.scaling.rollouts.policy import Collector
+from rlscale.scaling.rollouts.observation_scale import ObservationScale
+from rlscale.scaling.rollouts.policy import Collector, random_policy
+from rlscale.scaling.tasks.catalog import Observations, Vectors
 from rlscale.scaling.tasks.interface import Bandit, Environment
 from rlscale.scaling.tasks.registry import make_bandit, make_environment
 from rlscale.scaling.training.out_of_memory import memory_is_asked_for, smaller_width
@@ -80,7 +82,26 @@ def make_collector(
             num_threads=config.threads if overlaps else 0,
         )
 
-    return EnvironmentCollector(make_group, group_size, actions, device)
+    task = config.task_entry
+    before = np.random.SeedSequence(action_seed.entropy, spawn_key=(*action_seed.spawn_key, 0))
+    return EnvironmentCollector(
+        make_group,
+        group_size,
+        actions,
+        device,
+        scale=_observation_scale(config, task.observations),
+        random_act=random_policy(task.actions, np.random.default_rng(before)),
+    )
+
+
+def _observation_scale(config: RunConfig, observations: Observations) -> ObservationScale | None:
+    kind = config.agent.normalize_observation
+    if kind == "off":
+        return None
+    assert isinstance(observations, Vectors)
+    return ObservationScale(
+        observations.size, num_unscaled=observations.num_unscaled, runs_on=kind == "running"
+    )
 
 
 def make_environments(
@@ -99,4 +120,5 @@ def make_environments(
         start_level=levels[1],
         seed=seed,
         num_threads=num_threads,
+        wrappers=config.wrappers,
     )

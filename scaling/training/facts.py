@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import socket
+import sys
 from dataclasses import asdict
 from importlib import metadata
 from typing import Any
@@ -17,6 +18,9 @@ from rlscale.scaling.models.actor_critic import ActorCritic
 from rlscale.scaling.models.sizing import sizes_of
 from rlscale.scaling.tasks.catalog import Task
 from rlscale.scaling.training.build import build_networks
+
+#: Packages that make environments, whose versions decide what these show.
+_EMULATORS = ("ale-py", "mujoco")
 
 
 def run_columns(config: RunConfig, model: ActorCritic | None = None) -> dict[str, Any]:
@@ -42,11 +46,16 @@ def run_columns(config: RunConfig, model: ActorCritic | None = None) -> dict[str
     }
 
 
+def _module_of(package: str) -> str:
+    return package.replace("-", "_")
+
+
 def provenance(device: str, task: Task | None = None) -> dict[str, Any]:
     """Versions, host and device that a run's bits depend on, and what it goes on from when it is resumed."""
     of_task: dict[str, Any] = {} if task is None else {"resume": task.resume}
     if task is not None and task.kind == "environment":
         of_task["gymnasium"] = metadata.version("gymnasium")
+        of_task |= {name: metadata.version(name) for name in _EMULATORS if _module_of(name) in sys.modules}
     return of_task | {
         "rlscale": metadata.version("rlscale"),
         "python": platform.python_version(),

@@ -15,6 +15,12 @@ leave open is our choice:
   widths had in that sweep; the number is affine in h, as the gradient's variance is.
 - Procgen's memory mode, with an LSTM after the trunk, replaces Dota 2. Policy and value share one network,
   as they do there; the discount and the batch are those of Procgen.
+
+Atari and MuJoCo have the networks and hyperparameters of Moalla et al. 2024 (No representation, no trust),
+which are those of PPO's usual benchmarks. One game and one robot of theirs vary in width and in the number of
+dense layers. Four things differ: a step shows the maximum of its last two frames; a time limit is no end (the
+value of the last observation counts); normalised observations are cut at 10; the initial weights are those
+that the step size is scaled for.
 """
 
 from __future__ import annotations
@@ -89,6 +95,63 @@ _MNIST_AGENT = {
     "batch_growth": {"exponent": 0.5, "reference": 100_000},
 }
 
+#: What Atari and MuJoCo share: Moalla et al. 2024, tables of hyperparameters.
+_CONTROL_AGENT = {
+    "algorithm": "ppo",
+    "architecture": "dual",
+    "adam_betas": [0.9, 0.999],
+    "adam_eps": 1.0e-8,
+    "horizon": 199,  # gamma = 0.99
+    "gae_lambda": 0.95,
+    "minibatch_of": "steps",
+    "importance_cap": 0,
+    "value_coef": 0.5,
+    "normalize_advantage": True,
+    "normalize_advantage_of": "minibatch",
+    "max_grad_norm": 0.5,
+}
+
+_ATARI = {
+    "task": "gymnasium:ALE/Phoenix-v5",
+    "interactions": 100_000_000 // 3,  # 100 million frames
+    "wrappers": {
+        "atari": {"frame_skip": 3, "sticky": 0.25, "noops": 0, "size": 84, "stack": 4, "max_frames": 108_000}
+    },
+    "agent": {
+        **_CONTROL_AGENT,
+        "learning_rate": 2.5e-4,
+        "num_envs": 8,
+        "rollout_steps": 128,
+        "minibatches": 4,  # of 256 steps
+        "epochs_policy": 4,
+        "epochs_value": 4,
+        "clip": 0.1,
+        "entropy_coef": 0.01,
+        "sign_reward": True,
+    },
+}
+
+_MUJOCO = {
+    "task": "gymnasium:Hopper-v4",
+    "interactions": 5_000_000,
+    "wrappers": {"time": True},
+    "agent": {
+        **_CONTROL_AGENT,
+        "learning_rate": 3.0e-4,
+        "num_envs": 2,
+        "rollout_steps": 1024,
+        "minibatches": 32,  # of 64 steps
+        "epochs_policy": 10,
+        "epochs_value": 10,
+        "clip": 0.2,
+        "entropy_coef": 0,
+        "normalize_observation": "random-steps",
+    },
+}
+
+#: Dense layers; without connections around them, deeper stacks hardly train.
+DENSE_DEPTHS = [1, 2, 4, 8, 16]
+
 _INTERACTIONS = 200_000_000
 _MNIST_INTERACTIONS = 2_000_000
 
@@ -115,6 +178,32 @@ def _memory_sweep() -> dict[str, Any]:
         "agent": _PPO_ON_POLICY,
     }
     return {"base": base, "axes": {"width": WIDTHS, "seed": SEEDS}}
+
+
+def _control_sweep(base: dict[str, Any], model: dict[str, Any], **axis: list[Any]) -> dict[str, Any]:
+    return {"base": {**base, "model": model}, "axes": {**axis, "seed": SEEDS}}
+
+
+def _control() -> dict[str, tuple[str, dict[str, Any]]]:
+    nature, mlp = {"family": "nature-cnn"}, {"family": "mlp", "activation": "tanh"}
+    return {
+        "atari-width": (
+            "Atari Phoenix, PPO, 10 widths of nature-cnn",
+            _control_sweep(_ATARI, {**nature, "depth": 1}, width=WIDTHS),
+        ),
+        "atari-depth": (
+            "Atari Phoenix, PPO, nature-cnn with 1 to 16 dense layers",
+            _control_sweep(_ATARI, {**nature, "width": 1}, depth=DENSE_DEPTHS),
+        ),
+        "mujoco-width": (
+            "MuJoCo Hopper, PPO, 10 widths of an mlp",
+            _control_sweep(_MUJOCO, {**mlp, "depth": 2}, width=WIDTHS),
+        ),
+        "mujoco-depth": (
+            "MuJoCo Hopper, PPO, mlp with 1 to 16 layers",
+            _control_sweep(_MUJOCO, {**mlp, "width": 1}, depth=DENSE_DEPTHS),
+        ),
+    }
 
 
 def _mnist_width_sweep() -> dict[str, Any]:
@@ -146,7 +235,7 @@ def _all() -> dict[str, tuple[str, dict[str, Any]]]:
             prefix, summary = f"procgen-{game}-{mode}", f"Procgen {title} {mode}, PPG-EWMA"
             found[f"{prefix}-width"] = (f"{summary}, 10 widths", _width_sweep(game, mode))
             found[f"{prefix}-depth"] = (f"{summary}, 1 to 64 blocks per stack", _depth_sweep(game, mode))
-    return found
+    return found | _control()
 
 
 _PRESETS = _all()

@@ -7,6 +7,7 @@ within the same step; whether the episode came to its end or a time limit cut it
 from __future__ import annotations
 
 import difflib
+import importlib
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,26 +22,32 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.modules import GYMNASIUM, describe, load_class
-from rlscale.scaling.tasks.catalog import Images, Task
+from rlscale.scaling.tasks.catalog import Images, Task, Vectors
 from rlscale.scaling.tasks.gymnasium.private import keeps_state, set_state_of, state_of
 from rlscale.scaling.tasks.gymnasium.spaces import actions_of, as_actions, as_observations, observations_of
+from rlscale.scaling.tasks.gymnasium.wrapping import lives, make_arguments, wrapped
 from rlscale.scaling.tasks.interface import Cut, Episodes, Observed, concatenate_episodes
+from rlscale.scaling.tasks.wrappers import NO_WRAPPERS, Wrappers
 
 #: Smaller images leave nothing after the convolutions of nature-cnn.
 _NATURE_SIDE = 36
+_ATARI = "ALE/"
+CONTROL_REMEDY = "pip install 'rlscale[control]'"
 
 
 @cache
-def task_of(name: str) -> Task:
+def task_of(name: str, around: Wrappers = NO_WRAPPERS) -> Task:
     """The task of that name; the environment is made once, to see its spaces.
 
     Raises:
         InputError: if there is none, its module was not named, it cannot be made, or its spaces are not
             supported.
     """
-    env = make_one(name)
+    env = make_one(name, around)
     try:
         observations = observations_of(env.observation_space, name)
+        if around.time and isinstance(observations, Vectors):
+            observations = Vectors(observations.size, num_unscaled=1)
         families: tuple[str, ...] = ("mlp",)
         if isinstance(observations, Images):
             large = min(observations.shape[1:]) >= _NATURE_SIDE
@@ -58,8 +65,8 @@ def task_of(name: str) -> Task:
         env.close()
 
 
-def make_one(name: str) -> gymnasium.Env[Any, Any]:
-    """One environment.
+def make_one(name: str, around: Wrappers = NO_WRAPPERS) -> gymnasium.Env[Any, Any]:
+    """One environment, within its wrappers.
 
     Raises:
         InputError: see ``task_of``.
@@ -69,16 +76,20 @@ def make_one(name: str) -> gymnasium.Env[Any, Any]:
     else:
         env_id = name.removeprefix(GYMNASIUM)
         _check_id(env_id)
+        arguments = make_arguments(env_id, around)
 
         def make() -> gymnasium.Env[Any, Any]:
-            return gymnasium.make(env_id, disable_env_checker=True)
+            return wrapped(gymnasium.make(env_id, disable_env_checker=True, **arguments), around, name)
 
     try:
         with _silently():
             made: gymnasium.Env[Any, Any] = make()
+    except InputError:
+        raise
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
+        remedy = CONTROL_REMEDY if _is_control(name) else "install it"
         raise InputError(
-            f"{name} needs a package that is not installed here ({describe(error)}): install it.",
+            f"{name} needs a package that is not installed here ({describe(error)}): {remedy}.",
             code="missing_package",
         ) from error
     except Exception as error:  # an environment may raise anything
@@ -94,6 +105,13 @@ def _check_id(env_id: str) -> None:
     """Refuse an id that is not registered; gymnasium itself would import the module of ``module:id``."""
     if env_id in gymnasium.registry:
         return
+    if _register_atari() and env_id in gymnasium.registry:
+        return
+    if env_id.startswith(_ATARI) and not _register_atari():
+        raise InputError(
+            f"{GYMNASIUM}{env_id} needs ale-py, which is not installed here: {CONTROL_REMEDY}.",
+            code="missing_package",
+        )
     if ":" in env_id:
         module, _, rest = env_id.rpartition(":")
         raise InputError(
@@ -108,6 +126,24 @@ def _check_id(env_id: str) -> None:
         f"gymnasium has no environment {env_id}: {hint}If your module registers it, add --import MODULE.",
         code="unknown_task",
     )
+
+
+def _register_atari() -> bool:
+    """Register the Atari games; whether their package is installed."""
+    try:
+        with _silently():
+            ale_py: Any = importlib.import_module("ale_py")
+    except ImportError:
+        return False
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # without its banner at every game
+    return True
+
+
+def _is_control(name: str) -> bool:
+    """Whether a task is an Atari game or one of gymnasium's MuJoCo environments."""
+    spec = gymnasium.registry.get(name.removeprefix(GYMNASIUM))
+    place = spec.entry_point if spec else None
+    return isinstance(place, str) and place.startswith(("ale_py", "gymnasium.envs.mujoco"))
 
 
 def prepare(task: str) -> None:
@@ -138,21 +174,25 @@ class GymnasiumEnvironments:
         task: the task's name.
         num_envs: environments side by side.
         seed: 0 .. 2**31 - 1, of all of them.
+        around: what is around each environment.
 
     Raises:
         InputError: if the environment cannot be made or reset.
     """
 
-    def __init__(self, task: str, *, num_envs: int, seed: int) -> None:
-        entry = task_of(task)
+    def __init__(self, task: str, *, num_envs: int, seed: int, around: Wrappers = NO_WRAPPERS) -> None:
+        entry = task_of(task, around)
         self.num_envs = num_envs
         self.observation_shape = entry.observations.shape
         self._task, self._observations = task, entry.observations
         self._exact = entry.resume == "exact"
+        self._life_ends = around.atari is not None and around.atari.life_ends
         self._seed, self._steps = seed, 0
         with self._faults("make"):
             self._envs = SyncVectorEnv(
-                [lambda: make_one(task)] * num_envs, copy=False, autoreset_mode=AutoresetMode.SAME_STEP
+                [lambda: make_one(task, around)] * num_envs,
+                copy=False,
+                autoreset_mode=AutoresetMode.SAME_STEP,
             )
         self._completed: list[Episodes] = []
         self._begin()
@@ -164,14 +204,15 @@ class GymnasiumEnvironments:
                 as_actions(actions, self._envs.single_action_space)
             )
         self._steps += 1
-        first = terminated | truncated
+        ended = terminated | truncated
         self._check_rewards(rewards)
         self._returns += rewards
         self._lengths += 1
         cut = None
-        if first.any():
-            self._close_episodes(np.flatnonzero(first), terminated)
+        if ended.any():
+            self._close_episodes(np.flatnonzero(ended), terminated)
             cut = self._cut(np.flatnonzero(truncated & ~terminated), infos)
+        first = ended | self._lose_lives() if self._life_ends else ended
         self._observed = Observed(self._checked(shown), rewards, first, cut)
 
     def observe(self) -> Observed:
@@ -233,6 +274,7 @@ class GymnasiumEnvironments:
             np.array(state["reward"], np.float64),
             np.array(state["first"], bool),
         )
+        self._lives = self._count_lives()
 
     def close(self) -> None:
         """Close the environments."""
@@ -247,8 +289,19 @@ class GymnasiumEnvironments:
             shown, _ = self._envs.reset(seed=[int(seed) for seed in seeds])
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, np.int64)
+        self._lives = self._count_lives()
         everywhere = np.ones(self.num_envs, bool)
         self._observed = Observed(self._checked(shown), np.zeros(self.num_envs), everywhere)
+
+    def _lose_lives(self) -> np.ndarray:
+        """Where a life was lost in the last step, (num_envs,) bool; a new game has all of them."""
+        left = self._count_lives()
+        lost = left < self._lives
+        self._lives = left
+        return lost
+
+    def _count_lives(self) -> np.ndarray:
+        return np.array([lives(env) for env in self._envs.envs]) if self._life_ends else np.zeros(0)
 
     def _cut(self, where: np.ndarray, infos: Mapping[str, Any]) -> Cut | None:
         if not where.size:
@@ -312,10 +365,17 @@ class GymnasiumEnvironments:
 
 
 def make_environment(
-    task: str, *, num_envs: int, num_levels: int | None, start_level: int, seed: int, num_threads: int
+    task: str,
+    *,
+    num_envs: int,
+    num_levels: int | None,
+    start_level: int,
+    seed: int,
+    num_threads: int,
+    wrappers: Wrappers = NO_WRAPPERS,
 ) -> GymnasiumEnvironments:
     """The task's environments for the trainer; they have no levels and take no threads."""
-    return GymnasiumEnvironments(task, num_envs=num_envs, seed=seed)
+    return GymnasiumEnvironments(task, num_envs=num_envs, seed=seed, around=wrappers)
 
 
 @contextmanager

@@ -3,6 +3,9 @@
 It is known for the environments of classic control, and for those that have ``get_state`` and ``set_state``,
 as long as every wrapper around them is one that keeps no state or that is listed here. This is the one module
 that uses private names of gymnasium: a time limit has no public count of its steps.
+
+The state of an Atari game is not known: the emulator's own copy of it can show another image in the next
+frames.
 """
 
 from __future__ import annotations
@@ -50,7 +53,7 @@ class KeepsState(Protocol):
 def keeps_state(env: gymnasium.Env[Any, Any]) -> bool:
     """Whether ``state_of`` knows all of the environment's state."""
     while isinstance(env, gymnasium.Wrapper):
-        if type(env) not in (*_WITHOUT_STATE, wrappers.TimeLimit):
+        if type(env) not in (*_WITHOUT_STATE, wrappers.TimeLimit, wrappers.TimeAwareObservation):
             return False
         env = env.env
     return type(env) in _CLASSIC or _has_own_state(env)
@@ -72,7 +75,8 @@ def state_of(env: gymnasium.Env[Any, Any]) -> dict[str, Any]:
     return {
         "own": own,
         "random": base.np_random.bit_generator.state,
-        "elapsed": [limit._elapsed_steps for limit in _time_limits(env)],
+        "elapsed": [limit._elapsed_steps for limit in _around(env, wrappers.TimeLimit)],
+        "shown": [timed.timesteps for timed in _around(env, wrappers.TimeAwareObservation)],
     }
 
 
@@ -85,18 +89,21 @@ def set_state_of(env: gymnasium.Env[Any, Any], state: Mapping[str, Any]) -> None
     else:
         base.state = np.array(own["values"], own["dtype"])
     base.np_random.bit_generator.state = state["random"]
-    for limit, elapsed in zip(_time_limits(env), state["elapsed"], strict=True):
+    for limit, elapsed in zip(_around(env, wrappers.TimeLimit), state["elapsed"], strict=True):
         limit._elapsed_steps = elapsed
+    for timed, steps in zip(_around(env, wrappers.TimeAwareObservation), state.get("shown", ()), strict=True):
+        timed.timesteps = steps
 
 
 def _has_own_state(base: Any) -> bool:
     return callable(getattr(base, "get_state", None)) and callable(getattr(base, "set_state", None))
 
 
-def _time_limits(env: gymnasium.Env[Any, Any]) -> list[Any]:
+def _around(env: gymnasium.Env[Any, Any], kind: type) -> list[Any]:
+    """The wrappers of a kind, from the outside."""
     found = []
     while isinstance(env, gymnasium.Wrapper):
-        if isinstance(env, wrappers.TimeLimit):
+        if isinstance(env, kind):
             found.append(env)
         env = env.env
     return found

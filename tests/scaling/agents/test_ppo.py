@@ -1,11 +1,15 @@
 """The learner: what one iteration does to the networks."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from learners import adam_steps, all_equal, all_rows, make_ppo, weights
+
+from rlscale.scaling.agents.advantages import standardized
+from rlscale.scaling.rollouts.rollout import minibatches
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "ppo-ewma"])
@@ -208,3 +212,55 @@ def test_one_iteration_makes_rewarded_actions_more_likely(random_digits):
     right = torch.as_tensor(rollout.reward.flatten() > 0)
     assert right.any()
     assert change[right].mean() > 0 > change[~right].mean()
+
+
+def test_the_signs_of_rewards_are_learned_from(random_digits):
+    agent, rollout = make_ppo(random_digits, sign_reward=True, normalize_advantage=False)
+    scaled = replace(rollout, reward=7.5 * rollout.reward - 2.5)
+    signs = replace(rollout, reward=np.sign(scaled.reward))
+    assert set(np.unique(signs.reward)) == {-1.0, 1.0}
+    plain, _ = make_ppo(random_digits, normalize_advantage=False)
+    for one, other in zip(agent.estimate(scaled), plain.estimate(signs), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_advantages_of_each_minibatch_have_mean_0_and_variance_1(random_digits):
+    agent, rollout = make_ppo(random_digits, normalize_advantage_of="minibatch")
+    seen = []
+    objective = agent.joint_objective
+    agent.joint_objective = lambda rows: (seen.append(rows.advantage), objective(rows))[1]
+    agent.learn(rollout, np.random.default_rng(0))
+    assert len(seen) == 4
+    for advantage in seen:
+        assert advantage.mean().item() == pytest.approx(0.0, abs=1e-6)
+        assert advantage.std(correction=0).item() == pytest.approx(1.0, rel=1e-5)
+    raw, _ = agent.estimate(rollout)
+    assert raw.std(correction=0) != pytest.approx(1.0, rel=1e-2)
+
+
+def test_advantages_that_do_not_vary_stay_finite():
+    assert torch.equal(standardized(torch.full((3, 4), 2.5)), torch.zeros(3, 4))
+
+
+def test_minibatches_of_steps_mix_the_steps_of_all_environments(random_digits):
+    agent, rollout = make_ppo(random_digits, minibatch_of="steps")
+    numbered = torch.arange(rollout.reward.size, dtype=torch.float32).view(rollout.reward.shape)
+    batch = agent.batch(rollout, numbered, numbered)
+    parts = [part.advantage for part in minibatches(batch, 4, np.random.default_rng(0))]
+    assert [part.shape for part in parts] == [(32, 1)] * 4
+    assert torch.cat(parts).flatten().sort().values.tolist() == list(range(128))
+    for part in parts:
+        assert len({int(number) % 4 for number in part}) == 4  # of every environment
+        assert len({int(number) // 4 for number in part}) > 16  # and of many times
+
+
+def test_a_gradient_that_is_too_long_is_shortened_for_each_network(random_digits):
+    agent, rollout = make_ppo(random_digits, minibatches=1, max_grad_norm=1e-3, value_coef=1.0)
+    free, _ = make_ppo(random_digits, minibatches=1, value_coef=1.0)
+    for each in (agent, free):
+        each.learn(rollout, np.random.default_rng(0))
+    for network, other in zip(agent.model.networks, free.model.networks, strict=True):
+        short, long = (torch.cat([p.grad.flatten() for p in each.parameters()]) for each in (network, other))
+        assert long.norm() > 1e-3
+        assert short.norm().item() == pytest.approx(1e-3, rel=1e-3)
+        np.testing.assert_allclose((short / short.norm()).numpy(), (long / long.norm()).numpy(), atol=1e-4)

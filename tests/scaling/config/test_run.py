@@ -97,6 +97,8 @@ def test_a_missing_field_is_named():
         ({"minibatches": 6, "num_envs": 4}, r"minibatches \(6\) must be a multiple of num_envs \(4\)"),
         ({"minibatches": 8, "num_envs": 1, "rollout_steps": 500}, r"rollout_steps \(500\)"),
         ({"adam_betas": (0.9, 1.0)}, "adam_betas"),
+        ({"minibatches": 7, "minibatch_of": "steps"}, r"minibatches \(7\) must divide .* \(512\)"),
+        ({"normalize_advantage_of": "minibatch", "advantage_decay": 0.5}, "advantage_decay is for"),
         ({"clip": 0.0, "epochs_policy": 2, "epochs_value": 2}, "clip > 0 or kl_penalty > 0"),
         # 9 minibatches of 3 environments are 3 chunks each; after a doubling 6 do not divide 9.
         (
@@ -291,6 +293,8 @@ OTHER_VALUES = {
     "architecture": "shared",
     "precision": "bfloat16",
     "recurrent": "lstm",
+    "minibatch_of": "steps",
+    "normalize_advantage_of": "minibatch",
 }
 OTHER_VALUES_OF_PROCGEN = OTHER_VALUES | {
     "task": "procgen-coinrun-hard",
@@ -304,6 +308,7 @@ ONLY_FOR_PROCGEN = {"model.family", "levels.num_levels", "levels.start_level", "
 ONLY_FOR_PPO = {"agent.batch_growth.exponent"}
 ONLY_FOR_MLP = {"model.activation"}
 ONLY_WITH_MEMORY = {"model.recurrent", "model.hidden_size"}
+ONLY_FOR_GYMNASIUM = {"wrappers.atari", "wrappers.time", "agent.normalize_observation"}
 
 
 def fields(config, *, without):
@@ -330,7 +335,10 @@ def assert_run_id_changes(config, path, others):
 
 @pytest.mark.parametrize(
     "path",
-    fields(BASE, without=ONLY_FOR_PROCGEN | ONLY_FOR_MLP | ONLY_WITH_MEMORY | {"agent.phasic"}),
+    fields(
+        BASE,
+        without=ONLY_FOR_PROCGEN | ONLY_FOR_MLP | ONLY_WITH_MEMORY | ONLY_FOR_GYMNASIUM | {"agent.phasic"},
+    ),
     ids=".".join,
 )
 def test_run_id_changes_with_every_field_of_a_bandit(path):
@@ -341,7 +349,9 @@ PHASIC_PROCGEN = procgen(agent=PPG, levels={"num_levels": 200, "start_level": 5}
 
 
 @pytest.mark.parametrize(
-    "path", fields(PHASIC_PROCGEN, without=ONLY_FOR_PPO | ONLY_FOR_MLP | {"model.hidden_size"}), ids=".".join
+    "path",
+    fields(PHASIC_PROCGEN, without=ONLY_FOR_PPO | ONLY_FOR_MLP | ONLY_FOR_GYMNASIUM | {"model.hidden_size"}),
+    ids=".".join,
 )
 def test_run_id_changes_with_every_field_of_procgen(path):
     assert_run_id_changes(PHASIC_PROCGEN, path, OTHER_VALUES_OF_PROCGEN)
@@ -356,6 +366,7 @@ OTHER_VALUES_OF_CARTPOLE = OTHER_VALUES | {
     "task": "gymnasium:CartPole-v0",
     "family": "own_code:MyTrunk",
     "activation": "relu",
+    "normalize_observation": "running",
 }
 
 
@@ -363,7 +374,8 @@ OTHER_VALUES_OF_CARTPOLE = OTHER_VALUES | {
     "path",
     fields(
         CARTPOLE | WITH_MEMORY,
-        without=ONLY_FOR_PROCGEN - {"model.family"} | {"agent.phasic", "model.recurrent"},
+        without=ONLY_FOR_PROCGEN - {"model.family"}
+        | {"agent.phasic", "model.recurrent", "agent.minibatch_of", "wrappers.atari"},
     ),
     ids=".".join,
 )

@@ -21,6 +21,14 @@ PPO = {
     "entropy_coef": 0.0,
 }
 QUICK = {"horizon": 9, "num_envs": 8, "rollout_steps": 16, "minibatches": 2, "learning_rate": 3e-3}
+SHUFFLED = {
+    **QUICK,
+    "algorithm": "ppo",
+    "minibatch_of": "steps",
+    "normalize_advantage_of": "minibatch",
+    "max_grad_norm": 0.5,
+}
+HOPPER = SHUFFLED | {"normalize_observation": "running", "normalize_reward": True}
 PHASES = {"policy_iterations": 2, "auxiliary_epochs": 2, "sequences": 4}
 
 
@@ -137,6 +145,38 @@ def test_a_run_goes_on_from_new_episodes_where_it_is_not():
     assert (found := rows(one, 3)) == rows(other, 3)
     assert {row["return_mean"] for row in found} == {5.0}
     assert [row["episodes"] for row in found] == [8, 8, 16]  # after 7, 14 and 21 steps
+
+
+@pytest.mark.parametrize(
+    ("package", "values"),
+    [
+        (
+            "mujoco",
+            {"task": "gymnasium:Hopper-v4", "wrappers": {"time": True}, "agent": HOPPER | {"num_envs": 2}},
+        ),
+        (
+            "ale_py",
+            {
+                "task": "gymnasium:ALE/Breakout-v5",
+                "wrappers": {"atari": {"size": 40, "life_ends": True, "fire": True}},
+                "model": {"width": 0.1},
+                "agent": SHUFFLED | {"sign_reward": True, "architecture": "shared"},
+            },
+        ),
+    ],
+)
+def test_mujoco_and_atari_train_and_go_on_in_new_episodes(package, values):
+    pytest.importorskip(package)
+    config = run_config({"interactions": 10**6, **values}, source="test")
+    run = Run(config)
+    rows(run, 2)
+    saved = run.save()
+    one, other = Run(config), Run(config)
+    for each in (one, other):
+        each.restore(saved)
+    found = rows(one, 2)
+    assert found == rows(other, 2)
+    assert all(row["approx_kl"] > 0 for row in found)
 
 
 def test_other_tasks_go_on_exactly():

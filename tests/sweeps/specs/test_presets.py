@@ -19,6 +19,8 @@ PROCGEN = [
     for axis in ("width", "depth")
 ]
 
+CONTROL = ["atari-width", "atari-depth", "mujoco-width", "mujoco-depth"]
+
 
 def runs(name):
     return expand(find_spec(name))
@@ -30,7 +32,7 @@ def sizes(name, field):
 
 def test_there_is_one_preset_for_every_experiment():
     others = ["mnist-width", "mnist-horizon", "procgen-maze-memory-width"]
-    assert sorted(SUMMARIES) == sorted(PROCGEN + others)
+    assert sorted(SUMMARIES) == sorted(PROCGEN + CONTROL + others)
     assert len(set(SUMMARIES.values())) == len(SUMMARIES)
 
 
@@ -97,6 +99,42 @@ def test_mnist_has_the_papers_rollouts_and_lambda():
     assert [by_horizon[h].agent.gamma for h in (1, 2, 256)] == pytest.approx([0, 1 / 3, 255 / 257])
     lengths = [by_horizon[h].interactions for h in sorted(by_horizon)]
     assert lengths == sorted(lengths)
+
+
+@pytest.mark.parametrize("name", CONTROL)
+def test_control_has_the_hyperparameters_of_the_paper(name):
+    """Moalla et al. 2024, tables of hyperparameters."""
+    pytest.importorskip("ale_py" if name.startswith("atari") else "mujoco")
+    for config in runs(name):
+        agent = config.agent
+        assert (agent.algorithm, agent.architecture, agent.adam_betas) == ("ppo", "dual", (0.9, 0.999))
+        assert agent.gamma == pytest.approx(0.99)
+        assert (agent.gae_lambda, agent.value_coef, agent.max_grad_norm) == (0.95, 0.5, 0.5)
+        assert (agent.normalize_advantage, agent.normalize_advantage_of) == (True, "minibatch")
+        assert (agent.minibatch_of, agent.kl_penalty, agent.batch_growth.exponent) == ("steps", 0, 0)
+        assert not agent.normalize_reward
+        batch = agent.num_envs * agent.rollout_steps
+        shape = config.task_entry.observations.shape
+        if name.startswith("atari"):
+            assert (agent.num_envs, batch, batch // agent.minibatches) == (8, 1024, 256)
+            assert (agent.epochs_policy, agent.epochs_value, agent.clip) == (4, 4, 0.1)
+            assert (agent.learning_rate, agent.entropy_coef, agent.sign_reward) == (2.5e-4, 0.01, True)
+            assert (shape, config.model.family) == ((4, 84, 84), "nature-cnn")
+            atari = config.wrappers.atari
+            assert (atari.frame_skip, atari.sticky, atari.noops) == (3, 0.25, 0)
+            assert (atari.fire, atari.life_ends, atari.max_frames) == (False, False, 108_000)
+            assert config.interactions * 3 == pytest.approx(100e6, rel=1e-6)
+        else:
+            assert (agent.num_envs, batch, batch // agent.minibatches) == (2, 2048, 64)
+            assert (agent.epochs_policy, agent.epochs_value, agent.clip) == (10, 10, 0.2)
+            assert (agent.learning_rate, agent.entropy_coef, agent.sign_reward) == (3e-4, 0, False)
+            assert (shape, config.model.family, config.model.activation) == ((12,), "mlp", "tanh")
+            assert agent.normalize_observation == "random-steps"
+            assert config.interactions == 5_000_000
+    axis = name.rpartition("-")[2]
+    assert len(sizes(name, axis)) == {"width": 10, "depth": 5}[axis]
+    default = {"atari-depth": 1, "mujoco-depth": 2}.get(name, 1.0)
+    assert default in sizes(name, axis)  # the paper's own network is one of them
 
 
 @pytest.mark.parametrize("name", ["mnist-width", "mnist-horizon"])

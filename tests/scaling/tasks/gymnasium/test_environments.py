@@ -1,18 +1,16 @@
 """Any gymnasium environment as a task: spaces, ends, resuming, and what is refused."""
 
-import io
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from gym_environments import environments, refused, reloaded, steps
 
-from rlscale.scaling.errors import InputError
 from rlscale.scaling.modules import name_modules
 from rlscale.scaling.tasks.catalog import Continuous, Discrete, Images, MultiDiscrete, Vectors, find_task
-from rlscale.scaling.tasks.registry import make_environment, prepare_task
+from rlscale.scaling.tasks.registry import prepare_task
 
 CARTPOLE = "gymnasium:CartPole-v1"
 
@@ -24,18 +22,6 @@ def _own_code():
 
 def own(name):
     return f"own_code:{name}"
-
-
-def environments(task, num_envs=2, seed=0):
-    return make_environment(task, num_envs=num_envs, num_levels=None, start_level=0, seed=seed, num_threads=0)
-
-
-def refused(code, call, *words):
-    with pytest.raises(InputError) as caught:
-        call()
-    assert caught.value.code == code
-    for word in words:
-        assert word in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -124,32 +110,6 @@ def test_a_seed_decides_the_episodes_and_environments_differ():
     one, same, other = (environments(CARTPOLE, 3, seed).observe().observation for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert len(np.unique(np.concatenate([one, other]), axis=0)) == 6
-
-
-def reloaded(state):
-    """As a checkpoint keeps it."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    buffer.seek(0)
-    return torch.load(buffer, weights_only=True)
-
-
-def steps(env, rng, count):
-    actions = find_task(env_task(env)).actions
-    seen = []
-    for _ in range(count):
-        if isinstance(actions, Continuous):
-            action = rng.uniform(actions.low, actions.high, (env.num_envs, len(actions.low)))
-        else:
-            action = rng.integers(actions.count, size=env.num_envs)
-        env.act(action)
-        observed = env.observe()
-        seen.append((observed.observation.copy(), observed.reward, observed.first))
-    return seen
-
-
-def env_task(env):
-    return env.get_state()["task"]
 
 
 @pytest.mark.parametrize(

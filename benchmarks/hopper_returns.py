@@ -1,0 +1,133 @@
+"""Hopper beside stable-baselines3's PPO: the same settings, steps and seed; returns and processor time.
+
+    pip install -c constraints.txt -e '.[bench,control]'
+    python benchmarks/hopper_returns.py --steps 100000 --seed 0
+
+Both have two separate networks of 2 x 64 tanh, normalised observations and rewards, 2 x 1,024 steps in a
+batch, minibatches of 64 steps and 10 epochs. What differs is each one's own: initial weights, and the policy,
+here a TanhNormal with a deviation that depends on the state, there a normal cut at the bounds, with one
+deviation for all states.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TASK = "Hopper-v4"
+WINDOW = 20_000  # steps whose episodes make one figure
+RESULTS = Path(__file__).parent / "results" / "hopper_returns.json"
+ENVS, STEPS, EPOCHS, MINIBATCH = 2, 1024, 10, 64
+
+
+def ours(steps: int, seed: int) -> list[tuple[int, float]]:
+    """(step, return) of every episode."""
+    from rlscale.scaling.config.run import run_config
+    from rlscale.scaling.training.run import Run
+
+    agent = {
+        "algorithm": "ppo",
+        "architecture": "dual",
+        "learning_rate": 3e-4,
+        "adam_eps": 1e-5,
+        "horizon": 199,
+        "gae_lambda": 0.95,
+        "num_envs": ENVS,
+        "rollout_steps": STEPS,
+        "minibatches": ENVS * STEPS // MINIBATCH,
+        "minibatch_of": "steps",
+        "epochs_policy": EPOCHS,
+        "epochs_value": EPOCHS,
+        "clip": 0.2,
+        "importance_cap": 0,
+        "value_coef": 0.5,
+        "entropy_coef": 0,
+        "normalize_advantage_of": "minibatch",
+        "normalize_observation": "running",
+        "normalize_reward": True,
+        "max_grad_norm": 0.5,
+    }
+    values = {"task": f"gymnasium:{TASK}", "interactions": steps, "seed": seed, "agent": agent}
+    run = Run(run_config(values, source="Hopper"))
+    found: list[tuple[int, float]] = []
+    while run.interactions < steps:
+        run.close_row()
+        run.iterate()
+        row = run.close_row()
+        if row["episodes"]:
+            found += [(run.interactions, row["return_mean"])] * row["episodes"]
+    return found
+
+
+def theirs(steps: int, seed: int) -> list[tuple[int, float]]:
+    """(step, return) of every episode."""
+    import gymnasium
+    import torch
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.callbacks import BaseCallback
+    from stable_baselines3.common.monitor import Monitor
+    from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+    torch.set_num_threads(1)
+    found: list[tuple[int, float]] = []
+
+    class Record(BaseCallback):
+        def _on_step(self) -> bool:
+            for info in self.locals["infos"]:
+                if "episode" in info:
+                    found.append((self.num_timesteps, info["episode"]["r"]))
+            return True
+
+    env = VecNormalize(DummyVecEnv([lambda: Monitor(gymnasium.make(TASK))] * ENVS), gamma=0.99)
+    model = PPO(
+        "MlpPolicy",
+        env,
+        n_steps=STEPS,
+        batch_size=MINIBATCH,
+        n_epochs=EPOCHS,
+        learning_rate=3e-4,
+        gamma=0.99,
+        gae_lambda=0.95,
+        clip_range=0.2,
+        ent_coef=0.0,
+        vf_coef=0.5,
+        max_grad_norm=0.5,
+        seed=seed,
+        device="cpu",
+    )
+    model.learn(steps, callback=Record())
+    return found
+
+
+def windows(episodes: list[tuple[int, float]], steps: int) -> list[float | None]:
+    """Mean return of the episodes that ended in each window."""
+    at, returns = (np.array(values) for values in zip(*episodes, strict=True))
+    found: list[float | None] = []
+    for begin in range(0, steps, WINDOW):
+        inside = returns[(at > begin) & (at <= begin + WINDOW)]
+        found.append(round(float(inside.mean()), 1) if inside.size else None)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    found: dict[str, Any] = {"task": TASK, "steps": asked.steps, "seed": asked.seed, "window": WINDOW}
+    for name, play in (("rlscale", ours), ("stable-baselines3", theirs)):
+        began = time.process_time()
+        episodes = play(asked.steps, asked.seed)
+        seconds = round(time.process_time() - began, 1)
+        found[name] = {"returns": windows(episodes, asked.steps), "processor_seconds": seconds}
+        print(name, found[name], flush=True)
+    RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
