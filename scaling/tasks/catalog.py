@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.modules import GYMNASIUM
@@ -27,7 +27,9 @@ from rlscale.scaling.tasks.procgen.names import (
     check_levels,
     parse_task,
 )
-from rlscale.scaling.tasks.wrappers import NO_WRAPPERS, Wrappers
+
+if TYPE_CHECKING:  # it would import pydantic, which a store of curves does not need
+    from rlscale.scaling.tasks.wrappers import Wrappers
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ COLLECTIONS = (Collection(PREFIX, PATTERN, EXAMPLE, parse_task),)
 _ENVIRONMENTS = "rlscale.scaling.tasks.gymnasium.environments"
 
 
-def find_task(name: str, wrappers: Wrappers = NO_WRAPPERS) -> Task:
+def find_task(name: str, wrappers: Wrappers | None = None) -> Task:
     """The task of that name; one with a colon is an environment, which is made once to see its spaces.
 
     Args:
@@ -213,14 +215,15 @@ def find_task(name: str, wrappers: Wrappers = NO_WRAPPERS) -> Task:
     Raises:
         InputError: if there is none (code ``unknown_task``), or the environment or a wrapper cannot be used.
     """
-    if wrappers != NO_WRAPPERS and not name.startswith(GYMNASIUM):
+    if wrappers and not name.startswith(GYMNASIUM):
         raise InputError(
             f"wrappers are for tasks {GYMNASIUM}<id>: leave them out for {name}.", code="wrapper_does_not_fit"
         )
     if name in TASKS:
         return TASKS[name]
     if ":" in name:
-        return cast(Task, importlib.import_module(_ENVIRONMENTS).task_of(name, wrappers))
+        around = [wrappers] if wrappers else []
+        return cast(Task, importlib.import_module(_ENVIRONMENTS).task_of(name, *around))
     for collection in COLLECTIONS:
         if name.startswith(collection.prefix):
             collection.explain(name)

@@ -47,6 +47,10 @@ class Wrappers(_Options):
         False, description="append the share of the time limit that has passed to the observation"
     )
 
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return self.atari is not None or self.time
+
 
 #: The environment as it is.
 NO_WRAPPERS = Wrappers()
