@@ -54,7 +54,7 @@ class Setting:
     def pair(self, index: int) -> SyntheticPair:
         alpha_N, alpha_E = LAWS[index % len(LAWS)]
         options = {"shape": SHAPES[index % len(SHAPES)], "noise": self.noise, "seeds": self.seeds}
-        sweep = Design("", options=options).sweep(alpha_N, alpha_E)
+        sweep = Design("", options=options).sweep(index)
         pivot = float(np.sqrt(sweep.sizes[0] * sweep.sizes[-1]) * END / 10)
         beta = sweep.law.beta
         slower = PowerLaw.from_constants(alpha_N, alpha_E * self.slower, 1.0).beta

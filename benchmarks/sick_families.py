@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from calibration import LAWS, SETTINGS, Setting
+from calibration import SETTINGS, Setting
 
 from rlscale.analysis.arrays import Floats
 from rlscale.analysis.curves.curve_set import Curves
@@ -52,7 +52,7 @@ TUNING = Path(__file__).parents[1] / "data" / "mnist_tuning" / "curves.parquet"
 
 def family(setting: Setting, index: int, illness: str) -> tuple[Curves, float | None]:
     """The curves, and the size that is ill or has the run that is; ``good`` for none."""
-    truth = setting.sweep(*LAWS[index % len(LAWS)])
+    truth = setting.sweep(index)
     place = SETTINGS.index(setting)
     curves = truth.curves(np.random.default_rng([place, index, STREAM]))
     if illness == "good":
