@@ -147,7 +147,7 @@ class ReturnPredictor:
         base = self.centre.base
 
         def made(law: PowerLaw, points: BinnedPoints) -> NextToMeasured:
-            return NextToMeasured(LawWithMap.through(law, points, scale=base.map.scale), points)
+            return NextToMeasured(LawWithMap.through(law, points), points)
 
         return RollingOrigin(base.law, self.centre.points, self.objective, made)
 

@@ -11,8 +11,9 @@ kinds of cuts:
 * in size, below each of the largest third of the sizes. An interval for a larger size holds 90% of the errors
   of those sizes, one a cut, that lie most nearly as far above it.
 
-Errors count in both directions, because in few cuts they may lie all on one side by chance. Farther out than
-any of them they grow in proportion. A delay of learning stays that of all points.
+Errors count in both directions, because in few cuts they may lie all on one side by chance. All errors above
+one cut go together, so with n cuts they are widened by sqrt(1 + 1/n). Farther out than any of them they grow
+in proportion. A delay of learning stays that of all points.
 """
 
 from __future__ import annotations
@@ -91,21 +92,22 @@ class RollingOrigin:
 
     @cached_property
     def beyond_compute(self) -> tuple[Floats, Floats]:
-        """Reach, ascending, and |error| of the points above each cut in compute."""
+        """Reach and widened |error| of the points above each cut in compute, shape ``(n,)``."""
         log_c = self.points.log_n + self.points.log_e
-        parts = [(np.empty(0), np.empty(0))]
+        reaches, errors = [], []
         for share in CUTS:
             cut = float(log_c.max() - share * np.ptp(log_c))
             error = self._errors_above(log_c > cut)
             if error is not None:
-                parts.append(((log_c[log_c > cut] - cut) / (cut - log_c.min()), error))
-        reach, error = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        order = np.argsort(reach, kind="stable")
-        return reach[order], error[order]
+                reaches.append((log_c[log_c > cut] - cut) / (cut - log_c.min()))
+                errors.append(error)
+        if not errors:
+            return np.empty(0), np.empty(0)
+        return np.concatenate(reaches), _widened(len(errors)) * np.concatenate(errors)
 
     @cached_property
     def beyond_sizes(self) -> list[tuple[Floats, Floats]]:
-        """Distance in log N above the sizes left, and |error|, of the points above each cut in size."""
+        """Distance in log N above the sizes left, and widened |error|, of points above each cut in size."""
         log_n = self.points.log_n
         sizes = np.unique(log_n)
         found = []
@@ -113,7 +115,7 @@ class RollingOrigin:
             error = self._errors_above(log_n > last)
             if error is not None:
                 found.append((log_n[log_n > last] - last, error))
-        return found
+        return [(distance, _widened(len(found)) * error) for distance, error in found]
 
     def _errors_above(self, above: Bools) -> Floats | None:
         """|measured - predicted| of the points above a cut; None if too little is left to fit."""
@@ -135,8 +137,7 @@ def nearest_in_reach(reach: Floats, errors: Floats, wanted: float) -> Floats:
     """The errors nearest to the ``wanted`` reach, larger in proportion if most lie nearer.
 
     Args:
-        reach: ascending, shape ``(n,)``.
-        errors: shape ``(n,)``.
+        reach, errors: shape ``(n,)``.
     """
     count = min(max(int(_NEAR * len(reach)), _LEAST_NEAR), len(reach))
     chosen = np.argsort(np.abs(reach - wanted), kind="stable")[:count]
@@ -151,6 +152,11 @@ def as_far(distance: Floats, errors: Floats, wanted: float) -> Floats:
     """
     near = distance[np.abs(distance - wanted).argmin()]
     return errors[np.isclose(distance, near)] * max(wanted / float(near), 1.0)
+
+
+def _widened(cuts: int) -> float:
+    """Factor for errors of which all above one cut go together: a further one varies by 1 + 1/cuts."""
+    return float(np.sqrt(1 + 1 / cuts))
 
 
 def _held(errors: Floats) -> float:

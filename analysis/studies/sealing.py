@@ -48,7 +48,6 @@ from rlscale.analysis.points.frontier import efficient_frontier
 from rlscale.analysis.points.preprocess import BinnedPoints
 from rlscale.analysis.records import INTERVAL_LEVEL, CodedWarning, warning_fields
 from rlscale.analysis.studies.backtest.splits import late_rows, naive_frontier, naive_returns, score_points
-from rlscale.analysis.theory.power_law import PowerLaw
 from rlscale.scaling.errors import InputError
 
 _TAILS = (0.1, 0.4)  # shares of the map's range from which draws continue it
@@ -175,11 +174,7 @@ class _Predictor:
         draws = [LawWithMap.through(law, points, tail=rng.uniform(*_TAILS)) for law in fit.draw_laws()]
         noise = _noise_of_runs(curves.with_rows(late_rows(curves, estimator.early_exclusion)))
         noise["log_i"] = fit.law.log_intrinsic(noise["log_n"].to_numpy(), noise["log_e"].to_numpy())
-
-        def made(law: PowerLaw, some: BinnedPoints) -> LawWithMap:
-            return LawWithMap.through(law, some, scale=centre.map.scale)
-
-        ends = RollingOrigin(fit.law, points, fit.objective, made)
+        ends = RollingOrigin(fit.law, points, fit.objective, LawWithMap.through)
         return cls(fit, curves, estimator, points, centre, draws, noise, ends, rng)
 
     def sample(self, place: RunToCome, runs: int) -> Floats:

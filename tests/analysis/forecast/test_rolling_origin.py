@@ -53,11 +53,11 @@ def test_a_larger_size_is_missed_as_the_last_ones_were():
     moved = origin(lambda n, e: true(n, e) + 0.2 * (n == odd))
     cuts = moved.beyond_sizes
     assert [len(np.unique(distance)) for distance, _ in cuts] == [2, 1]
-    near = np.log(2.0)
+    near, missed = np.log(2.0), 0.2 * np.sqrt(1.5)  # of two cuts
     for distance, error in cuts:
         last = np.isclose(distance, distance.max())
-        assert error[last] == pytest.approx(0.2)
-    assert moved.half_width(np.array([odd + near]), LOG_E[:1]) == pytest.approx(0.2)
+        assert error[last] == pytest.approx(missed)
+    assert moved.half_width(np.array([odd + near]), LOG_E[:1]) == pytest.approx(missed)
     assert origin(true).half_width(np.array([odd + near]), LOG_E[:1]) == pytest.approx(0, abs=1e-9)
 
 
