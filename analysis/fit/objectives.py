@@ -14,7 +14,7 @@ Both have an inner problem, the increasing map by isotonic regression, and an ou
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -92,12 +92,7 @@ def at_bounds(theta: Floats, bounds: Floats) -> list[str]:
 def _below_plateau(points: BinnedPoints) -> BinnedPoints:
     """The points without those at the top that do not differ by more than noise, if these are many."""
     top = points.response >= points.response.max() - points.resolution - 1e-12
-    if points.weight[top].sum() <= MAX_PLATEAU:
-        return points
-    fields = ("log_n", "log_e", "returns", "smooth_returns", "response", "size")
-    kept = {name: getattr(points, name)[~top] for name in fields}
-    weight = points.weight[~top]
-    return replace(points, **kept, weight=weight / weight.sum())
+    return points if points.weight[top].sum() <= MAX_PLATEAU else points.only(~top)
 
 
 def _bounds(points: BinnedPoints) -> Floats:

@@ -9,7 +9,8 @@ map. Per size
 and σ² is the mean of δ_s² less what seeds alone give. The law has taken up part of the shifts with its three
 parameters: of S sizes S - 3 are left. A bootstrap over seeds keeps the same sizes, so its draws add shifts of
 this spread, with Student's quantiles for S - 3 degrees of freedom. The widening of draws for few seeds
-is not meant for these shifts and is divided out.
+is not meant for these shifts and is divided out. The paper's objective sees the smoothed return, not the
+response, so the same shift of log I moves that too, by the slope of its own map.
 """
 
 from __future__ import annotations
@@ -65,6 +66,11 @@ class ResponseMap:
     slope: Floats
 
     @classmethod
+    def of_returns(cls, law: PowerLaw, points: BinnedPoints) -> ResponseMap:
+        """The same map with the smoothed returns for the response."""
+        return cls.through(law, replace(points, response=points.smooth_returns))
+
+    @classmethod
     def through(cls, law: PowerLaw, points: BinnedPoints) -> ResponseMap:
         """Isotonic regression, a knot at the middle of each level."""
         log_i = law.log_intrinsic(points.log_n, points.log_e)
@@ -102,12 +108,13 @@ class ShiftedSizes:
     Attributes:
         found: what was estimated; None where sizes cannot be told from seeds.
         spread: standard deviation of the shifts to add.
-        map: turns them into shifts of the response.
+        map: turns them into shifts of the response; ``returns_map``: of smoothed returns.
     """
 
     found: SizeEffect | None
     spread: float
     map: ResponseMap
+    returns_map: ResponseMap
 
     def draw(self, replicates: int, num_sizes: int, rng: np.random.Generator) -> Floats:
         """Shifts of log I, shape ``(replicates, sizes)``."""
@@ -117,7 +124,12 @@ class ShiftedSizes:
         """The points with each size shifted by ``shifts`` of shape ``(sizes,)``."""
         if self.spread == 0:
             return points
-        return replace(points, response=points.response + shifts[points.size] * self.map.slopes(points))
+        mine = shifts[points.size]
+        return replace(
+            points,
+            response=points.response + mine * self.map.slopes(points),
+            smooth_returns=points.smooth_returns + mine * self.returns_map.slopes(points),
+        )
 
 
 def estimate_size_effects(
@@ -130,12 +142,12 @@ def estimate_size_effects(
         points: all of them.
         law: fitted to the points.
     """
-    fitted = ResponseMap.through(law, points)
+    fitted, of_returns = ResponseMap.through(law, points), ResponseMap.of_returns(law, points)
     scheme, num_sizes = scheme_for(curves), len(curves.sizes)
     seeds = np.bincount(curves.size_index)
     told = seeds > 1
     if scheme != "seeds" or told.sum() < _MIN_SIZES:
-        return ShiftedSizes(None, 0.0, fitted)
+        return ShiftedSizes(None, 0.0, fitted, of_returns)
     shift, grip = fitted.shifts(points, num_sizes)
     drawn = np.array(
         [
@@ -151,4 +163,4 @@ def estimate_size_effects(
     level = (1 + INTERVAL_LEVEL) / 2
     quantiles = student.ppf(level, num_sizes - _LAW_PARAMETERS) / norm.ppf(level)
     found = SizeEffect(sigma=sigma, N=curves.sizes, shift=shift)
-    return ShiftedSizes(found, float(sigma * quantiles / widening(curves, scheme)), fitted)
+    return ShiftedSizes(found, float(sigma * quantiles / widening(curves, scheme)), fitted, of_returns)

@@ -1,19 +1,14 @@
-"""Returns at (N, E): the law with its map, corrected by the nearest measured size, with 90% intervals.
-
-A law that is only nearly true leaves residuals that neighbouring sizes share: learning starts at the same
-time, batches grow on the same schedule, the map has a shape that the points do not resolve. So, with r(E) the
-smoothed residual of the nearest measured size,
-
-    R(N, E) = h(I(N, E)) + r(E).
-
-Where the curve of that size has ended, r is read at its end and falls by e for every ``_FADES`` of log E
-since.
+"""Returns at (N, E) with 90% intervals: the law with its map, corrected by the nearest measured size.
 
 An interval has two sources: the law and map of each bootstrap draw, and an error of predicting one
 measured size from the next in the same way, drawn from the points nearest in log I. That error holds the
 noise of seeds and the part of the misfit that neighbours do not share; few pairs of sizes tell of it, so it
 is widened by Student's quantiles. In each draw the map is continued from a tail of another length, in a third
 of them straight, because how it goes on is the least known of all.
+
+Both are known from points that the law was fitted to. At more compute than was measured, or for a larger
+size, an interval is also at least as wide as the errors of predictions from earlier ends of the data
+(``rlscale.analysis.forecast.rolling_origin``).
 """
 
 from __future__ import annotations
@@ -23,12 +18,15 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
+from scipy.stats import norm, rankdata
 from scipy.stats import t as student
 
 from rlscale.analysis.arrays import Bools, Floats, Ints
+from rlscale.analysis.choices import Objective
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.extended_map import RATES, STRAIGHT, LawWithMap
+from rlscale.analysis.forecast.next_to_measured import NextToMeasured, nearest
+from rlscale.analysis.forecast.rolling_origin import RollingOrigin
 from rlscale.analysis.points.preprocess import BinnedPoints
 from rlscale.analysis.records import INTERVAL_LEVEL
 from rlscale.analysis.statistics.intervals import percentile_interval
@@ -36,8 +34,6 @@ from rlscale.analysis.theory.power_law import PowerLaw
 
 #: Width in log E of the bins of points that predictions rest on: wider than the fit's, to reduce noise.
 PREDICTION_BIN = 0.1
-_WINDOW = 0.3  # of log E, over which the residuals of a size are averaged
-_FADES = 1.5  # of log E beyond the end of a curve, over which its residual falls by e
 _TAILS = (0.3, 0.8)  # shares of the map's range from which draws continue it
 _STRAIGHT_SHARE = 1 / 3  # of the draws that continue it as a straight line
 _NEAR = 0.15  # share of the measured points whose errors a prediction draws from
@@ -63,67 +59,29 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class NextToMeasured:
-    """A law with its map, corrected by the residuals of measured sizes.
+class ReturnPredictor:
+    """A fit as a predictor of returns, with one like it for each bootstrap draw.
 
     Attributes:
-        base: the law and map.
-        points: the measured points, ordered by size, then E.
+        centre: the fit.
+        draws: of the bootstrap.
+        seed: of the errors that are drawn.
+        objective: of the fit.
     """
-
-    base: LawWithMap
-    points: BinnedPoints
-
-    def predict(self, log_n: ArrayLike, log_e: ArrayLike) -> Floats:
-        """Return at (N, E), given as natural logarithms that broadcast together."""
-        n, e = np.broadcast_arrays(np.asarray(log_n, float), np.asarray(log_e, float))
-        found = self.corrected(n.ravel(), e.ravel(), nearest(self.sizes, n.ravel()))
-        return self.base.map.bounded(found.reshape(n.shape))
-
-    def corrected(self, log_n: Floats, log_e: Floats, neighbour: Ints, lag: float = 0.0) -> Floats:
-        """Return at (N, E) with the residual of a chosen size, all of shape ``(n,)``.
-
-        Args:
-            neighbour: position among ``sizes`` of the size whose residual is used.
-            lag: the neighbour is read this much of log E earlier, as if its curve had ended there.
-        """
-        residual = np.empty(len(log_n))
-        for size, (x, r) in enumerate(self.residual_curves):
-            mine = neighbour == size
-            read = np.clip(log_e[mine] - lag, x[0], x[-1])
-            faded = np.exp(-np.abs(log_e[mine] - read) / _FADES)
-            residual[mine] = faded * np.interp(read, x, r)
-        return self.base.predict(log_n, log_e) + residual
-
-    @cached_property
-    def sizes(self) -> Floats:
-        """log N of the measured sizes, ascending."""
-        return np.unique(self.points.log_n)
-
-    @cached_property
-    def residual_curves(self) -> list[tuple[Floats, Floats]]:
-        """(log E, smoothed residual) of each measured size."""
-        points = self.points
-        residual = points.returns - self.base.predict(points.log_n, points.log_e)
-        found = []
-        for log_n in self.sizes:
-            mine = points.log_n == log_n
-            log_e = points.log_e[mine]
-            found.append((log_e, _smoothed(log_e, residual[mine], points.weight[mine])))
-        return found
-
-
-@dataclass(frozen=True)
-class ReturnPredictor:
-    """A fit as a predictor of returns, with one like it for each bootstrap draw."""
 
     centre: NextToMeasured
     draws: list[NextToMeasured]
     seed: int
+    objective: Objective = "return"
 
     @classmethod
     def through(
-        cls, law: PowerLaw, draws: list[PowerLaw], points: BinnedPoints, seed: int
+        cls,
+        law: PowerLaw,
+        draws: list[PowerLaw],
+        points: BinnedPoints,
+        seed: int,
+        objective: Objective = "return",
     ) -> ReturnPredictor:
         """The maps that fit ``points`` best given the law and each drawn one."""
         rng = np.random.default_rng(seed)
@@ -133,7 +91,8 @@ class ReturnPredictor:
             rates = STRAIGHT if rng.random() < _STRAIGHT_SHARE else RATES
             tail = rng.uniform(*_TAILS)
             made.append(LawWithMap.through(drawn, points, tail=tail, rates=rates, scale=centre.map.scale))
-        return cls(NextToMeasured(centre, points), [NextToMeasured(one, points) for one in made], seed)
+        drawers = [NextToMeasured(one, points) for one in made]
+        return cls(NextToMeasured(centre, points), drawers, seed, objective)
 
     @classmethod
     def of(cls, fit: FitResult) -> ReturnPredictor:
@@ -144,6 +103,7 @@ class ReturnPredictor:
             laws[:: -(-len(laws) // _MOST_DRAWS) or 1],
             _stored_points(fit),
             int(fit.options.get("seed", 0)),
+            fit.objective,
         )
 
     def at(self, log_n: ArrayLike, log_e: ArrayLike) -> Prediction:
@@ -175,7 +135,21 @@ class ReturnPredictor:
         ):
             noise[:, mine] = _drawn_near(*pool, log_i[mine], len(drawn), rng)
         noise *= _few(len(self.centre.sizes) - 1)
-        return self.centre.base.map.bounded(percentile_interval(drawn + noise))
+        low, high = percentile_interval(drawn + noise)
+        missed = self._earlier_ends.half_width(log_n, log_e)
+        beyond = missed > 0
+        low = np.where(beyond, np.minimum(low, predicted - missed), low)
+        high = np.where(beyond, np.maximum(high, predicted + missed), high)
+        return self.centre.base.map.bounded(np.stack([low, high]))
+
+    @cached_property
+    def _earlier_ends(self) -> RollingOrigin:
+        base = self.centre.base
+
+        def made(law: PowerLaw, points: BinnedPoints) -> NextToMeasured:
+            return NextToMeasured(LawWithMap.through(law, points), points)
+
+        return RollingOrigin(base.law, self.centre.points, self.objective, made)
 
     @cached_property
     def _errors_between_sizes(self) -> tuple[Floats, Floats]:
@@ -204,11 +178,6 @@ class ReturnPredictor:
         log_i = self.centre.base.law.log_intrinsic(points.log_n, points.log_e)
         order = np.argsort(log_i, kind="stable")
         return log_i[order], (points.returns - predicted)[order]
-
-
-def nearest(sizes: Floats, log_n: Floats) -> Ints:
-    """Position of the nearest of the ascending log ``sizes``, shape of ``log_n``."""
-    return np.asarray(np.abs(log_n[..., None] - sizes).argmin(axis=-1))
 
 
 def predict_returns(fit: FitResult, num_params: ArrayLike, interactions: ArrayLike) -> Prediction:
@@ -240,14 +209,6 @@ def _drawn_near(
     return errors[first + rng.integers(near, size=(draws, len(wanted)))]
 
 
-def _smoothed(x: Floats, values: Floats, weight: Floats) -> Floats:
-    """Weighted mean of the values within half a window of each ``x``, ascending."""
-    first = np.searchsorted(x, x - _WINDOW / 2 - _SAME)
-    stop = np.searchsorted(x, x + _WINDOW / 2 + _SAME)
-    mass, total = (np.append(0.0, np.cumsum(part)) for part in (weight, weight * values))
-    return np.asarray((total[stop] - total[first]) / (mass[stop] - mass[first]))
-
-
 def _stored_points(fit: FitResult) -> BinnedPoints:
     """The points of a fit, averaged in bins of ``PREDICTION_BIN``."""
     stored = fit.points
@@ -266,7 +227,7 @@ def _stored_points(fit: FitResult) -> BinnedPoints:
         log_e=averaged(log_e),
         returns=returns,
         smooth_returns=returns,
-        response=returns,
+        response=rankdata(returns),
         weight=np.asarray(mass, float),
         size=size[first],
     )

@@ -64,6 +64,13 @@ class BinnedPoints:
         """The points with the experience that counts, E' of ``rlscale.analysis.theory.delay``, as E."""
         return replace(self, log_e=delay.log_counted(self.log_e)) if delay else self
 
+    def only(self, kept: Bools) -> BinnedPoints:
+        """The points that are ``kept``, shape ``(n,)``, their weights summing to 1 again."""
+        fields = ("log_n", "log_e", "returns", "smooth_returns", "response", "size")
+        weight = self.weight[kept]
+        chosen = {name: getattr(self, name)[kept] for name in fields}
+        return replace(self, **chosen, weight=weight / weight.sum())
+
 
 class Preprocessor:
     """Sorts and bins once; a draw of the bootstrap then only changes weights."""

@@ -10,6 +10,9 @@ A return is the law's, through the increasing map continued beyond the data, wit
 * the noise of the run itself: how runs differ from the mean of their size, over the same window, at the
   points nearest in log I.
 
+At more compute than was measured the quantiles are also at least as far from the estimate as the errors of
+predictions from earlier ends of the data (``rlscale.analysis.forecast.rolling_origin``).
+
 The baseline of returns is the curve of the nearest size, its last value carried forward.
 """
 
@@ -40,6 +43,7 @@ from rlscale.analysis.forecast.record import (
     curves_hash,
     sha256_of,
 )
+from rlscale.analysis.forecast.rolling_origin import RollingOrigin
 from rlscale.analysis.points.frontier import efficient_frontier
 from rlscale.analysis.points.preprocess import BinnedPoints
 from rlscale.analysis.records import INTERVAL_LEVEL, CodedWarning, warning_fields
@@ -143,6 +147,7 @@ class _Predictor:
         points: of the fit's curves, in bins as wide as the window of a measured return.
         noise: difference of a run from the mean of its size in each bin, with its ``log_i``.
         smaller: the law of each choice of sizes that was needed so far.
+        earlier_ends: errors of predictions from less compute.
     """
 
     fit: FitResult
@@ -152,6 +157,7 @@ class _Predictor:
     centre: LawWithMap
     draws: list[LawWithMap]
     noise: pd.DataFrame
+    earlier_ends: RollingOrigin
     rng: np.random.Generator
     smaller: dict[tuple[float, ...], LawWithMap] = field(default_factory=dict)
 
@@ -168,7 +174,8 @@ class _Predictor:
         draws = [LawWithMap.through(law, points, tail=rng.uniform(*_TAILS)) for law in fit.draw_laws()]
         noise = _noise_of_runs(curves.with_rows(late_rows(curves, estimator.early_exclusion)))
         noise["log_i"] = fit.law.log_intrinsic(noise["log_n"].to_numpy(), noise["log_e"].to_numpy())
-        return cls(fit, curves, estimator, points, centre, draws, noise, rng)
+        ends = RollingOrigin(fit.law, points, fit.objective, LawWithMap.through)
+        return cls(fit, curves, estimator, points, centre, draws, noise, ends, rng)
 
     def sample(self, place: RunToCome, runs: int) -> Floats:
         """Draws of the mean return of ``runs`` new runs, shape ``(draws,)``."""
@@ -179,7 +186,13 @@ class _Predictor:
         missed = self._missed(place, float(log_i))
         noise = _nearest(self.noise["log_i"].to_numpy(), self.noise["deviation"].to_numpy(), float(log_i))
         returns = returns + self.rng.choice(missed, _DRAWS)
-        returns = returns + self.rng.choice(noise, (runs, _DRAWS)).mean(axis=0)
+        own_noise = self.rng.choice(noise, (runs, _DRAWS)).mean(axis=0)
+        returns = returns + own_noise
+        later = self.earlier_ends.misses_later(float(log_n), float(log_e))
+        if len(later):
+            signs = self.rng.choice([-1.0, 1.0], _DRAWS)
+            beyond = self.centre.predict(log_n, log_e) + signs * self.rng.choice(later, _DRAWS) + own_noise
+            returns = outer(returns, beyond)
         low, high = self.curves.return_bounds or (
             (0.0, 1.0) if self.centre.map.scale == "failure" else (-np.inf, np.inf)
         )
@@ -237,6 +250,13 @@ class _Predictor:
             law = self.estimator.estimate(train).law
             self.smaller[sizes] = LawWithMap.through(law, score_points(train, self.estimator))
         return self.smaller[sizes]
+
+
+def outer(one: Floats, other: Floats) -> Floats:
+    """A sample of the size of two whose quantiles are the outer of theirs, on either side of the median."""
+    one, other = np.sort(one), np.sort(other)
+    lower = np.arange(len(one)) < len(one) / 2
+    return np.where(lower, np.minimum(one, other), np.maximum(one, other))
 
 
 def _noise_of_runs(curves: Curves) -> pd.DataFrame:

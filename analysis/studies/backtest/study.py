@@ -22,7 +22,8 @@ from rlscale.analysis.arrays import Bools, Floats
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import FitResult
-from rlscale.analysis.forecast.prediction import NextToMeasured, ReturnPredictor
+from rlscale.analysis.forecast.next_to_measured import NextToMeasured
+from rlscale.analysis.forecast.prediction import ReturnPredictor
 from rlscale.analysis.points.frontier import Frontier, efficient_frontier
 from rlscale.analysis.points.preprocess import BinnedPoints, Preprocessor
 from rlscale.analysis.records import CodedWarning, warning_fields
@@ -102,7 +103,7 @@ def _backtest(
     test = curves.with_rows(held_out & late)
     train_points = score_points(train, estimator, fit.not_before)
     test_points = Preprocessor(test, early_exclusion=0.0, bin_width=SCORE_BIN).points(smooth=False)
-    predictor = ReturnPredictor.through(fit.law, fit.draw_laws(), train_points, estimator.seed)
+    predictor = ReturnPredictor.through(fit.law, fit.draw_laws(), train_points, estimator.seed, fit.objective)
     points = _held_out_points(predictor, train_points, test_points)
     train_frontier = efficient_frontier(train_points)
     all_points = score_points(curves, estimator, fit.not_before)

@@ -46,7 +46,8 @@ def test_the_shift_of_one_size_is_found_where_it_is():
     np.testing.assert_allclose(shift, np.where(np.arange(len(SIZES)) == 3, 0.5, 0.0), atol=1e-9)
 
 
-def test_draws_without_shifts_are_those_of_the_seeds_and_with_them_they_are_wider():
+@pytest.mark.parametrize("objective", ["return", "paper"])
+def test_draws_without_shifts_are_those_of_the_seeds_and_with_them_they_are_wider(objective):
     curves, estimate, sizes = estimated(SWEEP)
 
     def drawn(added: ShiftedSizes | None):
@@ -54,7 +55,7 @@ def test_draws_without_shifts_are_those_of_the_seeds_and_with_them_they_are_wide
         return bootstrap(
             curves,
             estimate.preprocessor,
-            objective="return",
+            objective=objective,
             theta=law.theta,
             log_c0=law.log_c0,
             replicates=40,

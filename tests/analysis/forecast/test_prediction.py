@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from rlscale.analysis.curves.synthetic import SyntheticSweep
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.forecast.extended_map import STRAIGHT, ExtendedMap, LawWithMap
-from rlscale.analysis.forecast.prediction import NextToMeasured, ReturnPredictor, predict_returns
+from rlscale.analysis.forecast.next_to_measured import NextToMeasured
+from rlscale.analysis.forecast.prediction import ReturnPredictor, predict_returns
 from rlscale.analysis.points.preprocess import BinnedPoints
 from rlscale.analysis.theory.power_law import PowerLaw
 

@@ -10,7 +10,7 @@ from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.forecast.record import curves_hash
 from rlscale.analysis.forecast.scoring import score
 from rlscale.analysis.statistics.intervals import percentile_interval
-from rlscale.analysis.studies.sealing import RunToCome, seal
+from rlscale.analysis.studies.sealing import RunToCome, outer, seal
 from rlscale.scaling.errors import InputError
 
 #: Ten sizes with eleven seeds: three seeds of the first eight are known when the statement is sealed.
@@ -132,3 +132,12 @@ def test_a_fit_without_draws_and_curves_of_another_fit_are_refused(fit, curves):
     assert refused.value.code == "curves_of_another_fit"
     with pytest.raises(InputError, match="does not hold the runs of the fit"):
         seal(fit, replace(curves, size="flops"), PLACES[:1])
+
+
+def test_the_outer_of_two_samples_has_the_outer_quantiles():
+    rng = np.random.default_rng(0)
+    narrow, wide = rng.normal(0.3, 1, 4000), rng.normal(0, 3, 4000)
+    found = outer(narrow, wide)
+    for level in (0.05, 0.25, 0.75, 0.95):
+        ends = np.quantile(narrow, level), np.quantile(wide, level)
+        assert np.quantile(found, level) == pytest.approx(min(ends) if level < 0.5 else max(ends), abs=0.02)
