@@ -9,6 +9,7 @@ which is a single number, is its absolute error.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,9 @@ from pydantic import Field
 
 from rlscale.analysis.arrays import Floats
 from rlscale.analysis.curves.curve_set import Curves
+from rlscale.analysis.fit.identifiability import NOT_IDENTIFIED
 from rlscale.analysis.fit.joint_fit import JointScalingFit
+from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.record import HALF_WINDOW, Item, Quantity, Statement, curves_hash
 from rlscale.analysis.records import (
     INTERVAL_LEVEL,
@@ -29,7 +32,6 @@ from rlscale.analysis.records import (
     read_stored,
     warning_fields,
 )
-from rlscale.analysis.theory.power_law import PowerLaw
 from rlscale.scaling.errors import InputError
 
 _SAME_SIZE = 1e-6  # relative difference of sizes that are one
@@ -167,7 +169,7 @@ def score(
         curves_sha256=curves_hash(curves),
         items=items,
         tallies=list(_tallies(items)),
-        **warning_fields(_warnings(statement, first, items)),
+        **warning_fields([*_warnings(statement, first, items), *law.warnings()]),
     )
 
 
@@ -211,16 +213,29 @@ class _Refit:
 
     def __init__(self, statement: Statement, curves: Curves, estimator: JointScalingFit) -> None:
         self._lacking = len(set(statement.curves.run_ids) - set(curves.run_ids))
-        self._curves, self._estimator = curves, estimator
-        self._law: PowerLaw | None = None
+        self._curves, self._estimator = curves, replace(estimator, replicates=0, check_replicates=0)
+        self._fit: FitResult | None = None
 
     def measured(self, item: Item) -> tuple[list[tuple[str | None, float]], str | None]:
         if self._lacking:
             return [], f"{self._lacking} of the sealed runs are not among the curves, so no fit of all"
-        if self._law is None:
-            self._law = self._estimator.estimate(self._curves).law
-        value = self._law.nu if item.compute is None else self._law.N_opt(item.compute)
-        return [(None, float(value))], None
+        if self._fit is None:
+            self._fit = self._estimator.fit(self._curves)
+        law = self._fit.law
+        return [(None, float(law.nu if item.compute is None else law.N_opt(item.compute)))], None
+
+    def warnings(self) -> list[CodedWarning]:
+        """That nu and N_opt are measured by a fit that does not determine them."""
+        if self._fit is None or self._fit.identified:
+            return []
+        why = ", ".join(code for code in self._fit.warning_codes if code in NOT_IDENTIFIED)
+        return [
+            (
+                "refit_not_identified",
+                f"The fit of all curves, which measures nu and N_opt, does not identify its exponents "
+                f"({why}): a hit or a miss of these says little.",
+            )
+        ]
 
 
 def _outcome(item: Item, measured: float, run_id: str | None) -> Outcome:

@@ -209,12 +209,24 @@ def test_nu_and_the_optimum_are_those_of_a_fit_of_old_and_new_runs():
     alone = score(known, new)
     assert "18 of the sealed runs are not among the curves" in alone.items[0].missing
     both = join_curves([new, old])
-    nu, optimum = score(known, both).items
+    found = score(known, both)
+    nu, optimum = found.items
     law = JointScalingFit().estimate(both).law
     assert nu.outcomes[0].measured == pytest.approx(law.nu)
     assert optimum.outcomes[0].measured == pytest.approx(float(law.N_opt(1e13)))
+
     # In decades: the baseline says 0.4 parameters.
     assert optimum.outcomes[0].baselines["naive"] == pytest.approx(np.log10(law.N_opt(1e13) / 0.4))
+
+
+@pytest.mark.parametrize("noise", [0.02, 5.0])
+def test_a_fit_that_does_not_determine_nu_is_said_to_score_it_in_vain(noise):
+    old = SyntheticSweep(sizes=tuple(4e4 * 2.0 ** np.arange(8)), points=60, noise=noise).curves(
+        np.random.default_rng(0)
+    )
+    found = score(statement(item("nu"), known=old.run_ids), join_curves([runs_renamed(old), old]))
+    assert len(found.items[0].outcomes) == 1
+    assert ("refit_not_identified" in found.warning_codes) == (noise == 5.0)
 
 
 def runs_renamed(curves):
