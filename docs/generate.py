@@ -295,6 +295,7 @@ def _scores(folder: Path) -> Iterator[str]:
         yield f"`data/forecasts/{path.parent.name}`: sealed {score.sealed}, {began}."
         yield f"SHA-256 of the statement: `{score.statement_sha256}`"
         yield "\n".join(f"* {verdict(tally)}" for tally in score.tallies)
+        yield from score.warnings
         yield _table(SCORE_HEADINGS, score_rows(score))
 
 
