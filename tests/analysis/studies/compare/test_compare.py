@@ -13,7 +13,7 @@ from rlscale.analysis.studies.compare.draws import draw
 from rlscale.analysis.studies.compare.models import Model, PairProblem, Recipes, fit_models
 from rlscale.analysis.studies.compare.pooled import PairedPreprocessor, PairedResampling
 from rlscale.analysis.studies.compare.result import Comparison, read_comparison
-from rlscale.analysis.studies.compare.study import CompareRecipes
+from rlscale.analysis.studies.compare.study import SIGNIFICANCE, CompareRecipes
 from rlscale.analysis.theory.power_law import PowerLaw
 from rlscale.scaling.errors import InputError
 
@@ -227,7 +227,7 @@ def test_power_says_how_many_seeds_show_a_factor():
     assert small.more_seeds == small.seeds - 3
     assert (large.more_seeds == 0) == (large.smallest_factor <= 1.5)
     freedom = 2 * len(SIZES)
-    quantiles = student.ppf(0.975, freedom) + student.ppf(0.8, freedom)
+    quantiles = student.ppf(1 - SIGNIFICANCE / 2, freedom) + student.ppf(0.8, freedom)
     assert small.smallest_factor == pytest.approx(np.exp(small.error * quantiles))
     # Half the factor in logarithms needs about four times the seeds.
     half = replace(QUICK, wanted_factor=np.sqrt(1.05)).fit(a, b).power
