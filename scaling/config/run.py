@@ -78,7 +78,7 @@ class RunConfig(Frozen):
 
     @model_validator(mode="after")
     def _task_fits(self) -> Self:
-        with as_value_error("'wrappers': " if self.wrappers != NO_WRAPPERS else ""):
+        with as_value_error("'wrappers': " if self.wrappers else ""):
             entry = self.task_entry
         if self.model.family not in entry.families and not self.model.is_own:
             raise ValueError(

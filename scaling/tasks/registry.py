@@ -43,7 +43,7 @@ def make_environment(
     Raises:
         InputError: if an argument is out of its range or the task's package is not installed.
     """
-    around = {} if wrappers == NO_WRAPPERS else {"wrappers": wrappers}
+    around = {"wrappers": wrappers} if wrappers else {}  # most tasks take none
     made = _module(task, wrappers).make_environment(
         task,
         num_envs=num_envs,

@@ -175,7 +175,7 @@ class Comparison(Record):
         interval: 90%, null without draws.
         interval_total: stretched to hold what other cuts of early training give.
         p_value: that it is 1.
-        verdict: which recipe takes less compute at the middle, with false alarms below 5%.
+        verdict: which recipe takes less compute at the middle, if p is below 0.02 (``study.SIGNIFICANCE``).
         systematic: largest change of log10 of the multiplier when more of early training is dropped.
         monotone_map: return against the compute with which B reaches it, from the points of both.
         scheme: what the bootstrap drew.

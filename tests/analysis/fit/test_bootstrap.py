@@ -94,11 +94,11 @@ def test_no_replicates_means_no_intervals():
 @pytest.mark.parametrize("objective", ["return", "paper"])
 def test_most_intervals_contain_the_truth(objective):
     covered = []
-    for seed in range(8):
-        found, log_c0 = draws(noisy(seed=100 + seed), replicates=30, objective=objective)
+    for seed in range(12):
+        found, log_c0 = draws(noisy(seed=100 + seed), replicates=40, objective=objective)
         low, high = intervals(found.laws(log_c0))["nu"]
         covered.append(low <= 0.625 <= high)
-    assert np.mean(covered) >= 0.65  # nominal 0.9 over 8 sweeps; more than two standard errors below
+    assert np.mean(covered) >= 0.65  # nominal 0.9 over 12 sweeps; three standard errors below
 
 
 def test_the_place_of_the_optimum_is_far_better_known_than_the_constants():

@@ -9,9 +9,7 @@ import pytest
 import yaml
 
 from rlscale.commands.cluster import entrypoint_of
-from rlscale.commands.train import train as train_command
 from rlscale.scaling.config.run import load_run_config
-from rlscale.scaling.errors import InputError
 from rlscale.scaling.modules import name_modules
 from rlscale.scaling.training.facts import run_columns
 from rlscale.scaling.training.train import train
@@ -92,26 +90,21 @@ def test_a_module_registers_environments_before_the_config_is_read(rlscale, fold
     assert done.returncode == 0, done.stderr
 
 
-def test_what_is_wrong_is_said_in_one_sentence(rlscale, folder):
-    path = write_config(folder, task="own_code:Breaks")
-    done = rlscale("train", path, "--store", folder / "store", cwd=folder)
-    assert done.returncode == 2
-    assert "ZeroDivisionError: the wheel came off, own_code.py line" in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
-
-
 @pytest.mark.parametrize(
     ("task", "words"),
     [
         ("own_code:OutOfItsSpace", "breaks the contract of gymnasium's environments"),
+        ("own_code:Breaks", "ZeroDivisionError: the wheel came off, own_code.py line"),
         ("own_code:NotFinite", "an observation that is not finite"),
         ("own_code:Unbounded", "a box without bounds"),
         ("no_such_module:Env", "The module no_such_module cannot be imported on"),
     ],
 )
-def test_what_else_is_wrong_is_refused(folder, task, words):
-    with pytest.raises(InputError, match=words):
-        train_command(write_config(folder, task=task), str(folder / "store"))
+def test_what_is_wrong_is_said_in_one_sentence(rlscale, folder, task, words):
+    done = rlscale("train", write_config(folder, task=task), "--store", folder / "store", cwd=folder)
+    assert done.returncode == 2
+    assert words in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
 
 
 def write_spec(folder, **base):
@@ -167,30 +160,33 @@ def hostile_store(folder, base):
 
 
 @pytest.mark.parametrize(
-    ("command", "base", "refuses"),
+    ("base", "words"),
     [
-        (["sweep", "resume", "STORE"], {"task": "evil:Env"}, True),
-        (["sweep", "retry", "STORE"], {"task": "gymnasium:evil:Env-v0"}, True),
-        (["sweep", "retry", "STORE"], {"task": "evil:Env"}, True),
-        (
-            ["sweep", "status", "STORE"],
-            {"task": "gymnasium:CartPole-v1", "model": {"family": "evil:Net"}},
-            True,
-        ),
-        (["curves", "show", "STORE"], {"task": "evil:Env"}, False),
-        (["curves", "export", "STORE", "--out", "all.parquet"], {"task": "evil:Env"}, False),
-        (["fit", "STORE"], {"task": "evil:Env"}, False),
+        ({"task": "evil:Env"}, "add --import evil"),
+        ({"task": "gymnasium:evil:Env-v0"}, "--import evil"),
+        ({"task": "gymnasium:CartPole-v1", "model": {"family": "evil:Net"}}, "add --import evil"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("command", "refuses"),
+    [
+        (["sweep", "resume", "STORE"], True),
+        (["sweep", "retry", "STORE"], True),
+        (["sweep", "status", "STORE"], True),
+        (["curves", "show", "STORE"], False),
+        (["curves", "export", "STORE", "--out", "all.parquet"], False),
+        (["fit", "STORE"], False),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
 )
-def test_nothing_in_a_store_chooses_code_to_run(rlscale, tmp_path, command, base, refuses):
+def test_nothing_in_a_store_chooses_code_to_run(rlscale, tmp_path, base, words, command, refuses):
     store = hostile_store(tmp_path, base)
     done = rlscale(*(str(store) if word == "STORE" else word for word in command), cwd=tmp_path)
     assert not (tmp_path / "evil.imported").exists()
     assert "Traceback" not in done.stderr
     if refuses:
         assert done.returncode == 2
-        assert "--import evil" in " ".join(done.stderr.split())
+        assert words in " ".join(done.stderr.split())
 
 
 def test_the_same_store_is_used_once_its_module_is_named(rlscale, tmp_path):
