@@ -36,6 +36,8 @@ from .analysis.studies.backtest.splits import hold_out_sizes as hold_out_sizes
 from .analysis.studies.backtest.study import backtest as backtest
 from .analysis.studies.compare.result import Comparison as Comparison
 from .analysis.studies.compare.result import read_comparison as read_comparison
+from .analysis.studies.compare.sealing import score_comparison as score_comparison
+from .analysis.studies.compare.sealing import seal_comparison as seal_comparison
 from .analysis.studies.compare.study import CompareRecipes as CompareRecipes
 from .analysis.studies.sealing import RunToCome as RunToCome
 from .analysis.studies.sealing import seal as seal

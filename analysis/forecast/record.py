@@ -10,8 +10,10 @@ What is measured is simple enough to be agreed on beforehand:
   is one outcome.
 * ``mean_return``: the mean of that over ``runs`` new runs.
 * ``nu``, ``N_opt``: the estimate by a fit of all the curves that are given, old and new.
+* ``multiplier``: C_A/C_B of two recipes where B takes the compute C, by a comparison of all their curves.
 
-``rlscale.analysis.forecast.scoring`` scores it, ``rlscale.analysis.studies.sealing`` makes it.
+``rlscale.analysis.forecast.scoring`` scores it, ``rlscale.analysis.studies.sealing`` makes it; both of a
+multiplier are in ``rlscale.analysis.studies.compare.sealing``.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.records import SCHEMA_VERSION, Interval, Record, read_stored
 from rlscale.scaling.errors import InputError
 
-Quantity = Literal["return", "mean_return", "nu", "N_opt"]
+Quantity = Literal["return", "mean_return", "nu", "N_opt", "multiplier"]
 
 #: Levels of the quantiles of an item; the outermost two are the ends of its 90% interval.
 LEVELS = tuple(round(0.05 * i, 2) for i in range(1, 20))
@@ -44,7 +46,7 @@ class Item(Record):
         N, E: size and environment steps, of returns alone.
         width: of the model, to people; null if not known.
         runs: runs that ``mean_return`` averages.
-        compute: C of ``N_opt``.
+        compute: C of ``N_opt``; of ``multiplier`` that of recipe B.
         quantiles: value for each level, such as ``"0.05"``, increasing.
         baselines: naive predictions by name.
         beyond: why the forecast is an extrapolation, a sentence; null if it is none.
@@ -99,6 +101,20 @@ class SealedCurves(Record):
     run_ids: list[str]
 
 
+class SealedRecipes(Record):
+    """The two recipes that a statement compares; ``curves`` of the statement are those of A.
+
+    Attributes:
+        names: of A and B.
+        by: the run column that tells them apart within one source; null if they are two sources.
+        curves_b: of recipe B.
+    """
+
+    names: tuple[str, str]
+    by: str | None
+    curves_b: SealedCurves
+
+
 class Statement(Record):
     """Forecasts that were written down, with what they rest on.
 
@@ -107,7 +123,8 @@ class Statement(Record):
         rlscale_version: that made the forecasts.
         title: what is forecast, for people.
         task, algorithm, horizon: of the runs; null if the curves do not name one.
-        fit_sha256: of the canonical JSON of the fit.
+        recipes: the two that are compared; null for forecasts of one.
+        fit_sha256: of the canonical JSON of the fit, or of the comparison.
         options: how the forecasts were made.
         sha256: of the canonical JSON of all other fields.
     """
@@ -122,6 +139,7 @@ class Statement(Record):
     horizon: float | None = None
     size: str
     curves: SealedCurves
+    recipes: SealedRecipes | None = None
     fit_sha256: str
     options: dict[str, Any]
     items: list[Item]

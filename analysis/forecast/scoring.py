@@ -2,8 +2,8 @@
 
 Whether the outcome lies in the 90% interval; the interval score of that interval; the continuous ranked
 probability score (CRPS), as the mean pinball loss of all quantiles (Gneiting, Raftery 2007). Both scores are
-better the smaller they are, and in the unit of the outcome, in decades for N_opt. The CRPS of a baseline,
-which is a single number, is its absolute error.
+better the smaller they are, and in the unit of the outcome, in decades for N_opt and multipliers. The CRPS
+of a baseline, which is a single number, is its absolute error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,14 @@ from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.fit.identifiability import NOT_IDENTIFIED
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import FitResult
-from rlscale.analysis.forecast.record import HALF_WINDOW, Item, Quantity, Statement, curves_hash
+from rlscale.analysis.forecast.record import (
+    HALF_WINDOW,
+    Item,
+    Quantity,
+    SealedCurves,
+    Statement,
+    curves_hash,
+)
 from rlscale.analysis.records import (
     INTERVAL_LEVEL,
     SCHEMA_VERSION,
@@ -34,6 +41,7 @@ from rlscale.analysis.records import (
 )
 from rlscale.scaling.errors import InputError
 
+_IN_DECADES: tuple[Quantity, ...] = ("N_opt", "multiplier")
 _SAME_SIZE = 1e-6  # relative difference of sizes that are one
 
 
@@ -131,22 +139,19 @@ def score(
         estimator: how to fit the curves for ``nu`` and ``N_opt``.
 
     Raises:
-        InputError: if the curves measure size differently (code ``other_size``), or hold no run that the
-            statement did not know (``no_new_runs``).
+        InputError: if the curves measure size differently (code ``other_size``), hold no run that the
+            statement did not know (``no_new_runs``), or the statement compares two recipes
+            (``statement_of_two_recipes``).
     """
-    if curves.size != statement.size:
+    if statement.recipes is not None:
         raise InputError(
-            f"The statement counts size as {statement.size}, {curves.source} is read as {curves.size}; "
-            f"give --size {statement.size}.",
-            code="other_size",
+            f"The statement compares {' and '.join(statement.recipes.names)}, so it needs the curves of "
+            f"both: score it with rlscale.score_comparison.",
+            code="statement_of_two_recipes",
         )
-    known = set(statement.curves.run_ids)
-    new = [run for run, run_id in enumerate(curves.run_ids) if run_id not in known]
+    new = new_runs(curves, statement.curves, statement.size)
     if not new:
-        raise InputError(
-            f"{curves.source} has no run that the statement did not know; give the curves of new runs.",
-            code="no_new_runs",
-        )
+        raise no_new_runs(curves.source)
     law = _Refit(statement, curves, estimator or JointScalingFit())
     items = []
     for item in statement.items:
@@ -156,20 +161,64 @@ def score(
             measured, missing = law.measured(item)
         items.append(
             ItemScore(
-                item=item, outcomes=[_outcome(item, value, name) for name, value in measured], missing=missing
+                item=item, outcomes=[outcome(item, value, name) for name, value in measured], missing=missing
             )
         )
-    times = [time for run in new if (time := (started or {}).get(curves.run_ids[run]))]
+    names = [curves.run_ids[run] for run in new]
+    return scored(statement, items, names, curves_hash(curves), started or {}, law.warnings())
+
+
+def new_runs(curves: Curves, sealed: SealedCurves, size: str) -> list[int]:
+    """Positions of the runs that a statement did not know.
+
+    Raises:
+        InputError: if the curves do not measure size as ``size`` (code ``other_size``).
+    """
+    if curves.size != size:
+        raise InputError(
+            f"The statement counts size as {size}, {curves.source} is read as {curves.size}; "
+            f"give --size {size}.",
+            code="other_size",
+        )
+    known = set(sealed.run_ids)
+    return [run for run, run_id in enumerate(curves.run_ids) if run_id not in known]
+
+
+def no_new_runs(source: str) -> InputError:
+    """What to say of curves that hold no outcome."""
+    return InputError(
+        f"{source} has no run that the statement did not know; give the curves of new runs.",
+        code="no_new_runs",
+    )
+
+
+def scored(
+    statement: Statement,
+    items: list[ItemScore],
+    new: Sequence[str],
+    curves_sha256: str,
+    started: Mapping[str, str],
+    warnings: Sequence[CodedWarning] = (),
+) -> Score:
+    """The score of a statement whose items have their outcomes.
+
+    Args:
+        new: ids of the runs that the statement did not know.
+        curves_sha256: of the curves that gave the outcomes.
+        started: as for ``score``.
+        warnings: about how the outcomes were measured.
+    """
+    times = [time for run in new if (time := started.get(run))]
     first = min(times, key=datetime.fromisoformat) if len(times) == len(new) else None
     return Score(
         title=statement.title,
         sealed=statement.sealed,
         statement_sha256=statement.sha256,
         first_row=first,
-        curves_sha256=curves_hash(curves),
+        curves_sha256=curves_sha256,
         items=items,
         tallies=list(_tallies(items)),
-        **warning_fields([*_warnings(statement, first, items), *law.warnings()]),
+        **warning_fields([*_warnings(statement, first, items), *warnings]),
     )
 
 
@@ -238,11 +287,11 @@ class _Refit:
         ]
 
 
-def _outcome(item: Item, measured: float, run_id: str | None) -> Outcome:
-    """Scores, in decades for N_opt, whose intervals are symmetrical in logarithms."""
+def outcome(item: Item, measured: float, run_id: str | None) -> Outcome:
+    """Scores, in decades for N_opt and multipliers, whose intervals are symmetrical in logarithms."""
 
     def scaled(value: Any) -> Any:
-        return np.log10(value) if item.quantity == "N_opt" else np.asarray(value, float)
+        return np.log10(value) if item.quantity in _IN_DECADES else np.asarray(value, float)
 
     low, high = item.interval
     levels = np.array([float(level) for level in item.quantiles])

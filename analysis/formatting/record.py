@@ -12,7 +12,13 @@ STATEMENT_HEADINGS = ("", "N, E", "median", "90% interval", "baseline")
 SCORE_HEADINGS = ("", "N, E", "median", "90% interval", "measured", "hits", "CRPS", "baseline's")
 TALLY_HEADINGS = ("", "hits", "interval score", "CRPS", "baseline's")
 
-_NAMES = {"return": "return", "mean_return": "mean return", "nu": "nu", "N_opt": "N_opt"}
+_NAMES = {
+    "return": "return",
+    "mean_return": "mean return",
+    "nu": "nu",
+    "N_opt": "N_opt",
+    "multiplier": "multiplier",
+}
 
 
 def statement_rows(statement: Statement) -> list[tuple[str, ...]]:

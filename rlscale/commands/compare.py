@@ -21,6 +21,8 @@ from rlscale.commands.options import (
     SizeOption,
     SweepOption,
     TaskOption,
+    refuse_existing,
+    same_value,
     writable,
 )
 from rlscale.scaling.errors import InputError
@@ -69,6 +71,26 @@ def compare(
             callback=writable,
         ),
     ] = None,
+    seal_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--seal",
+            metavar="FILE",
+            help="Write a statement of the multiplier that rlscale forecast score can score later.",
+            callback=writable,
+        ),
+    ] = None,
+    compute: Annotated[
+        list[float] | None,
+        typer.Option(
+            metavar="C",
+            help="Compute of the second recipe at which to seal the multiplier; repeatable; default: the "
+            "middle of the common returns.",
+        ),
+    ] = None,
+    title: Annotated[
+        str, typer.Option(metavar="TEXT", help="What the statement of --seal forecasts, for people.")
+    ] = "",
     report: Annotated[
         Path | None,
         typer.Option(
@@ -85,9 +107,14 @@ def compare(
     from rlscale.analysis.figures.files import check_figure_name, write_figure
     from rlscale.analysis.reports.compare import write_comparison
     from rlscale.analysis.reports.page import check_out
+    from rlscale.analysis.studies.compare.sealing import seal_comparison
     from rlscale.analysis.studies.compare.study import CompareRecipes
     from rlscale.terminal.compare import print_comparison
+    from rlscale.terminal.record import print_sealed
 
+    if seal_path is None and (compute or title):
+        raise InputError("--compute and --title belong to --seal; give it too.", code="missing_option")
+    refuse_existing(seal_path)
     if figure is not None:
         check_figure_name(figure)
     if report is not None:
@@ -108,13 +135,20 @@ def compare(
     }
     loaded = _by_column(a, b, by, value_a, value_b, which) if by else _sources(a, b, value_a, value_b, which)
     (name_a, curves_a), (name_b, curves_b) = loaded
-    result = estimator.fit(curves_a, curves_b, names=(name_a, name_b))
+    solution = estimator.solve(curves_a, curves_b, names=(name_a, name_b))
+    result = estimator.result(solution)
+    statement = (
+        None if seal_path is None else seal_comparison(solution, result, compute or (), by=by, title=title)
+    )
     write_json(json_path, result.model_dump(mode="json"))
     if figure is not None:
         write_figure(comparison_figure(result), figure)
     if report is not None:
         write_comparison(result, report)
     print_comparison(result, console)
+    if statement is not None and seal_path is not None:
+        write_json(seal_path, statement.model_dump(mode="json"))
+        print_sealed(statement, seal_path, console)
 
 
 def _by_column(
@@ -140,7 +174,7 @@ def _by_column(
         )
     loaded = []
     for value in (value_a, value_b) if value_a is not None and value_b is not None else tuple(found):
-        name = next((each for each in found if _same(each, value)), None)
+        name = next((each for each in found if same_value(each, value)), None)
         if name is None:
             raise InputError(f"{a} has no run with {by} {value}; it has: {there}.", code="unknown_selection")
         curves = found[name]
@@ -148,14 +182,6 @@ def _by_column(
             raise curves
         loaded.append((value, curves))
     return loaded
-
-
-def _same(name: str, value: str) -> bool:
-    """Whether two texts name one value; numbers may be written differently, such as 5e-4 and 0.0005."""
-    try:
-        return float(name) == float(value)
-    except ValueError:
-        return name == value
 
 
 def _sources(

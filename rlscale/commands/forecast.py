@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlscale.commands.options import ColumnsOption, JsonOption, SizeOption, writable
+from rlscale.commands.options import (
+    ColumnsOption,
+    JsonOption,
+    SizeOption,
+    refuse_existing,
+    same_value,
+    writable,
+)
 from rlscale.scaling.errors import InputError
 from rlscale.terminal.console import console, write_json
 
 if TYPE_CHECKING:
+    from rlscale.analysis.curves.curve_set import Curves
     from rlscale.analysis.fit.result import FitResult
 
 
@@ -138,12 +146,9 @@ def _seal(
     """Write the statement, and show it."""
     from rlscale.analysis.curves.load import load_curves
     from rlscale.analysis.studies.sealing import RunToCome, seal
-    from rlscale.terminal.record import print_statement
+    from rlscale.terminal.record import print_sealed
 
-    if path.exists():
-        raise InputError(
-            f"{path} exists, and a statement is not replaced; name a new file.", code="file_exists"
-        )
+    refuse_existing(path)
     fitted = fit.provenance
     curves = load_curves(
         source or fitted.source,
@@ -156,8 +161,7 @@ def _seal(
     places = [RunToCome(*_place(text)) for text in at]
     statement = seal(fit, curves, places, computes=computes, title=title)
     write_json(path, statement.model_dump(mode="json"))
-    print_statement(statement, console)
-    console.print(f"Sealed in {path}.", markup=False, highlight=False, soft_wrap=True)
+    print_sealed(statement, path, console)
 
 
 def _place(text: str) -> tuple[float, float, int]:
@@ -180,9 +184,17 @@ def score(
         list[str],
         typer.Option(
             metavar="SRC",
-            help="Store or file with the new runs; repeatable. nu and N_opt need the old runs too.",
+            help="Store or file with the new runs; repeatable. nu, N_opt and a multiplier need the old runs "
+            "too.",
         ),
     ],
+    curves_b: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SRC",
+            help="The same of the second recipe, for a statement about two sources; repeatable.",
+        ),
+    ] = None,
     size: SizeOption = "params",
     columns: ColumnsOption = None,
     json_path: JsonOption = None,
@@ -196,24 +208,66 @@ def score(
     from rlscale.analysis.curves.load import load_curves, start_times
     from rlscale.analysis.forecast.record import read_statement
     from rlscale.analysis.forecast.scoring import score as score_statement
+    from rlscale.analysis.studies.compare.sealing import score_comparison
     from rlscale.terminal.record import print_score
 
     statement = read_statement(statement_path)
-    loaded = [
-        load_curves(
-            source,
-            task=statement.task,
-            algorithm=statement.algorithm,
-            horizon=statement.horizon,
-            columns=columns,
-            size=size,
+    which: dict[str, Any] = {
+        "task": statement.task,
+        "algorithm": statement.algorithm,
+        "horizon": statement.horizon,
+        "columns": columns,
+        "size": size,
+        "minimize": statement.options.get("minimize", False),
+    }
+
+    def joined(sources: list[str]) -> Curves:
+        return join_curves([load_curves(source, **which) for source in sources])
+
+    recipes = statement.recipes
+    if (curves_b is not None) != (recipes is not None and recipes.by is None):
+        raise InputError(
+            f"{statement_path} "
+            + (
+                f"compares two sources, {recipes.names[0]} and {recipes.names[1]}: give the curves of the "
+                f"second recipe with --curves-b."
+                if recipes is not None and recipes.by is None
+                else "does not compare two sources: leave out --curves-b."
+            ),
+            code="missing_option" if curves_b is None else "conflicting_options",
         )
-        for source in curves
-    ]
-    started = {run: time for source in curves for run, time in start_times(source).items()}
-    result = score_statement(statement, join_curves(loaded), started=started)
+    started = {
+        run: time for source in (*curves, *(curves_b or ())) for run, time in start_times(source).items()
+    }
+    if recipes is None:
+        result = score_statement(statement, joined(curves), started=started)
+    elif recipes.by is None:
+        result = score_comparison(statement, joined(curves), joined(curves_b or []), started=started)
+    else:
+        a, b = (_with_value(curves, recipes.by, name, which) for name in recipes.names)
+        result = score_comparison(statement, a, b, started=started)
     write_json(json_path, result.model_dump(mode="json"))
     print_score(result, console)
+
+
+def _with_value(sources: list[str], by: str, value: str, which: dict[str, Any]) -> Curves:
+    """The runs of all sources whose column ``by`` has a value."""
+    from rlscale.analysis.curves.curve_set import join_curves
+    from rlscale.analysis.curves.load import load_by
+
+    found = []
+    for source in sources:
+        for name, curves in load_by(source, by, **which).items():
+            if same_value(name, value):
+                if isinstance(curves, InputError):
+                    raise curves
+                found.append(curves)
+    if not found:
+        raise InputError(
+            f"{', '.join(sources)}: no run has {by} {value}, which the statement compares.",
+            code="unknown_selection",
+        )
+    return join_curves(found)
 
 
 def suggest(

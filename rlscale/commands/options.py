@@ -168,6 +168,22 @@ def writable(path: Path | None) -> Path | None:
     return path
 
 
+def refuse_existing(path: Path | None) -> None:
+    """Refuse to write a statement over a file."""
+    if path is not None and path.exists():
+        raise InputError(
+            f"{path} exists, and a statement is not replaced; name a new file.", code="file_exists"
+        )
+
+
+def same_value(name: str, value: str) -> bool:
+    """Whether two texts name one value; numbers may be written differently, such as 5e-4 and 0.0005."""
+    try:
+        return float(name) == float(value)
+    except ValueError:
+        return name == value
+
+
 SourceArgument = Annotated[
     str, typer.Argument(metavar="SRC", help="A store, or a Parquet, CSV or JSON lines file of curves.")
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 
@@ -32,6 +33,12 @@ def print_statement(statement: Statement, console: Console) -> None:
     print_warnings(statement.warnings, console)
 
 
+def print_sealed(statement: Statement, path: Path, console: Console) -> None:
+    """The statement, and the file that holds it."""
+    print_statement(statement, console)
+    console.print(f"Sealed in {path}.", markup=False, highlight=False, soft_wrap=True)
+
+
 def print_score(score: Score, console: Console) -> None:
     """Each item with its outcomes, the mean scores beside those of the baselines, then the warnings."""
     rows = [_narrowed(row) for row in score_rows(score)]
@@ -39,7 +46,7 @@ def print_score(score: Score, console: Console) -> None:
     if any(scored.item.beyond for scored in score.items):
         print_line(_STAR, console)
     if score.tallies:
-        title = "Means (small is good; N_opt in decades)"
+        title = "Means (small is good; N_opt, multiplier in decades)"
         _print_table(title, TALLY_HEADINGS, tally_rows(score), console)
     print_warnings(score.warnings, console)
 

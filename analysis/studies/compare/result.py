@@ -13,6 +13,7 @@ from rlscale.analysis.points.frontier import Frontier
 from rlscale.analysis.points.resampling import Scheme
 from rlscale.analysis.records import INTERVAL_LEVEL, Interval, Record, read_stored, return_field
 from rlscale.analysis.studies.compare.models import ModelName
+from rlscale.analysis.theory.delay import DelayKind
 
 SCHEMA_VERSION = 1
 
@@ -36,6 +37,8 @@ class Recipe(Record):
         compute: C with which it reaches the middle of the common returns.
         N_opt: compute-optimal size there.
         size_limited_share: share of the weight that lies past the optimum of its size.
+        start: how learning starts (``rlscale.analysis.points.onset``); the comparison fits no delay.
+        onset: E at which it does, in environment steps; null if most sizes never rise.
         intervals: 90% intervals of ``nu``, ``alpha_N``, ``alpha_E``.
     """
 
@@ -53,6 +56,8 @@ class Recipe(Record):
     compute: float
     N_opt: float
     size_limited_share: float
+    start: DelayKind = "none"
+    onset: float | None = None
     intervals: dict[str, Interval]
 
 
@@ -175,13 +180,14 @@ class Comparison(Record):
         interval: 90%, null without draws.
         interval_total: stretched to hold what other cuts of early training give.
         p_value: that it is 1.
-        verdict: which recipe takes less compute at the middle, if p is below 0.02 (``study.SIGNIFICANCE``).
+        verdict: which recipe takes less compute at the middle, if p is below 0.05 (``study.SIGNIFICANCE``).
         systematic: largest change of log10 of the multiplier when more of early training is dropped.
         monotone_map: return against the compute with which B reaches it, from the points of both.
         scheme: what the bootstrap drew.
         paired: whether runs of A and B with one size and seed were drawn together.
         replicates: draws.
-        widening: factor by which they were moved away from their median for few seeds.
+        widening: factor by which they were moved away from their median, for few seeds and because draws
+            spread less than estimates do.
     """
 
     kind: Literal["rlscale compare"] = "rlscale compare"

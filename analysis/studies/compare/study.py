@@ -24,7 +24,8 @@ from rlscale.analysis.fit.joint_fit import OTHER_EXCLUSIONS
 from rlscale.analysis.fit.monotone_map import MonotoneMap
 from rlscale.analysis.fit.result import DataRange
 from rlscale.analysis.points.frontier import efficient_frontier
-from rlscale.analysis.points.preprocess import EARLY_EXCLUSION, BinnedPoints
+from rlscale.analysis.points.onset import find_start
+from rlscale.analysis.points.preprocess import EARLY_EXCLUSION, BinnedPoints, Preprocessor
 from rlscale.analysis.records import CodedWarning, Interval, warning_fields
 from rlscale.analysis.statistics.intervals import interval_of, percentile_interval
 from rlscale.analysis.studies.compare.draws import Spread, draw
@@ -52,18 +53,66 @@ from rlscale.analysis.studies.compare.result import (
 )
 from rlscale.scaling.errors import InputError
 
-#: Level of the test of a better recipe. The draws spread by a sixth less than estimates do, so at 0.05 one in
-#: twelve of 200 synthetic pairs of equal recipes was told apart, at 0.02 one in 28 (benchmarks/compare.py).
-SIGNIFICANCE = 0.02
-#: Level of each of the two tests against ``factor``. On 149 synthetic pairs with one factor 5% of them were
-#: refuted by either test at this level, 9% at 0.025.
-MODEL_SIGNIFICANCE = 0.01
+#: Level of the test of a better recipe, with draws as wide as estimates spread (``pooled.UNDERSTATED``).
+SIGNIFICANCE = 0.05
+#: Level of each of the two tests against ``factor``.
+MODEL_SIGNIFICANCE = 0.03
 _POWER = 0.8
 _GRID = 41  # returns of the multiplier's curve
 _BEYOND = float(np.log(1e3))  # how far beyond the common returns a crossing is looked for
 _LARGEST = float(np.log(1e9))  # a multiplier above a ceiling counts as this in intervals
 _MOST_SEEDS = 10**6
 _NARROW = float(np.log(10))  # of log compute: less in common is hardly a frontier
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Two recipes and how their frontiers relate.
+
+    Attributes:
+        a, b, names, points: the recipes and their points.
+        fits: each relation at its best.
+        resampling: how runs are drawn.
+        spreads: draws of each relation; empty without replicates.
+        p_values: that ``factor`` holds, within each larger relation.
+        chosen: the relation that is reported.
+    """
+
+    a: Curves
+    b: Curves
+    names: tuple[str, str]
+    points: PairPoints
+    fits: Mapping[ModelName, tuple[Model, Found]]
+    resampling: PairedResampling
+    spreads: Mapping[ModelName, Spread]
+    p_values: Mapping[ModelName, float]
+    chosen: ModelName
+
+    @property
+    def recipes(self) -> Recipes:
+        """The laws and the chosen relation."""
+        model, found = self.fits[self.chosen]
+        return model.recipes(found.x)
+
+    @property
+    def spread(self) -> Spread | None:
+        """The draws of the chosen relation; None without."""
+        return self.spreads.get(self.chosen)
+
+    @property
+    def common_levels(self) -> Interval:
+        """Log compute of B at the lowest and the highest return that both reach, below a ceiling of B."""
+        return _common_levels(self.recipes, self.points)
+
+    def log_multiplier_at(self, compute: float) -> tuple[float, Floats]:
+        """log(C_A/C_B) where B takes ``compute``, and that of each draw, shape ``(draws,)``."""
+        rows = [] if self.spread is None else self.spread.recipes()
+        log_c = np.array([np.log(compute)])
+        logs = [
+            float(np.clip(one.log_multiplier(one.best_level_b(log_c))[0], -_LARGEST, _LARGEST))
+            for one in (self.recipes, *rows)
+        ]
+        return logs[0], np.array(logs[1:])
 
 
 @dataclass(frozen=True)
@@ -96,7 +145,11 @@ class CompareRecipes:
                 )
 
     def fit(self, a: Curves, b: Curves, *, names: tuple[str, str] = ("A", "B")) -> Comparison:
-        """Compare recipe A with recipe B.
+        """Compare recipe A with recipe B; arguments and errors are those of ``solve``."""
+        return self.result(self.solve(a, b, names=names))
+
+    def solve(self, a: Curves, b: Curves, *, names: tuple[str, str] = ("A", "B")) -> Solution:
+        """The relation between two recipes with its draws, from which a result or a statement is made.
 
         Args:
             a, b: the curves of each, of one task; sizes, lengths and seeds may differ. Left unchanged.
@@ -117,10 +170,16 @@ class CompareRecipes:
         resampling = PairedResampling.of(a, b)
         spreads = self._spreads(fits, problem, preprocessor, resampling)
         p_values = _p_values(fits, spreads)
-        chosen = _chosen(fits, p_values)
+        return Solution(a, b, names, points, fits, resampling, spreads, p_values, _chosen(fits, p_values))
+
+    def result(self, solution: Solution) -> Comparison:
+        """All that a comparison says."""
+        a, b, names, points = solution.a, solution.b, solution.names, solution.points
+        fits, resampling, spreads = solution.fits, solution.resampling, solution.spreads
+        p_values, chosen = solution.p_values, solution.chosen
         model, found = fits[chosen]
-        recipes, spread = model.recipes(found.x), spreads.get(chosen)
-        low, high = _common_levels(recipes, points)
+        recipes, spread = solution.recipes, solution.spread
+        low, high = solution.common_levels
         middle = 0.5 * (low + high)
         levels = np.array([low, middle, high])
         logs, drawn = _log_multipliers(recipes, spread, levels)
@@ -131,7 +190,7 @@ class CompareRecipes:
         fitted_map = MonotoneMap.from_points(points.both.returns, recipes.levels(points), points.both.weight)
         models = [_model_fit(name, *fits[name], spreads.get(name), points, p_values) for name in fits]
         sides = [
-            _recipe(name, curves, part, recipes, spread, side, middle)
+            _recipe(name, curves, part, recipes, spread, side, middle, self.early_exclusion)
             for name, curves, part, side in zip(names, (a, b), (points.a, points.b), "ab", strict=True)
         ]
         systematic = max((abs(value - estimate) for value in others), default=0.0) / float(np.log(10))
@@ -472,12 +531,15 @@ def _recipe(
     spread: Spread | None,
     side: str,
     middle: float,
+    early_exclusion: float,
 ) -> Recipe:
     law = recipes.law_a if side == "a" else recipes.law_b
     logs = recipes.log_compute_a if side == "a" else recipes.log_compute_b
     log_c = float(min(logs(np.array([middle]))[0], 700.0))
     laws = [] if spread is None else [one.law_a if side == "a" else one.law_b for one in spread.recipes()]
     n, e = np.exp(points.log_n), np.exp(points.log_e)
+    alone = Preprocessor(curves, early_exclusion=early_exclusion)
+    start = find_start(alone.rows, alone.start_response)
     return Recipe(
         name=name,
         source=curves.source,
@@ -493,6 +555,8 @@ def _recipe(
         compute=float(np.exp(log_c)),
         N_opt=float(np.exp(law.log_N_opt(log_c))),
         size_limited_share=float(points.weight @ limited_by_size(law, points)),
+        start=start.gate,
+        onset=start.interactions if np.isfinite(start.interactions) else None,
         intervals={
             quantity: interval_of([getattr(one, quantity) for one in laws])
             for quantity in (("nu", "alpha_N", "alpha_E") if laws else ())
@@ -525,6 +589,16 @@ def _warnings(
                     f"{side.name}: the best size lies outside the data ({side.size_limited_share:.0%} of the "
                     f"points are limited by their size), so its frontier is an extrapolation; add "
                     f"{'larger' if side.size_limited_share > 0.5 else 'smaller'} sizes.",
+                )
+            )
+        if side.start != "none":
+            found.append(
+                (
+                    "late_start",
+                    f"{side.name}: learning starts late ({side.start} start), at about {side.onset:.3g} "
+                    f"interactions; the comparison fits no delay, so what comes before counts as compute, "
+                    f"and exponents and their growth are likely biased; see whether the multiplier stays "
+                    f"with --early-exclusion 0.125.",
                 )
             )
     if common < _NARROW:

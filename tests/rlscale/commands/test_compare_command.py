@@ -98,3 +98,26 @@ def test_each_wrong_request_has_a_code(folder: Path, names: list[str], options: 
     with pytest.raises(InputError) as error:
         compare(*[str(folder / name) for name in names], **options)
     assert error.value.code == code
+
+
+def test_a_sealed_multiplier_is_scored_with_the_curves_of_both_recipes(folder: Path, tmp_path: Path) -> None:
+    both = pd.read_parquet(folder / "both.parquet")
+    both[both["seed"] < 2].to_parquet(tmp_path / "old.parquet")
+    sealed = tmp_path / "sealed.json"
+    done = run(
+        *("compare", tmp_path / "old.parquet", "--by", "learning_rate", "--a", "0.001", "--b", "5e-4"),
+        *("--bootstrap", 40, "--seal", sealed, "--title", "a rate of 0.001 over 0.0005"),
+    )
+    assert done.returncode == 0, done.stderr
+    value = json.loads(sealed.read_text())
+    assert value["sha256"] in done.stdout
+    assert [item["quantity"] for item in value["items"]] == ["multiplier"]
+    done = run(
+        "forecast", "score", sealed, "--curves", folder / "both.parquet", "--json", tmp_path / "s.json"
+    )
+    assert done.returncode == 0, done.stderr
+    (item,) = json.loads((tmp_path / "s.json").read_text())["items"]
+    assert item["outcomes"][0]["measured"] == pytest.approx(PAIR.factor, rel=0.2)
+    refused = run("forecast", "score", sealed, "--curves", "x.csv", "--curves-b", "y.csv")
+    assert refused.returncode == 2
+    assert "leave out --curves-b" in " ".join(refused.stderr.split())

@@ -309,3 +309,15 @@ def test_seeds_given_as_text_pair_too():
     a, b = pair()
     text = replace(b, table=b.table.assign(seed=pd.Series(b.table["seed"].astype(str), index=b.table.index)))
     assert PairedResampling.of(a, text).paired
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02])
+def test_recipes_that_start_late_are_said_to(share):
+    sweep = replace(SWEEP, late_start=share, noise=0.01, first_interactions=END / 2000, points=80)
+    a, b = (sweep.curves(np.random.default_rng(rng)) for rng in (0, 1))
+    found = CompareRecipes(replicates=0).fit(a, replace(b, run_ids=tuple(f"b{i}" for i in b.run_ids)))
+    assert ("late_start" in found.warning_codes) == bool(share)
+    assert (found.a.start == found.b.start == "none") == (not share)
+    if share:
+        assert found.a.onset == pytest.approx(share * END, rel=0.2)
+        assert found.warning_codes.count("late_start") == 2
