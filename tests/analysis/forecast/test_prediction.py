@@ -64,6 +64,22 @@ def test_what_neighbours_share_at_equal_experience_is_predicted_for_the_next_siz
     assert error.mean() < alone.mean() / 3
 
 
+def test_a_residual_of_a_size_of_its_own_is_not_wholly_expected_of_the_next():
+    rng = np.random.default_rng(0)
+    shifts = dict(zip(np.log(SIZES).round(9), rng.choice([-0.3, 0.3], len(SIZES)), strict=True))
+    points = points_of(lambda n, e: 0.2 * LAW.log_intrinsic(n, e) + [shifts[x] for x in n.round(9)])
+    corrected = NextToMeasured(LawWithMap.through(LAW, points), points)
+    assert corrected.shared == pytest.approx(2 / 3)
+    e = np.log(np.geomspace(1e6, 5e7, 10))
+    steps = np.array([0.0, 0.4, 1.0, 2.0])
+    last, residual = corrected.residual_curves[-1]
+    for step in steps:
+        gap = corrected.predict(np.log(SIZES[-1]) + step * np.log(2), e) - corrected.base.predict(
+            np.log(SIZES[-1]) + step * np.log(2), e
+        )
+        np.testing.assert_allclose(gap, (2 / 3) ** step * np.interp(e, last, residual), atol=1e-12)
+
+
 def test_far_beyond_the_end_of_a_curve_the_law_stands_alone():
     odd = np.log(SIZES)[3]
     points = points_of(lambda n, e: 0.2 * LAW.log_intrinsic(n, e) + (n == odd))
