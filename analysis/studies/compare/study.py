@@ -598,7 +598,7 @@ def _warnings(
                     f"{side.name}: learning starts late ({side.start} start), at about {side.onset:.3g} "
                     f"interactions; the comparison fits no delay, so what comes before counts as compute, "
                     f"and exponents and their growth are likely biased; see whether the multiplier stays "
-                    f"with --early-exclusion 0.125.",
+                    f"with a larger --early-exclusion.",
                 )
             )
     if common < _NARROW:
