@@ -19,6 +19,7 @@ from calibration import END, EVEN_ROWS, SPARSE_ROWS, Setting
 
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.late_start import gradual_check
+from rlscale.analysis.points.preprocess import Preprocessor
 
 ROWS = {
     "1,000 even": EVEN_ROWS,
@@ -40,15 +41,18 @@ def outcome(index: int, seed: int) -> dict[str, object]:
     options = {"shape": str(rng.choice(SHAPES)), "noise": float(rng.choice(NOISES)), "ramp": ramp}
     setting = Setting("", num_sizes=int(rng.integers(6, 9)), options={**options, **ROWS[spacing]})
     sweep = setting.sweep(int(rng.integers(5)))
-    estimate = JointScalingFit(replicates=0, check_replicates=0).estimate(sweep.curves(rng))
+    curves = sweep.curves(rng)
+    estimate = JointScalingFit(replicates=0, check_replicates=0).estimate(curves)
     gated = bool(estimate.law.delay)
-    check = None if gated else gradual_check(estimate.law, estimate.points)
+    everything = Preprocessor(curves, early_exclusion=0.0, rows=estimate.preprocessor.rows)
+    check = None if gated else gradual_check(estimate.law, estimate.points, everything.points(smooth=False))
     return {
         **options,
         "rows": spacing,
         "bias": estimate.law.nu - sweep.law.nu,
         "gated": gated,
         "gain": check and check.gain,
+        "gain_all_rows": check and check.gain_all_rows,
         "seen": check is not None and check.seen,
     }
 
@@ -71,6 +75,7 @@ def write(found: pd.DataFrame, seed: int, out: Path) -> pd.DataFrame:
     table = found.groupby(["ramp", "rows"]).agg(**columns, bias=("bias", "mean"))
     rows = table.reset_index().to_dict(orient="records")
     out.write_text(json.dumps({"seed": seed, "rows": rows}, indent=1) + "\n")
+    found.to_json(out.with_suffix(".jsonl"), orient="records", lines=True)  # every sweep
     return table
 
 

@@ -363,7 +363,10 @@ class JointScalingFit:
             return None
         gated = mine.start.gate != "none"
         plain = self._estimate(curves, Treatment(), mine.preprocessor.rows) if gated else mine
-        gradual = None if gated else gradual_check(mine.law, mine.points)
+        gradual = None
+        if not gated:
+            everything = replace(self, early_exclusion=0.0)._preprocessor(curves, mine.preprocessor.rows)
+            gradual = gradual_check(mine.law, mine.points, everything.points(smooth=False))
         return LateStart.of(
             mine.start, mine.treatment, mine.law, mine.delayed, mine.weight, plain.law.nu, gradual
         )

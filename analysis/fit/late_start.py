@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rlscale.analysis.arrays import Floats
-from rlscale.analysis.fit.objectives import ReturnObjective
+from rlscale.analysis.fit.objectives import Minimum, ReturnObjective
 from rlscale.analysis.fit.search import search_near
 from rlscale.analysis.points.onset import Start
 from rlscale.analysis.points.preprocess import BinnedPoints
@@ -36,8 +36,8 @@ from rlscale.analysis.theory.power_law import PowerLaw
 SHARP_CUT = 1.5
 _SHARP_DRAWS = (0.8, 1.1)
 #: Delays of the check for gradual starts, in shares of the longest run; what counts as seen.
-_GRADUAL_SHARES = (0.003, 0.01, 0.03, 0.06, 0.12)
-_GRADUAL_GAIN, _GRADUAL_SHIFT = 25.0, 0.03
+_GRADUAL_SHARES = (0.003, 0.01, 0.03, 0.06, 0.12, 0.25)
+_GRADUAL_GAIN, _GRADUAL_SHIFT = 12.0, 0.03
 _NO_LOSS = 1e-12
 SOFT_DELAYS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 #: An onset beyond this share of training leaves too little of it for a fit.
@@ -113,29 +113,53 @@ def _effective_count(law: PowerLaw, points: BinnedPoints) -> float:
     return max(len(points.weight) * (1 - rho) / (1 + rho), 3.0 * len(np.unique(points.size)))
 
 
-def gradual_check(law: PowerLaw, points: BinnedPoints) -> GradualCheck:
+def gradual_check(law: PowerLaw, points: BinnedPoints, everything: BinnedPoints) -> GradualCheck:
     """Whether some soft delay fits better than none, where no gate says so.
 
     Args:
         law: fitted to ``points`` without a delay.
         points: as measured.
+        everything: points of all rows, early ones too, which show more of a short ramp; one chance gain is
+            seldom in both.
     """
-    longest = float(np.exp(points.log_e.max()))
-    delays = [Delay("soft", share * longest) for share in _GRADUAL_SHARES]
-    plain = ReturnObjective(points, law.log_c0)
-    found = [search_near(plain, law.theta)]
-    found += [search_near(ReturnObjective(points.counted(d), law.log_c0), law.theta) for d in delays]
-    without = min(found[0].loss, plain.loss(law.theta))
-    best = 1 + int(np.argmin([minimum.loss for minimum in found[1:]]))
-    count = _effective_count(law, points)
-    nu = PowerLaw.from_theta(found[best].theta, law.log_c0).nu
-    gain = count * float(np.log(max(without, _NO_LOSS) / max(found[best].loss, _NO_LOSS)))
+    best, in_all = _best_gradual(law, points), _best_gradual(law, everything)
     return GradualCheck(
-        delay=delays[best - 1].steps,
-        nu=nu,
-        gain=gain,
-        seen=gain > _GRADUAL_GAIN and abs(nu - law.nu) > _GRADUAL_SHIFT,
+        delay=best.delay,
+        nu=best.nu,
+        gain=best.gain,
+        gain_all_rows=in_all.gain,
+        seen=min(best.gain, in_all.gain) > _GRADUAL_GAIN
+        and min(abs(best.nu - law.nu), abs(in_all.nu - law.nu)) > _GRADUAL_SHIFT,
     )
+
+
+@dataclass(frozen=True)
+class _Gradual:
+    """A soft delay τ in environment steps, ν with it, and what it gains, see ``GradualCheck``."""
+
+    delay: float
+    nu: float
+    gain: float
+
+
+def _best_gradual(law: PowerLaw, points: BinnedPoints) -> _Gradual:
+    """The delay with the largest gain, of those that change ν if there are any."""
+    longest = float(np.exp(points.log_e.max()))
+    plain = ReturnObjective(points, law.log_c0)
+    start = Minimum(law.theta, plain.loss(law.theta), 1)
+    without = min(start, search_near(plain, law.theta), key=lambda minimum: minimum.loss)
+    count = _effective_count(PowerLaw.from_theta(without.theta, law.log_c0), points)
+    found = []
+    for share in _GRADUAL_SHARES:
+        delay = Delay("soft", share * longest)
+        objective = ReturnObjective(points.counted(delay), law.log_c0)
+        near = search_near(objective, law.theta)
+        # A delay moves the optimum far from the start, so one search often stops short of it.
+        further = min(near, search_near(objective, near.theta), key=lambda minimum: minimum.loss)
+        gain = count * float(np.log(max(without.loss, _NO_LOSS) / max(further.loss, _NO_LOSS)))
+        found.append(_Gradual(delay.steps, PowerLaw.from_theta(further.theta, law.log_c0).nu, gain))
+    changing = [one for one in found if abs(one.nu - law.nu) > _GRADUAL_SHIFT]
+    return max(changing or found, key=lambda one: one.gain)
 
 
 def averaged_law(laws: list[PowerLaw], weight: Floats) -> PowerLaw:
@@ -162,6 +186,7 @@ class GradualCheck(Record):
         delay: τ in environment steps.
         nu: with it.
         gain: twice the logarithm of the ratio of likelihoods with and without it.
+        gain_all_rows: the same with early rows too, at the delay that is best for them.
         seen: whether the gain is far beyond chance and nu changes. Neighbouring residuals are correlated
             beyond what n takes into account, so a tenth of good sweeps gain 6 by chance; none of 185 gain 25
             (``benchmarks/gradual_starts.py``).
@@ -170,6 +195,7 @@ class GradualCheck(Record):
     delay: float
     nu: float
     gain: float
+    gain_all_rows: float | None = None
     seen: bool
 
 
