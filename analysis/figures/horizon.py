@@ -143,11 +143,11 @@ def plot_nu_by_horizon(result: HorizonResult, *, ax: Axes | None = None) -> Axes
     middle_h, middle_nu = np.average(log_h, weights=weight), np.average([f.nu for f in used], weights=weight)
     ends = np.array([log_h[0], log_h[-1]])
     ax.plot(10.0**ends, middle_nu + result.nu_slope.per_decade * (ends - middle_h), color=INK, linewidth=1.0)
-    entries: list[tuple[Line2D | Patch, str]] = [(dot_mark(ACCENT), "fit of each horizon")]
+    entries: list[tuple[Line2D | Patch, str]] = [(dot_mark(ACCENT), "each fit")]
     if len(used) < len(h):
         entries.append((dot_mark("white", edge=ACCENT), "not identified"))
     slope = with_minus_signs(f"{result.nu_slope.per_decade:+.3f}")
-    entries.append((line_mark(INK), f"{slope} for tenfold $h$"))
+    entries.append((line_mark(INK), f"{slope} a decade"))
     ax.set_xscale("log")
     _horizon_ticks(ax, h)
     ax.set_xlabel(_HORIZON)
