@@ -38,6 +38,7 @@ _SHARP_DRAWS = (0.8, 1.1)
 #: Delays of the check for gradual starts, in shares of the longest run; what counts as seen.
 _GRADUAL_SHARES = (0.003, 0.01, 0.03, 0.06, 0.12, 0.25)
 _GRADUAL_GAIN, _GRADUAL_SHIFT = 12.0, 0.03
+_GRADUAL_GAIN_ONCE = 35.0  # where no row was dropped, so that there is one gain and not two
 _NO_LOSS = 1e-12
 SOFT_DELAYS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 #: An onset beyond this share of training leaves too little of it for a fit.
@@ -123,12 +124,13 @@ def gradual_check(law: PowerLaw, points: BinnedPoints, everything: BinnedPoints)
             seldom in both.
     """
     best, in_all = _best_gradual(law, points), _best_gradual(law, everything)
+    wanted = _GRADUAL_GAIN if len(everything.weight) > len(points.weight) else _GRADUAL_GAIN_ONCE
     return GradualCheck(
         delay=best.delay,
         nu=best.nu,
         gain=best.gain,
         gain_all_rows=in_all.gain,
-        seen=min(best.gain, in_all.gain) > _GRADUAL_GAIN
+        seen=min(best.gain, in_all.gain) > wanted
         and min(abs(best.nu - law.nu), abs(in_all.nu - law.nu)) > _GRADUAL_SHIFT,
     )
 
@@ -187,9 +189,9 @@ class GradualCheck(Record):
         nu: with it.
         gain: twice the logarithm of the ratio of likelihoods with and without it.
         gain_all_rows: the same with early rows too, at the delay that is best for them.
-        seen: whether the gain is far beyond chance and nu changes. Neighbouring residuals are correlated
-            beyond what n takes into account, so a tenth of good sweeps gain 6 by chance; none of 185 gain 25
-            (``benchmarks/gradual_starts.py``).
+        seen: whether both gains are beyond chance, above 12, or 35 if no row was dropped, and nu changes.
+            Neighbouring residuals are correlated beyond what n takes into account, so a tenth of good sweeps
+            gain 6 by chance (``benchmarks/gradual_starts.py``).
     """
 
     delay: float
