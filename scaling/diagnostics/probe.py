@@ -245,10 +245,17 @@ def begun(rows: Acted, steps: int) -> Acted:
 
 @contextmanager
 def undisturbed(model: ActorCritic) -> Iterator[None]:
-    """Without gradients; buffers of a person's modules and torch's random streams are put back afterwards."""
+    """Without gradients, in evaluation mode.
+
+    A person's modules may draw random numbers or change buffers; both are put back afterwards.
+    """
+    modes = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     device = next(model.parameters()).device
+    model.eval()
     with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
         yield
         for buffer, before in buffers:
             buffer.copy_(before)
+    for module, mode in modes:
+        module.training = mode
