@@ -109,7 +109,12 @@ def test_a_large_penalty_holds_the_features_and_a_zero_one_does_nothing(random_d
 
 @pytest.mark.parametrize(
     ("family", "shape", "count"),
-    [("mlp", (6,), 2), ("nature-cnn", (4, 36, 36), 4), ("impala", (3, 64, 64), 7), ("mnist-cnn", (1, 8, 8), 3)],
+    [
+        ("mlp", (6,), 2),
+        ("nature-cnn", (4, 36, 36), 4),
+        ("impala", (3, 64, 64), 7),
+        ("mnist-cnn", (1, 8, 8), 3),
+    ],
 )
 def test_every_family_names_its_pre_activations(family, shape, count):
     trunk = networks(family, shape).policy.trunk
@@ -195,4 +200,3 @@ def value_gradients(model, shape):
     _, value = model(flat_inputs(x.to(torch.uint8) if len(shape) == 3 else x))
     value.sum().backward()
     return [(name, p.grad) for name, p in model.named_parameters() if p.grad is not None]
-

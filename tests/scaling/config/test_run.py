@@ -421,7 +421,10 @@ def test_run_id_changes_with_memory():
         ({"diagnostics": {"every": 0}}, "'diagnostics.every': input should be greater than or equal to 1"),
         ({"diagnostics": {"every": 9, "batch": 1}}, "'diagnostics.batch': .* greater than or equal to 2"),
         ({"diagnostics": {"batch": 8}}, "'diagnostics.every' is missing"),
-        ({"diagnostics": {"every": 9, "each": 9}}, "unknown key 'diagnostics.each'; known here: every, batch"),
+        (
+            {"diagnostics": {"every": 9, "each": 9}},
+            "unknown key 'diagnostics.each'; known here: every, batch",
+        ),
         (
             {"agent": {"horizon": 99, "feature_penalty": {"layers": "last"}}},
             "'agent.feature_penalty.coefficient' is missing",

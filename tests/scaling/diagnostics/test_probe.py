@@ -15,7 +15,9 @@ from rlscale.sweeps.store.schema import DIAGNOSTICS, HEALTH
 STEPS = {"num_envs": 4, "rollout_steps": 8, "minibatches": 2}
 GYM = {**STEPS, "algorithm": "ppo", "horizon": 9, "learning_rate": 3e-3}
 PHASES = {"policy_iterations": 2, "auxiliary_epochs": 1, "sequences": 4}
-OF_POLICY = {name for name in HEALTH if not name.startswith(("value_", "ratio_above", "ratio_below", "excess"))}
+OF_POLICY = {
+    name for name in HEALTH if not name.startswith(("value_", "ratio_above", "ratio_below", "excess"))
+}
 RANKS = {name for name in HEALTH if name.endswith("_rank") and "ntk" not in name} | {
     name for name in HEALTH if "_srank" in name or "_sigma_" in name
 }
@@ -39,7 +41,12 @@ CASES = {
         {"width": 0.02},
         64,
     ),
-    "masked and reset": ("own_code:Push", GYM | {"reward_mask": 0.5, "reset_adam": True}, {"width": 0.25}, 64),
+    "masked and reset": (
+        "own_code:Push",
+        GYM | {"reward_mask": 0.5, "reset_adam": True},
+        {"width": 0.25},
+        64,
+    ),
 }
 
 
@@ -90,7 +97,9 @@ def test_a_run_that_measures_itself_learns_the_same_and_goes_on_from_where_it_wa
 def assert_complete(case, row, *, has_value):
     """Every metric that is defined is there: of the value if it has a network, of pre-activations if named."""
     absent = {name for name in HEALTH if name not in row} - {"ratio_above", "ratio_below", "excess_ratio"}
-    expected = set() if has_value else {name for name in HEALTH if name.startswith("value_")} - {"value_churn"}
+    expected = (
+        set() if has_value else {name for name in HEALTH if name.startswith("value_")} - {"value_churn"}
+    )
     if case == "one's own":
         expected |= {"policy_preactivation_norm", "value_preactivation_norm"}
     assert absent == expected
