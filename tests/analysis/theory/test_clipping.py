@@ -1,5 +1,7 @@
 """The two-state example of the clip: golden values of the paper's setting, and what always holds."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -45,7 +47,7 @@ def test_aligned_features_only_raise_both_ratios(feature, alpha):
 @given(features, st.floats(-2.0, 3.0), st.floats(0.05, 0.5))
 def test_a_step_raises_its_own_state_or_is_zero_because_it_is_clipped(feature, alpha, clip):
     ratios = two_state_ratios(feature, alpha, clip=clip)
-    for update, (before, after) in enumerate(zip(ratios, ratios[1:], strict=False)):
+    for update, (before, after) in enumerate(itertools.pairwise(ratios)):
         state = update % 2
         if before[state] >= 1 + clip:
             np.testing.assert_array_equal(after, before)
