@@ -95,11 +95,10 @@ def test_a_run_that_measures_itself_learns_the_same_and_goes_on_from_where_it_wa
 
 
 def assert_complete(case, row, *, has_value):
-    """Every metric that is defined is there: of the value if it has a network, of pre-activations if named."""
+    """Every metric that is defined is there: of the value if it has a network, ..."""
     absent = {name for name in HEALTH if name not in row} - {"ratio_above", "ratio_below", "excess_ratio"}
-    expected = (
-        set() if has_value else {name for name in HEALTH if name.startswith("value_")} - {"value_churn"}
-    )
+    of_value = {name for name in HEALTH if name.startswith("value_")} - {"value_churn"}
+    expected = set() if has_value else of_value
     if case == "one's own":
         expected |= {"policy_preactivation_norm", "value_preactivation_norm"}
     assert absent == expected
