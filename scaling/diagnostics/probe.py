@@ -113,11 +113,11 @@ class Probe:
             metrics |= trust.ratio_statistics(log_ratio, self._clip)
             metrics |= {"kl_k1": trust.kl_k1(log_ratio), "kl_k3": trust.kl_k3(log_ratio)}
             rows, view = seen.reference
-            metrics["kl_exact"] = self._divergence(view, self._view(rows))
+            metrics["kl_exact"] = self._divergence(view.logits, self._logits(rows))
             if seen.others is not None:
                 others, then = seen.others
                 now = self._view(others)
-                metrics["policy_churn"] = self._divergence(then, now)
+                metrics["policy_churn"] = self._divergence(then.logits, now.logits)
                 metrics["value_churn"] = value_churn(then.value, now.value)
         kept = spread(rows, CHURN_OBSERVATIONS)
         # A copy, so that it does not keep the whole batch in memory.
@@ -147,6 +147,11 @@ class Probe:
             pre_activations=tuple(torch.cat(each) for each in outputs),
         )
 
+    def _logits(self, rows: Rows) -> torch.Tensor:
+        """The policy's outputs, (N, num_outputs)."""
+        parts = rows.parts(self._model.chunk, self._device)
+        return torch.cat([self._model.policy_logits(part.inputs).flatten(0, 1) for part in parts])
+
     def _log_ratio(self, batch: Acted) -> torch.Tensor:
         """log pi_now - log pi_collect of all actions of the batch, (n,)."""
         model = self._model
@@ -157,10 +162,10 @@ class Probe:
             ]
         )
 
-    def _divergence(self, then: View, now: View) -> float:
-        """mean KL(policy then || policy now), nat."""
+    def _divergence(self, then: torch.Tensor, now: torch.Tensor) -> float:
+        """mean KL(policy then || policy now) of their outputs (N, num_outputs), nat."""
         actions = self._model.actions
-        return float(actions(now.logits).kl_from(actions(then.logits)).mean(dtype=torch.float64))
+        return float(actions(now).kl_from(actions(then)).mean(dtype=torch.float64))
 
     def _kernel_metrics(self, name: str, network: Network, rows: Acted) -> dict[str, float]:
         """The rank of the tangent kernel of log pi(a|s), or of the value, on a few of the rows."""
