@@ -44,6 +44,7 @@ def plot_band(
     values: Sequence[ArrayLike],
     *,
     colour: str,
+    geometric: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
     """The mean of runs of one recipe, and the band from the least to the largest.
@@ -51,11 +52,13 @@ def plot_band(
     Args:
         interactions: (rows,), the same for all runs.
         values: of each run (rows,), NaN where it was not measured; a row that none measured is left open.
+        geometric: whether the mean is that of logarithms, for a logarithmic axis.
     """
     ax = axes_or_new(ax)
     x, y = np.asarray(interactions, float), np.array([np.asarray(each, float) for each in values])
     known = np.isfinite(y).any(axis=0)
     x, y = x[known], y[:, known]
     ax.fill_between(x, np.nanmin(y, axis=0), np.nanmax(y, axis=0), color=colour, alpha=0.18, linewidth=0)
-    ax.plot(x, np.nanmean(y, axis=0), color=colour)
+    mean = np.exp(np.nanmean(np.log(y), axis=0)) if geometric else np.nanmean(y, axis=0)
+    ax.plot(x, mean, color=colour)
     return ax

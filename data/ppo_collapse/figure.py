@@ -11,7 +11,7 @@ from rlscale.analysis.figures.trust import plot_band, plot_two_states
 from rlscale.sweeps.specs.spec import expand, load_spec
 
 #: Coefficient of the feature penalty (0: none), its name and its colour.
-RECIPES = {0.0: ("PPO", ACCENT), 1.0: ("PFO, coefficient 1", INK), 0.1: ("PFO, coefficient 0.1", QUIET)}
+RECIPES = {0.0: ("PPO", ACCENT), 1.0: ("PPO with the feature penalty", INK)}
 #: Column, label, and whether its axis is logarithmic.
 PANELS = (
     ("return_mean", "Accuracy", False),
@@ -64,7 +64,8 @@ def draw(rows: pd.DataFrame) -> None:
         for ax, (column, label, is_log) in zip(panels, PANELS, strict=True):
             for coefficient, (_, colour) in RECIPES.items():
                 runs = [run for _, run in rows[rows.coefficient.eq(coefficient)].groupby("seed")]
-                plot_band(runs[0].interactions / 1000, [run[column] for run in runs], colour=colour, ax=ax)
+                values, thousands = [run[column] for run in runs], runs[0].interactions / 1000
+                plot_band(thousands, values, colour=colour, geometric=is_log, ax=ax)
             ax.set_yscale("log" if is_log else "linear")
             ax.set_title(label, loc="left")
             ax.set_xlim(0, None)

@@ -22,3 +22,8 @@ def test_a_band_holds_all_runs_and_skips_what_none_measured():
     np.testing.assert_array_equal(mean.get_xydata(), [[1, 2], [3, 5], [4, 8]])
     low, high = ax.collections[0].get_datalim(ax.transData).intervaly
     assert (low, high) == (1.0, 8.0)
+
+
+def test_a_geometric_mean_is_that_of_logarithms():
+    ax = plot_band([1], [[1.0], [100.0]], colour="black", geometric=True)
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [10.0])
