@@ -1,9 +1,8 @@
 """What measuring representation and trust costs, as a share of training time, at the paper's interval.
 
 Moalla et al. 2024 (arXiv 2405.00662) measure every 0.1% of training. The settings are their two, of their
-published lengths, and MNIST's bandit. Iterations that are measured and that are not alternate in one process,
-each in a run of its own; the first of each is left out. Times are those of the processor, which other work
-on the machine changes least.
+published lengths, and MNIST's bandit. Iterations that are measured and that are not alternate; the first of
+each is left out. Times are the least ones, of the processor, which other work on the machine changes least.
 
     python benchmarks/diagnostics_cost.py [--pairs 5] [--only NAME] [--profile] [--out FILE]
 
@@ -16,12 +15,17 @@ import argparse
 import cProfile
 import json
 import pstats
-import statistics
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rlscale.scaling.config.run import run_config
+import numpy as np
+
+from rlscale.scaling.config.run import DiagnosticsConfig, run_config
+from rlscale.scaling.diagnostics.probe import Probe
 from rlscale.scaling.training.run import Run
 from rlscale.sweeps.specs.presets import preset_values
 
@@ -46,31 +50,58 @@ def config_values(preset: str, width: float) -> dict[str, Any]:
     return {**base, "model": {**base.get("model", {}), "width": width}}
 
 
-def seconds_of_iteration(run: Run) -> float:
-    """Processor time of one iteration."""
+@dataclass(frozen=True)
+class Times:
+    """Processor seconds of the parts of an iteration."""
+
+    collect: float
+    learn: float
+    learn_with_norms: float
+    probe: float
+
+
+def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    """The result of a call, and its processor time."""
     began = time.process_time()
-    run.iterate()
-    return time.process_time() - began
+    result = call()
+    return result, time.process_time() - began
+
+
+def two_iterations(run: Run, probe: Probe, rng: np.random.Generator) -> Times:
+    """One iteration that is not measured, and one that is."""
+    agent, config = run.agent, run.config.agent
+    collect = partial(
+        run.collector.collect,
+        agent.model,
+        envs=config.num_envs,
+        steps=config.rollout_steps,
+        needs_bootstrap=config.gamma > 0,
+    )
+    (rollout, _, _), collecting = timed(collect)
+    _, plain = timed(lambda: agent.learn(rollout, rng))
+    rollout, _, _ = collect()
+    seen, before = timed(lambda: probe.before(rollout))
+    _, with_norms = timed(lambda: agent.learn(rollout, rng, with_norms=True))
+    _, after = timed(lambda: probe.after(seen))
+    return Times(collecting, plain, with_norms, before + after)
 
 
 def cost(preset: str, width: float, batch: int, pairs: int) -> dict[str, float]:
-    """Medians of an iteration without and with a measurement, and the share of training at the interval.
+    """The least time of each part of an iteration, and the share of training that measuring takes.
 
     Between two measurements lie as many iterations as make 0.1% of training, at least one.
     """
     values = config_values(preset, width)
-    plain = Run(run_config(values, source=preset))
-    measured = Run(run_config(values | {"diagnostics": {"every": 1, "batch": batch}}, source=preset))
-    times = [(seconds_of_iteration(plain), seconds_of_iteration(measured)) for _ in range(pairs + 1)][1:]
-    without, with_it = (statistics.median(each) for each in zip(*times, strict=True))
-    size = plain.interactions / (pairs + 1)
-    between = max(1.0, values["interactions"] / MEASUREMENTS / size)
-    return {
-        "iteration_seconds": without,
-        "measurement_seconds": with_it - without,
-        "iterations_between": between,
-        "share_of_training": (with_it - without) / (between * without),
-    }
+    run = Run(run_config(values, source=preset))
+    config = DiagnosticsConfig(every=1, batch=batch)
+    probe, rng = Probe(config, run.agent.model, clip=run.config.agent.clip), np.random.default_rng(0)
+    times = [two_iterations(run, probe, rng) for _ in range(pairs + 1)][1:]
+    least = {field.name: min(getattr(each, field.name) for each in times) for field in fields(Times)}
+    agent = run.config.agent
+    between = max(1.0, values["interactions"] / MEASUREMENTS / (agent.num_envs * agent.rollout_steps))
+    more = least["probe"] + max(0.0, least["learn_with_norms"] - least["learn"])
+    share = more / (between * (least["collect"] + least["learn"]))
+    return {**least, "iterations_between": between, "share_of_training": share}
 
 
 def profile(preset: str, width: float, batch: int) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from rlscale.analysis.figures.files import write_figure
-from rlscale.analysis.figures.style import ACCENT, INK, QUIET, house_style, key_above, line_mark, new_figure
+from rlscale.analysis.figures.style import ACCENT, INK, QUIET, house_style, line_mark, new_figure
 from rlscale.analysis.figures.trust import plot_band, plot_two_states
 from rlscale.sweeps.specs.spec import expand, load_spec
 
@@ -72,7 +72,8 @@ def draw(rows: pd.DataFrame) -> None:
         for ax in figure.axes[3:]:
             ax.set_xlabel("Interactions $E$, thousands")
         figure.axes[2].axhline(COLLAPSED, color=QUIET, linestyle=":", linewidth=0.8)
-        key_above(figure.axes[0], [(line_mark(colour), label) for label, colour in RECIPES.values()])
+        marks, labels = zip(*((line_mark(colour), label) for label, colour in RECIPES.values()), strict=True)
+        figure.legend(marks, labels, loc="outside upper left", ncols=2)
     write_figure(figure, Path("collapse.png"))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -32,6 +31,10 @@ from rlscale.scaling.rollouts.rollout import Batch, Rollout, Rows, batch_of, min
 
 SomeRows = TypeVar("SomeRows", bound=Rows)
 Objective = Callable[[SomeRows], tuple[torch.Tensor, Diagnostics]]
+
+
+#: Gradient steps of an iteration, of policy and of value, whose norms are measured where that is asked for.
+MEASURED_STEPS = 32
 
 
 class PPO:
@@ -67,7 +70,8 @@ class PPO:
         """One iteration; returns the mean diagnostics of its steps.
 
         Args:
-            with_norms: also measure gradients and updates, see ``gradient_step``.
+            with_norms: also measure gradients and updates, see ``gradient_step``, of about
+                ``MEASURED_STEPS`` steps at equal distances.
         """
         rollout = masked(rollout, self.config.reward_mask, rng)
         advantage, value_target = self.estimate(rollout)
@@ -106,22 +110,18 @@ class PPO:
         batch = self.batch(rollout, advantage, value_target)
         if config.feature_penalty:
             batch = with_collected_features(batch, self.model, self._penalized, self._device)
-        step = partial(self._step, with_norms=with_norms)
         steps: list[Diagnostics] = []
         if self._joint:
-            for _ in range(config.epochs_policy):
-                for minibatch in self._minibatches(batch, rng):
-                    steps.append(step(self.optimizers[0], minibatch, self.joint_objective))
-                    self._update_proximal()
+            for minibatch, watched in self._epochs(batch, config.epochs_policy, rng, with_norms):
+                steps.append(self._step(self.optimizers[0], minibatch, self.joint_objective, watched))
+                self._update_proximal()
         else:
             value_optimizer, policy_optimizer = self.optimizers
-            for _ in range(config.epochs_value):
-                for minibatch in self._minibatches(batch, rng):
-                    steps.append(step(value_optimizer, minibatch, self.value_objective))
-            for _ in range(config.epochs_policy):
-                for minibatch in self._minibatches(batch, rng):
-                    steps.append(step(policy_optimizer, minibatch, self.policy_objective))
-                    self._update_proximal()
+            for minibatch, watched in self._epochs(batch, config.epochs_value, rng, with_norms):
+                steps.append(self._step(value_optimizer, minibatch, self.value_objective, watched))
+            for minibatch, watched in self._epochs(batch, config.epochs_policy, rng, with_norms):
+                steps.append(self._step(policy_optimizer, minibatch, self.policy_objective, watched))
+                self._update_proximal()
         return means(steps) | {
             "entropy": float(rollout.entropy),
             "explained_variance": float(explained_variance(rollout.value[:-1], value_target)),
@@ -137,6 +137,17 @@ class PPO:
         steps, envs = rollout.reward.shape
         chunks = steps if self.config.minibatch_of == "steps" else max(1, self.config.minibatches // envs)
         return batch_of(rollout, advantage, value_target, chunks=chunks)
+
+    def _epochs(
+        self, batch: Batch, epochs: int, rng: np.random.Generator, with_norms: bool
+    ) -> Iterator[tuple[Batch, bool]]:
+        """The minibatches of all epochs, and whether to measure the norms of its step."""
+        apart = max(1, epochs * self.config.minibatches // MEASURED_STEPS)
+        step = 0
+        for _ in range(epochs):
+            for minibatch in self._minibatches(batch, rng):
+                yield minibatch, with_norms and step % apart == 0
+                step += 1
 
     def _minibatches(self, batch: Batch, rng: np.random.Generator) -> Iterator[Batch]:
         """The minibatches of an epoch, their advantages scaled as the config says."""
@@ -213,7 +224,6 @@ class PPO:
         optimizer: torch.optim.Optimizer,
         minibatch: SomeRows,
         objective: Objective[SomeRows],
-        *,
         with_norms: bool,
     ) -> Diagnostics:
         return gradient_step(

@@ -140,7 +140,7 @@ def _of_network(net: str) -> dict[str, Column]:
             "float64", "share", "units of its last layer that say nothing about the observation"
         ),
         f"{net}_gradient_norm": Column(
-            "float64", "", "L2 norm of its gradient before clipping, mean over the iteration's steps"
+            "float64", "", "L2 norm of its gradient before clipping, mean over steps of the iteration"
         ),
         f"{net}_weight_norm": Column("float64", "", "L2 norm of its weights"),
         f"{net}_update_norm": Column(

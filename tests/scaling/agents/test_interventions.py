@@ -73,7 +73,7 @@ def test_the_penalty_and_its_gradient_by_hand(random_digits, layers):
     found = by_hand(agent.model.policy.trunk, x, layers)
     expected = (found - by_hand(before, x, layers).detach()).square().mean()
     loss, diagnostics = agent.policy_objective(kept)
-    assert float(diagnostics["feature_penalty"]) == pytest.approx(float(expected), rel=1e-4)
+    assert float(diagnostics["feature_penalty"]) == pytest.approx(expected.item(), rel=1e-4)
     plain, _ = agent.policy_objective(rows)
     torch.testing.assert_close(loss - plain, 3 * expected, rtol=1e-3, atol=1e-5)
     weight = agent.model.policy.trunk.conv1.weight
