@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from rlscale.scaling.agents.losses import Diagnostics, auxiliary_loss
-from rlscale.scaling.agents.ppo import PPO, adam, gradient_step, means
+from rlscale.scaling.agents.ppo import PPO, adam, gradient_step, masked, means
 from rlscale.scaling.config.agent import AgentConfig
 from rlscale.scaling.models.actor_critic import ActorCritic
 from rlscale.scaling.rollouts.rollout import Rollout, Rows
@@ -60,10 +60,17 @@ class PPG:
         """Whether nothing is stored: the state is then complete without the buffer."""
         return not self._stored
 
-    def learn(self, rollout: Rollout, rng: np.random.Generator) -> dict[str, float]:
-        """One iteration, and after the last iteration of a phase its auxiliary phase."""
+    def learn(
+        self, rollout: Rollout, rng: np.random.Generator, *, with_norms: bool = False
+    ) -> dict[str, float]:
+        """One iteration, and after the last iteration of a phase its auxiliary phase.
+
+        Args:
+            with_norms: also measure gradients and updates of the policy phase, see ``gradient_step``.
+        """
+        rollout = masked(rollout, self.ppo.config.reward_mask, rng)
         advantage, value_target = self.ppo.estimate(rollout)
-        diagnostics = self.ppo.improve(rollout, advantage, value_target, rng)
+        diagnostics = self.ppo.improve(rollout, advantage, value_target, rng, with_norms=with_norms)
         self._stored.append(stored_rows(rollout, value_target))
         if len(self._stored) == self._phasic.policy_iterations:
             diagnostics |= self.auxiliary_phase(rng)

@@ -16,14 +16,25 @@ import torch
 
 from rlscale.scaling.agents.advantages import AdvantageMoments, gae, standardized
 from rlscale.scaling.agents.ewma import EwmaModel
+from rlscale.scaling.agents.feature_penalty import (
+    FeatureBatch,
+    feature_penalty,
+    penalized,
+    with_collected_features,
+)
 from rlscale.scaling.agents.losses import Diagnostics, explained_variance, policy_loss, value_loss
 from rlscale.scaling.agents.reward_scale import RewardNormalizer
 from rlscale.scaling.config.agent import AgentConfig
+from rlscale.scaling.diagnostics.movement import global_norm
 from rlscale.scaling.models.actor_critic import ActorCritic
 from rlscale.scaling.rollouts.rollout import Batch, Rollout, Rows, batch_of, minibatches
 
 SomeRows = TypeVar("SomeRows", bound=Rows)
 Objective = Callable[[SomeRows], tuple[torch.Tensor, Diagnostics]]
+
+
+#: Gradient steps of an iteration, of policy and of value, whose norms are measured where that is asked for.
+MEASURED_STEPS = 32
 
 
 class PPO:
@@ -33,6 +44,9 @@ class PPO:
         config: the algorithm's options.
         model: the networks, already on ``device``.
         step_size: Adam's, scaled for the model's size.
+
+    Raises:
+        InputError: if features are to be kept near and the family does not name its pre-activations.
     """
 
     def __init__(self, config: AgentConfig, model: ActorCritic, *, step_size: float) -> None:
@@ -46,12 +60,22 @@ class PPO:
         ]  # one for policy and value together, or the value's, then the policy's
         self._moments = AdvantageMoments(config.advantage_decay)
         self._rewards = RewardNormalizer()
+        penalty = config.feature_penalty
+        self._penalized = penalized(model.policy.trunk, penalty.layers) if penalty else ()
         self._device = next(model.parameters()).device
 
-    def learn(self, rollout: Rollout, rng: np.random.Generator) -> dict[str, float]:
-        """One iteration; returns the mean diagnostics of its steps."""
+    def learn(
+        self, rollout: Rollout, rng: np.random.Generator, *, with_norms: bool = False
+    ) -> dict[str, float]:
+        """One iteration; returns the mean diagnostics of its steps.
+
+        Args:
+            with_norms: also measure gradients and updates, see ``gradient_step``, of about
+                ``MEASURED_STEPS`` steps at equal distances.
+        """
+        rollout = masked(rollout, self.config.reward_mask, rng)
         advantage, value_target = self.estimate(rollout)
-        return self.improve(rollout, advantage, value_target, rng)
+        return self.improve(rollout, advantage, value_target, rng, with_norms=with_norms)
 
     def estimate(self, rollout: Rollout) -> tuple[torch.Tensor, torch.Tensor]:
         """Advantages and value targets, both (T, n); normalised as the config says."""
@@ -70,26 +94,34 @@ class PPO:
         return advantage, target
 
     def improve(
-        self, rollout: Rollout, advantage: torch.Tensor, value_target: torch.Tensor, rng: np.random.Generator
+        self,
+        rollout: Rollout,
+        advantage: torch.Tensor,
+        value_target: torch.Tensor,
+        rng: np.random.Generator,
+        *,
+        with_norms: bool = False,
     ) -> dict[str, float]:
         """The iteration's policy and value epochs."""
         config = self.config
+        if config.reset_adam:
+            for optimizer in self.optimizers:
+                optimizer.state.clear()
         batch = self.batch(rollout, advantage, value_target)
+        if config.feature_penalty:
+            batch = with_collected_features(batch, self.model, self._penalized, self._device)
         steps: list[Diagnostics] = []
         if self._joint:
-            for _ in range(config.epochs_policy):
-                for minibatch in self._minibatches(batch, rng):
-                    steps.append(self._step(self.optimizers[0], minibatch, self.joint_objective))
-                    self._update_proximal()
+            for minibatch, watched in self._epochs(batch, config.epochs_policy, rng, with_norms):
+                steps.append(self._step(self.optimizers[0], minibatch, self.joint_objective, watched))
+                self._update_proximal()
         else:
             value_optimizer, policy_optimizer = self.optimizers
-            for _ in range(config.epochs_value):
-                for minibatch in self._minibatches(batch, rng):
-                    steps.append(self._step(value_optimizer, minibatch, self.value_objective))
-            for _ in range(config.epochs_policy):
-                for minibatch in self._minibatches(batch, rng):
-                    steps.append(self._step(policy_optimizer, minibatch, self.policy_objective))
-                    self._update_proximal()
+            for minibatch, watched in self._epochs(batch, config.epochs_value, rng, with_norms):
+                steps.append(self._step(value_optimizer, minibatch, self.value_objective, watched))
+            for minibatch, watched in self._epochs(batch, config.epochs_policy, rng, with_norms):
+                steps.append(self._step(policy_optimizer, minibatch, self.policy_objective, watched))
+                self._update_proximal()
         return means(steps) | {
             "entropy": float(rollout.entropy),
             "explained_variance": float(explained_variance(rollout.value[:-1], value_target)),
@@ -106,6 +138,17 @@ class PPO:
         chunks = steps if self.config.minibatch_of == "steps" else max(1, self.config.minibatches // envs)
         return batch_of(rollout, advantage, value_target, chunks=chunks)
 
+    def _epochs(
+        self, batch: Batch, epochs: int, rng: np.random.Generator, with_norms: bool
+    ) -> Iterator[tuple[Batch, bool]]:
+        """The minibatches of all epochs, and whether to measure the norms of its step."""
+        apart = max(1, epochs * self.config.minibatches // MEASURED_STEPS)
+        step = 0
+        for _ in range(epochs):
+            for minibatch in self._minibatches(batch, rng):
+                yield minibatch, with_norms and step % apart == 0
+                step += 1
+
     def _minibatches(self, batch: Batch, rng: np.random.Generator) -> Iterator[Batch]:
         """The minibatches of an epoch, their advantages scaled as the config says."""
         config = self.config
@@ -115,20 +158,34 @@ class PPO:
 
     def joint_objective(self, rows: Batch) -> tuple[torch.Tensor, Diagnostics]:
         """Policy and value objectives from one pass through the networks."""
-        logits, value = self.model(rows.inputs)
-        policy_part, policy_diagnostics = self._policy_part(rows, logits)
+        if isinstance(rows, FeatureBatch):
+            logits, features, penalty = self._penalized_outputs(rows)
+            value = self.model.value_beside(rows.inputs, features)
+        else:
+            (logits, value), penalty = self.model(rows.inputs), None
+        policy_part, policy_diagnostics = self._policy_part(rows, logits, penalty)
         value_part, value_diagnostics = self._value_part(rows, value)
         return policy_part + value_part, policy_diagnostics | value_diagnostics
 
     def policy_objective(self, rows: Batch) -> tuple[torch.Tensor, Diagnostics]:
-        """Decoupled objective with KL penalty and entropy bonus."""
+        """Decoupled objective with KL penalty, entropy bonus and feature penalty."""
+        if isinstance(rows, FeatureBatch):
+            logits, _, penalty = self._penalized_outputs(rows)
+            return self._policy_part(rows, logits, penalty)
         return self._policy_part(rows, self.model.policy_logits(rows.inputs))
 
     def value_objective(self, rows: Batch) -> tuple[torch.Tensor, Diagnostics]:
         """value_coef * mean((v - vtarg)^2)."""
         return self._value_part(rows, self.model.values(rows.inputs)[0])
 
-    def _policy_part(self, rows: Batch, logits: torch.Tensor) -> tuple[torch.Tensor, Diagnostics]:
+    def _penalized_outputs(self, rows: FeatureBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Logits and features of the policy's network, and its feature penalty before the coefficient."""
+        logits, features, pre_activations = self.model.watched(rows.inputs, self._penalized)
+        return logits, features, feature_penalty(pre_activations, rows.collected)
+
+    def _policy_part(
+        self, rows: Batch, logits: torch.Tensor, penalty: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, Diagnostics]:
         config = self.config
         policy = self.model.actions(logits)
         loss, diagnostics = policy_loss(
@@ -140,7 +197,11 @@ class PPO:
             kl_penalty=config.kl_penalty,
             importance_cap=config.importance_cap,
         )
-        return loss - config.entropy_coef * policy.entropy().mean(), diagnostics
+        loss = loss - config.entropy_coef * policy.entropy().mean()
+        if penalty is not None and config.feature_penalty:
+            loss = loss + config.feature_penalty.coefficient * penalty
+            diagnostics["feature_penalty"] = penalty.detach()
+        return loss, diagnostics
 
     def _value_part(self, rows: Batch, value: torch.Tensor) -> tuple[torch.Tensor, Diagnostics]:
         loss, diagnostics = value_loss(value, rows.value_target)
@@ -159,7 +220,11 @@ class PPO:
             self.ewma.update()
 
     def _step(
-        self, optimizer: torch.optim.Optimizer, minibatch: SomeRows, objective: Objective[SomeRows]
+        self,
+        optimizer: torch.optim.Optimizer,
+        minibatch: SomeRows,
+        objective: Objective[SomeRows],
+        with_norms: bool,
     ) -> Diagnostics:
         return gradient_step(
             optimizer,
@@ -169,6 +234,7 @@ class PPO:
             device=self._device,
             networks=self.model.networks,
             max_norm=self.config.max_grad_norm,
+            with_norms=with_norms,
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -206,12 +272,18 @@ def gradient_step(
     device: torch.device,
     networks: Sequence[torch.nn.Module] = (),
     max_norm: float = 0.0,
+    with_norms: bool = False,
 ) -> Diagnostics:
     """One step on a minibatch; returns its diagnostics.
 
     The objective is a mean over transitions, so its gradient is a sum over parts of about
     ``chunk`` transitions, weighted by their share. Memory then holds the activations of one part. If
     ``max_norm`` is not 0, the gradient of each of ``networks`` is scaled down to that norm if it is longer.
+
+    Args:
+        networks: the policy's network and, if it is not the same, the value's.
+        with_norms: whether diagnostics have the norm of each network's gradient, before it is scaled down,
+            and that of the change of its weights, where the objective reaches it.
     """
     optimizer.zero_grad(set_to_none=True)
     gathered: Diagnostics = {}
@@ -221,11 +293,34 @@ def gradient_step(
         (loss if share == 1.0 else share * loss).backward()
         for name, value in diagnostics.items():
             gathered[name] = gathered.get(name, 0.0) + share * value
+    moving = {
+        name: [weight for weight in network.parameters() if weight.grad is not None]
+        for name, network in zip(("policy", "value"), networks, strict=False)
+        if with_norms
+    }
+    before = {name: [weight.detach().clone() for weight in each] for name, each in moving.items() if each}
+    for name in before:
+        gradients = (weight.grad for weight in moving[name] if weight.grad is not None)
+        gathered[f"{name}_gradient_norm"] = global_norm(gradients)
     if max_norm:
         for network in networks:
             torch.nn.utils.clip_grad_norm_(network.parameters(), max_norm)
     optimizer.step()
+    for name, old in before.items():
+        changes = (new.detach() - was for new, was in zip(moving[name], old, strict=True))
+        gathered[f"{name}_update_norm"] = global_norm(changes)
     return gathered
+
+
+def masked(rollout: Rollout, probability: float, rng: np.random.Generator) -> Rollout:
+    """The rollout with each reward replaced by 0 with that probability; nothing is drawn if it is 0.
+
+    A control with sparse rewards (Moalla et al. 2024, appendix).
+    """
+    if probability == 0:
+        return rollout
+    kept = rng.random(rollout.reward.shape) >= probability
+    return replace(rollout, reward=np.where(kept, rollout.reward, 0.0))
 
 
 def means(steps: list[Diagnostics]) -> dict[str, float]:

@@ -34,6 +34,15 @@ class PhasicConfig(Frozen):
     learning_rate: float = Field(5e-4, ge=0, description="Adam step size of the auxiliary phase at width 1")
 
 
+class FeaturePenaltyConfig(Frozen):
+    """Proximal feature optimisation, PFO (Moalla et al. 2024): pre-activations stay near those that acted."""
+
+    coefficient: float = Field(ge=0, description="weight of the penalty, a mean over observations and units")
+    layers: Literal["last", "all"] = Field(
+        "last", description="of the policy network: last, what gives the features; all, every named layer"
+    )
+
+
 class AgentConfig(Frozen):
     """PPO, PPG and their EWMA variants (Hilton, Cobbe, Schulman 2021, arXiv 2110.00641)."""
 
@@ -78,6 +87,15 @@ class AgentConfig(Frozen):
     )
     normalize_advantage_of: Literal["iteration", "minibatch"] = Field(
         "iteration", description="the advantages that are scaled together"
+    )
+    feature_penalty: FeaturePenaltyConfig | None = Field(
+        None, description="keeps the policy network's features near those that acted; leave it out for none"
+    )
+    reset_adam: bool = Field(
+        False, description="clear the moments of policy and value optimisers before each iteration's epochs"
+    )
+    reward_mask: float = Field(
+        0.0, ge=0, lt=1, description="probability that learning sees 0 for a reward; curves keep raw returns"
     )
     sign_reward: bool = Field(False, description="learn from the signs of rewards; curves keep raw returns")
     normalize_reward: bool = Field(

@@ -30,6 +30,9 @@ class ModelConfig(Frozen):
         description="hidden dense layers (mnist-cnn, nature-cnn, mlp), residual blocks per stack (impala)",
     )
     activation: Literal["tanh", "relu"] = Field("tanh", description="nonlinearity; only for mlp")
+    layer_norm: bool = Field(
+        False, description="normalise each layer before its nonlinearity; only for mlp and nature-cnn"
+    )
     recurrent: Literal["lstm"] | None = Field(
         None, description="lstm: memory after the trunk of any family; leave it out for none"
     )
@@ -77,6 +80,10 @@ class ModelConfig(Frozen):
     def _activation_fits(self) -> Self:
         if self.activation != "tanh" and self.family != "mlp":
             raise ValueError(f"activation is for the family mlp; leave it out for {self.family}")
+        if self.layer_norm and self.family not in ("mlp", "nature-cnn"):
+            raise ValueError(
+                f"layer_norm is for the families mlp and nature-cnn; leave it out for {self.family}"
+            )
         return self
 
     @model_validator(mode="after")

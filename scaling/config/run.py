@@ -26,6 +26,21 @@ class LevelsConfig(Frozen):
     start_level: int = Field(0, description="the first level")
 
 
+class DiagnosticsConfig(Frozen):
+    """Metrics of representation and trust beside the training, which they do not change."""
+
+    every: int = Field(
+        ge=1,
+        description="interactions between measurements, which happen at ends of iterations; a thousandth of "
+        "the run is usual",
+    )
+    batch: int = Field(
+        1024,
+        ge=2,
+        description="observations to measure the features on; at most the whole batch of an iteration",
+    )
+
+
 class RunConfig(Frozen):
     """Everything that decides what a run computes; ``run_id`` is its hash."""
 
@@ -43,6 +58,9 @@ class RunConfig(Frozen):
     seed: int = Field(0, ge=0, description="seed of all random streams; another seed is another run")
     model: ModelConfig = Field(ModelConfig(), description="the network")
     agent: AgentConfig = Field(AgentConfig(), description="the algorithm")
+    diagnostics: DiagnosticsConfig | None = Field(
+        None, description="metrics of representation and trust in the curve; leave it out for none"
+    )
     rows_per_decade: int = Field(100, ge=1, description="rows of the curve per factor 10 of interactions")
     checkpoints: int = Field(
         20, ge=1, description="number, evenly spaced in interactions, the last at the end"
@@ -150,6 +168,11 @@ LATER_FIELDS = {
     "agent.normalize_observation": "off",
     "agent.sign_reward": False,
     "agent.max_grad_norm": 0.0,
+    "agent.feature_penalty": None,
+    "agent.reset_adam": False,
+    "agent.reward_mask": 0.0,
+    "model.layer_norm": False,
+    "diagnostics": None,
 }
 
 

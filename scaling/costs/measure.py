@@ -93,7 +93,8 @@ def timed_config(config: RunConfig, flops: float) -> RunConfig:
     if agent.auxiliary:
         phases = {"policy_iterations": 1, "sequences": envs}
         changes["phasic"] = agent.auxiliary.model_copy(update=phases)
-    return config.model_copy(update={"agent": agent.model_copy(update=changes), "evaluation_episodes": 0})
+    beside = {"evaluation_episodes": 0, "diagnostics": None}
+    return config.model_copy(update={"agent": agent.model_copy(update=changes), **beside})
 
 
 class BlankBandit:

@@ -6,8 +6,11 @@ from dataclasses import dataclass, fields
 
 import torch
 
+from rlscale.scaling.agents.feature_penalty import penalized
 from rlscale.scaling.config.agent import AgentConfig
 from rlscale.scaling.config.run import RunConfig
+from rlscale.scaling.diagnostics.movement import MOST_GRADIENT_NUMBERS
+from rlscale.scaling.diagnostics.probe import KERNEL_OBSERVATIONS
 from rlscale.scaling.models.actor_critic import ActorCritic, Inputs
 from rlscale.scaling.models.trunk import blank_observations
 from rlscale.scaling.training.build import build_networks
@@ -26,6 +29,8 @@ class MemoryNeed:
     moments: Adam's two, of every optimiser
     ewma: the averaged policy network
     activations: the largest amount that a forward or backward pass holds
+    collected: pre-activations that the feature penalty keeps of each observation of an iteration
+    diagnostics: observations that are measured, twice, and the gradients of single ones
 
     On a GPU, observations and minibatch stay in the host's memory and the rest is on the device.
     """
@@ -37,6 +42,8 @@ class MemoryNeed:
     moments: int
     ewma: int
     activations: int
+    collected: int = 0
+    diagnostics: int = 0
 
     @property
     def total(self) -> int:
@@ -69,6 +76,8 @@ def memory_need(config: RunConfig, model: ActorCritic | None = None) -> MemoryNe
         moments=2 * weights * _optimizers(agent),
         ewma=_bytes_of(model.policy) if agent.uses_ewma else 0,
         activations=_activations(model, config, envs),
+        collected=_collected(model, config, envs),
+        diagnostics=_diagnostics(model, config, envs),
     )
 
 
@@ -97,6 +106,28 @@ def _activations(model: ActorCritic, config: RunConfig, envs: int) -> int:
         acted = envs
     # A pass holds the output and the input of its widest layer, or their gradients, beside what it saved.
     return int(max(trained * (saved + 2 * largest), acted * 2 * largest))
+
+
+def _collected(model: ActorCritic, config: RunConfig, envs: int) -> int:
+    """Bytes of the pre-activations that the feature penalty compares with."""
+    penalty = config.agent.feature_penalty
+    if penalty is None:
+        return 0
+    shape = config.task_entry.observations.shape
+    inputs = Inputs(blank_observations(shape, 1, 1), torch.zeros(1, 1), torch.zeros(1, model.num_state))
+    with torch.no_grad():
+        units = model.watched(inputs, penalized(model.policy.trunk, penalty.layers))[2].numel()
+    return _FLOAT_BYTES * units * envs * config.agent.rollout_steps
+
+
+def _diagnostics(model: ActorCritic, config: RunConfig, envs: int) -> int:
+    """Bytes of what a measurement holds beside the batch."""
+    if config.diagnostics is None:
+        return 0
+    observed = min(config.diagnostics.batch, envs * config.agent.rollout_steps)
+    weights = max(_bytes_of(network) for network in model.networks)
+    gradients = min(KERNEL_OBSERVATIONS * weights, max(_FLOAT_BYTES * MOST_GRADIENT_NUMBERS, 2 * weights))
+    return 2 * observed * config.task_entry.observations.num_bytes + gradients
 
 
 def _saved_by_a_pass(model: ActorCritic, shape: tuple[int, ...]) -> tuple[float, float]:

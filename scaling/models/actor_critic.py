@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,7 @@ from torch import nn
 
 from rlscale.scaling.models.distributions import ActionHead
 from rlscale.scaling.models.recurrence import Recurrence
-from rlscale.scaling.models.trunk import HEAD_SCALE, Trunk, normed
+from rlscale.scaling.models.trunk import HEAD_SCALE, Activation, Trunk, normed, recorded
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,27 @@ class Network(nn.Module):
         """Size of the memory of one environment."""
         return self.recurrence.num_state if self.recurrence else 0
 
+    @property
+    def activation(self) -> Activation | None:
+        """The nonlinearity that gives the features, an LSTM's being tanh; None if it is not known."""
+        return "tanh" if self.recurrence else self.trunk.activation
+
     def features(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
         """(rows, steps, num_features) float32 and the state after each step, (rows, steps, num_state)."""
         observation = inputs.observation
         with self.arithmetic(observation.device):
             flat = self.trunk(observation.flatten(0, 1))
         return self.remember(flat, inputs)
+
+    def watched(self, inputs: Inputs, names: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features as above, and the outputs of the trunk's submodules ``names`` side by side.
+
+        Both are (rows, steps, ...); of several submodules the outputs are in the order in which they compute.
+        """
+        with recorded(self.trunk, names) as outputs:
+            features, _ = self.features(inputs)
+        nothing = features.new_empty(inputs.first.numel(), 0)
+        return features, torch.cat([nothing, *outputs], dim=1).unflatten(0, inputs.first.shape)
 
     def remember(self, flat: torch.Tensor, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
         """The trunk's features (rows * steps, num_features), through the LSTM where there is one."""
@@ -161,6 +176,25 @@ class ActorCritic(nn.Module):
     def policy_logits(self, inputs: Inputs, network: Network | None = None) -> torch.Tensor:
         """Logits (rows, steps, num_outputs) of the policy, or of an averaged copy of its network."""
         return (network or self.policy)(self._for_policy(inputs))
+
+    def watched(
+        self, inputs: Inputs, names: Sequence[str]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Logits, features and watched outputs of the policy's network; see ``Network.watched``.
+
+        It computes alone, because networks side by side do not call all of their submodules.
+        """
+        features, outputs = self.policy.watched(self._for_policy(inputs), names)
+        return self.policy.heads["logits"](features), features, outputs
+
+    def inputs_of_networks(self, inputs: Inputs) -> tuple[Inputs, ...]:
+        """What each of ``networks`` reads: it has its own part of the memory."""
+        policy = self._for_policy(inputs)
+        return (policy,) if self.value is None else (policy, self._for_value(inputs))
+
+    def value_beside(self, inputs: Inputs, features: torch.Tensor) -> torch.Tensor:
+        """Values (rows, steps); ``features`` are those of the policy's network, which may be the value's."""
+        return self._own_value(features) if self.value is None else self.values(inputs)[0]
 
     def auxiliary(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The outputs that PPG's auxiliary phase trains: logits, true values and auxiliary values."""

@@ -38,6 +38,10 @@ class Policy(Protocol):
         """KL(old || this), (...), nat; ``old`` is a policy of the same head."""
         ...
 
+    def parameters(self) -> torch.Tensor:
+        """The numbers that say what it does, (..., k): probabilities, or means and deviations of normals."""
+        ...
+
 
 class ActionHead(Protocol):
     """How a policy network expresses the actions of a task.
@@ -111,6 +115,9 @@ class CategoricalPolicy:
     def kl_from(self, old: CategoricalPolicy) -> torch.Tensor:
         return kl_divergence(old.choices, self.choices)
 
+    def parameters(self) -> torch.Tensor:
+        return self.choices.probs
+
 
 def sample(policy: Categorical, uniform: np.ndarray) -> torch.Tensor:
     """Choices (batch,) by inverting the distribution function at ``uniform`` (batch,) in [0, 1)."""
@@ -162,6 +169,9 @@ class MultiCategoricalPolicy:
     def kl_from(self, old: MultiCategoricalPolicy) -> torch.Tensor:
         pairs = zip(self.parts, old.parts, strict=True)
         return self._sum([part.kl_from(before) for part, before in pairs])
+
+    def parameters(self) -> torch.Tensor:
+        return torch.cat([part.parameters() for part in self.parts], dim=-1)
 
     @staticmethod
     def _sum(values: list[torch.Tensor]) -> torch.Tensor:
@@ -233,6 +243,9 @@ class TanhNormalPolicy:
 
     def kl_from(self, old: TanhNormalPolicy) -> torch.Tensor:
         return kl_divergence(old.normal, self.normal).sum(dim=-1)
+
+    def parameters(self) -> torch.Tensor:
+        return torch.cat([self.normal.loc, self.normal.scale], dim=-1)
 
 
 def log_slope(x: torch.Tensor) -> torch.Tensor:

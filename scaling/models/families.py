@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -16,7 +16,7 @@ from rlscale.scaling.models.mlp import Mlp, mlp_units
 from rlscale.scaling.models.mnist_cnn import MnistCnn, mnist_cnn_shape
 from rlscale.scaling.models.nature_cnn import NatureCnn, nature_cnn_shape
 from rlscale.scaling.models.recurrence import lstm_units
-from rlscale.scaling.models.trunk import Trunk, blank_observations
+from rlscale.scaling.models.trunk import Activation, Trunk, blank_observations
 from rlscale.scaling.modules import describe, load_class
 from rlscale.scaling.tasks.catalog import Actions
 
@@ -71,11 +71,19 @@ def _trunk(model: ModelConfig, observation_shape: tuple[int, ...], generator: to
     if model.is_own:
         return own_trunk(model, observation_shape, generator)
     if model.family == "mlp":
-        return Mlp(mlp_units(model.width), model.depth, model.activation, observation_shape, generator)
+        return Mlp(
+            mlp_units(model.width),
+            model.depth,
+            model.activation,
+            observation_shape,
+            generator,
+            layer_norm=model.layer_norm,
+        )
     if model.family == "mnist-cnn":
         return MnistCnn(mnist_cnn_shape(model.width, model.depth), observation_shape, generator)
     if model.family == "nature-cnn":
-        return NatureCnn(nature_cnn_shape(model.width, model.depth), observation_shape, generator)
+        shape = nature_cnn_shape(model.width, model.depth)
+        return NatureCnn(shape, observation_shape, generator, layer_norm=model.layer_norm)
     return ImpalaCnn(impala_shape(model.width, model.depth), observation_shape, generator)
 
 
@@ -88,6 +96,8 @@ class OwnTrunk(Trunk):
         self.num_features = int(module.num_features)  # type: ignore[arg-type]
         names: Any = getattr(module, "pre_activations", ())
         self.pre_activations = tuple(f"module.{name}" for name in names)
+        activation: Any = getattr(module, "activation", None)
+        self.activation = activation if activation in get_args(Activation) else None
         chunk: Any = getattr(module, "chunk", None)
         self.chunk = chunk
 
@@ -104,7 +114,9 @@ def own_trunk(model: ModelConfig, observation_shape: tuple[int, ...], generator:
 
     * ``num_features``, an int;
     * ``pre_activations`` if it likes, the names of its submodules whose outputs are the inputs of
-      nonlinearities, for diagnostics;
+      nonlinearities, in order, the last one's giving the features: for diagnostics and the feature penalty;
+    * ``activation`` if it likes, the last nonlinearity: ``relu``, ``gelu``, ``tanh`` or ``leaky-relu``, for
+      the diagnostic of dead units;
     * ``chunk`` if it likes, how many observations to process at once.
 
     While it is made, torch's own random stream has a seed from ``generator``, so that a run's seed decides

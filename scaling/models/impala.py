@@ -91,7 +91,7 @@ class ImpalaCnn(Trunk):
 
     #: How many observations to process at once: more would only take more memory.
     chunk = 256
-    pre_activations = ("dense",)
+    activation = "relu"
 
     def __init__(
         self, shape: ImpalaShape, observation_shape: tuple[int, ...], generator: torch.Generator
@@ -110,6 +110,11 @@ class ImpalaCnn(Trunk):
             nn.Linear(shape.channels[-1] * height * width, shape.dense), DENSE_SCALE, generator
         )
         self.num_features = shape.dense
+        # Of the residual blocks, the sums are also rectified, but no submodule gives them.
+        self.pre_activations = (
+            *(f"stacks.{i}.blocks.{j}.conv1" for i in range(len(self.stacks)) for j in range(shape.blocks)),
+            "dense",
+        )
         self.few_channels = shape.channels[0] < FEW_CHANNELS
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from rlscale.scaling.errors import InputError
-from rlscale.scaling.models.trunk import DENSE_SCALE, Trunk, normed
+from rlscale.scaling.models.trunk import DENSE_SCALE, Activation, Trunk, normed
 
 BASE_UNITS = 64
 
@@ -31,25 +31,34 @@ def mlp_units(width: float) -> int:
 
 
 class Mlp(Trunk):
-    """(batch, size) float32 -> features (batch, units)."""
+    """(batch, size) float32 -> features (batch, units).
+
+    Args:
+        activation: ``tanh`` or ``relu``.
+        layer_norm: whether each layer is normalised before its nonlinearity.
+    """
 
     def __init__(
         self,
         units: int,
         depth: int,
-        activation: str,
+        activation: Activation,
         observation_shape: tuple[int, ...],
         generator: torch.Generator,
+        *,
+        layer_norm: bool = False,
     ) -> None:
         super().__init__()
         inputs = [observation_shape[0]] + [units] * (depth - 1)
         self.dense = nn.ModuleList(normed(nn.Linear(size, units), DENSE_SCALE, generator) for size in inputs)
+        self.norms = nn.ModuleList(nn.LayerNorm(units) if layer_norm else nn.Identity() for _ in inputs)
         self.num_features = units
-        self.pre_activations = tuple(f"dense.{i}" for i in range(depth))
-        self._activation = torch.tanh if activation == "tanh" else torch.relu
+        self.pre_activations = tuple(f"norms.{i}" if layer_norm else f"dense.{i}" for i in range(depth))
+        self.activation = activation
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
         x = observation.to(torch.float32)
-        for layer in self.dense:
-            x = self._activation(layer(x))
+        nonlinear = torch.tanh if self.activation == "tanh" else torch.relu
+        for layer, norm in zip(self.dense, self.norms, strict=True):
+            x = nonlinear(norm(layer(x)))
         return x

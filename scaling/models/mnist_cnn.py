@@ -69,6 +69,8 @@ class MnistCnn(Trunk):
     ``depth`` dense layers of equal size follow the convolutions; the paper has one.
     """
 
+    activation = "relu"
+
     def __init__(
         self,
         shape: MnistCnnShape,

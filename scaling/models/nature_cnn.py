@@ -52,7 +52,9 @@ def nature_cnn_shape(width: float, depth: int) -> NatureCnnShape:
 class NatureCnn(Trunk):
     """(batch, channels, height, width) uint8 -> features (batch, num_features).
 
-    ``depth`` dense layers of equal size follow the convolutions; the paper has one.
+    ``depth`` dense layers of equal size follow the convolutions; the paper has one. With ``layer_norm`` each
+    layer is normalised before its ReLU: a convolution over all its channels and positions, with a gain and a
+    bias for each channel.
 
     Raises:
         InputError: if the images are smaller than ``LEAST_SIDE``.
@@ -60,8 +62,15 @@ class NatureCnn(Trunk):
 
     chunk = 256
 
+    activation = "relu"
+
     def __init__(
-        self, shape: NatureCnnShape, observation_shape: tuple[int, ...], generator: torch.Generator
+        self,
+        shape: NatureCnnShape,
+        observation_shape: tuple[int, ...],
+        generator: torch.Generator,
+        *,
+        layer_norm: bool = False,
     ) -> None:
         super().__init__()
         in_channels, *sides = observation_shape
@@ -82,18 +91,25 @@ class NatureCnn(Trunk):
         self.dense = nn.ModuleList(
             normed(nn.Linear(size, shape.dense), DENSE_SCALE, generator) for size in inputs
         )
+        norms: list[nn.Module] = [nn.GroupNorm(1, channels) for channels in shape.channels]
+        norms += [nn.LayerNorm(shape.dense) for _ in inputs]
+        self.norms = nn.ModuleList(norms if layer_norm else (nn.Identity() for _ in norms))
         self.num_features = shape.dense
         self.pre_activations = (
-            *(f"convs.{i}" for i in range(len(KERNELS))),
-            *(f"dense.{i}" for i in range(shape.depth)),
+            tuple(f"norms.{i}" for i in range(len(norms)))
+            if layer_norm
+            else (
+                *(f"convs.{i}" for i in range(len(KERNELS))),
+                *(f"dense.{i}" for i in range(shape.depth)),
+            )
         )
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
         x = observation.to(torch.float32, memory_format=torch.channels_last) / 255
-        for conv in self.convs:
-            x = F.relu(conv(x))
+        for conv, norm in zip(self.convs, self.norms, strict=False):
+            x = F.relu(norm(conv(x)))
         x = x.flatten(1)
-        for layer in self.dense:
-            x = F.relu(layer(x))
+        for layer, norm in zip(self.dense, self.norms[len(self.convs) :], strict=True):
+            x = F.relu(norm(layer(x)))
         return x

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Self, TypeVar
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal, Self, TypeVar
 
 import torch
 from torch import nn
+
+#: Kinds of nonlinearities, as far as it matters to when a unit is dead.
+Activation = Literal["relu", "gelu", "tanh", "leaky-relu"]
 
 
 class Trunk(nn.Module):
@@ -20,6 +24,8 @@ class Trunk(nn.Module):
     #: Names of the submodules whose outputs are the inputs of nonlinearities, in order, as far as there are
     #: such submodules; the last one's go into the features.
     pre_activations: tuple[str, ...] = ()
+    #: The nonlinearity that gives the features; None if it is not known.
+    activation: Activation | None = None
     #: How many observations to process at once; None for any number.
     chunk: int | None = None
     #: Whether two networks side by side cost little more than one, because they are narrow.
@@ -32,6 +38,26 @@ class Trunk(nn.Module):
         but for rounding.
         """
         return self(observation), other(observation)
+
+
+@contextmanager
+def recorded(trunk: Trunk, names: Sequence[str]) -> Iterator[list[torch.Tensor]]:
+    """A list to which each named submodule's output is added when the trunk computes.
+
+    They are (batch, units) float32, convolutions flattened, and copies, because some families write the
+    nonlinearity into the output; gradients flow through them.
+    """
+    found: list[torch.Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        found.append(output.clone().flatten(1).float())
+
+    handles = [trunk.get_submodule(name).register_forward_hook(keep) for name in names]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def blank_observations(shape: tuple[int, ...], *batch: int) -> torch.Tensor:

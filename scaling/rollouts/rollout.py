@@ -68,27 +68,40 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Batch(Rows):
-    """Rows with all that the losses of the policy phase need; further fields are (rows, steps, ...)."""
+class Acted(Rows):
+    """Rows with the actions taken (rows, steps, *shape) and their log-probabilities (rows, steps)."""
 
     action: torch.Tensor
     logp: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Batch(Acted):
+    """Rows with all that the losses of the policy phase need; further fields are (rows, steps, ...)."""
+
     advantage: torch.Tensor
     value_target: torch.Tensor
 
 
-def batch_of(rollout: Rollout, advantage: torch.Tensor, value_target: torch.Tensor, *, chunks: int) -> Batch:
-    """A rollout as (n * chunks, T / chunks) rows; advantage and value_target are (T, n).
+def acted_of(rollout: Rollout, *, chunks: int) -> Acted:
+    """A rollout as (n * chunks, T / chunks) rows.
 
     With several chunks in time the networks must have no memory.
     """
     assert chunks == 1 or rollout.state.shape[1] == 0
-    return Batch(
+    return Acted(
         observation=_rows(rollout.observation, chunks),
         first=_rows(rollout.first[:-1], chunks),
         state=rollout.state.repeat_interleave(chunks, dim=0),
         action=_rows(rollout.action, chunks),
         logp=_rows(rollout.logp, chunks),
+    )
+
+
+def batch_of(rollout: Rollout, advantage: torch.Tensor, value_target: torch.Tensor, *, chunks: int) -> Batch:
+    """The same with advantages and value targets, which are (T, n)."""
+    return Batch(
+        **vars(acted_of(rollout, chunks=chunks)),
         advantage=_rows(advantage, chunks),
         value_target=_rows(value_target, chunks),
     )

@@ -9,6 +9,7 @@ from rlscale.scaling.agents.ppg import PPG
 from rlscale.scaling.agents.ppo import PPO
 from rlscale.scaling.config.model import step_size
 from rlscale.scaling.config.run import RunConfig
+from rlscale.scaling.diagnostics.probe import Probe
 from rlscale.scaling.models.actor_critic import ActorCritic
 from rlscale.scaling.models.families import build_actor_critic
 from rlscale.scaling.rollouts.bandits import BanditCollector
@@ -48,6 +49,12 @@ def make_agent(config: RunConfig, model: ActorCritic) -> PPO | PPG:
         return PPO(agent, model, step_size=step)
     auxiliary_step = step_size(agent.auxiliary.learning_rate, config.model)
     return PPG(agent, model, step_size=step, auxiliary_step_size=auxiliary_step)
+
+
+def make_probe(config: RunConfig, model: ActorCritic) -> Probe | None:
+    """What measures the run's iterations, if the config asks for it."""
+    diagnostics = config.diagnostics
+    return None if diagnostics is None else Probe(diagnostics, model, clip=config.agent.clip)
 
 
 def make_collector(

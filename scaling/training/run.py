@@ -17,8 +17,15 @@ from rlscale.scaling.errors import InputError, NonFiniteLoss
 from rlscale.scaling.models.sizing import sizes_of
 from rlscale.scaling.rollouts.evaluation import evaluate, unseen_levels
 from rlscale.scaling.rollouts.policy import policy_of
+from rlscale.scaling.rollouts.rollout import Rollout
 from rlscale.scaling.tasks.interface import Bandit
-from rlscale.scaling.training.build import build_networks, make_agent, make_collector, make_environments
+from rlscale.scaling.training.build import (
+    build_networks,
+    make_agent,
+    make_collector,
+    make_environments,
+    make_probe,
+)
 from rlscale.scaling.training.device import keep_freed_memory
 from rlscale.scaling.training.out_of_memory import (
     is_out_of_memory,
@@ -61,6 +68,7 @@ class Run:
         ).flops_per_interaction
         with memory_is_asked_for(smaller_width(config)):
             self.agent = make_agent(config, model.to(self.device))
+        self._probe = make_probe(config, model)
         self.collector = make_collector(config, self.device, task, actions, bandit=bandit)
         self._batches = np.random.default_rng(batches)
         self.recorder = CurveRecorder(config.rows_per_decade)
@@ -93,13 +101,22 @@ class Run:
             )
             # If the last step made weights infinite, the policy's actions measure nothing.
             self._check_finite({"entropy": float(rollout.entropy)})
-            diagnostics = self.agent.learn(rollout, self._batches)
+            diagnostics = self._learn(rollout)
         self.interactions += rollout.reward.size
         diagnostics["batch_size"] = float(rollout.reward.size)
         finite = all(map(math.isfinite, diagnostics.values()))
         self.recorder.add(returns, lengths, diagnostics if finite else {})
         self.wall_seconds += time.perf_counter() - started
         self._check_finite(diagnostics)
+
+    def _learn(self, rollout: Rollout) -> dict[str, float]:
+        """Improve the agent with a rollout; measure that if it is time to."""
+        probe = self._probe
+        if probe is None or not probe.is_due(self.interactions, self.interactions + rollout.reward.size):
+            return self.agent.learn(rollout, self._batches)
+        seen = probe.before(rollout)
+        diagnostics = self.agent.learn(rollout, self._batches, with_norms=True)
+        return diagnostics | probe.after(seen)
 
     def evaluate(self) -> None:
         """Record the policy's mean return on levels that it was not trained on."""
@@ -144,6 +161,8 @@ class Run:
             "recorder": json.dumps(self.recorder.state_dict()),
             "agent": self.agent.state_dict(),
         }
+        if self._probe:
+            state["probe"] = self._probe.state_dict()
         buffer = io.BytesIO()
         torch.save(state, buffer)
         return buffer.getvalue()
@@ -167,6 +186,8 @@ class Run:
     def _load(self, state: dict[str, Any]) -> None:
         self.collector.load_state_dict(state["collector"])
         self.agent.load_state_dict(state["agent"])
+        if self._probe:
+            self._probe.load_state_dict(state["probe"])
         self._batches.bit_generator.state = state["batches"]
         self.recorder.load_state_dict(json.loads(state["recorder"]))
         self.interactions = int(state["interactions"])

@@ -96,9 +96,85 @@ DIAGNOSTICS: dict[str, Column] = {
     "auxiliary_value_loss": Column("float64", "reward^2", "the same of the true value head in that phase"),
     "eval_return_mean": Column("float64", "reward", "mean return on levels not trained on, at checkpoints"),
     "eval_episodes": Column("float64", "episodes", "episodes of that evaluation"),
+    "feature_penalty": Column(
+        "float64",
+        "",
+        "mean square of the change of pre-activations within an iteration, before its coefficient",
+    ),
     "batch_size": Column("float64", "environment steps", "interactions in one iteration"),
     "step_size": Column("float64", "", "Adam step size in effect"),
 }
+
+
+def _of_network(net: str) -> dict[str, Column]:
+    """Metrics of the network that gives the policy, or of a separate one that gives the value."""
+    return {
+        f"{net}_features": Column("float64", "units", f"D: units of the {net} network's last layer"),
+        f"{net}_approximate_rank": Column(
+            "float64",
+            "rank",
+            "of its features: least k whose squared singular values are over 99% of the sum",
+        ),
+        f"{net}_effective_rank": Column(
+            "float64", "rank", "of its features: exponential of the entropy of the singular values' shares"
+        ),
+        f"{net}_srank": Column(
+            "float64", "rank", "of its features: least k whose singular values are over 99% of the sum"
+        ),
+        f"{net}_absolute_rank": Column(
+            "float64", "rank", "of its features: singular values over sqrt(N) that are above 0.01"
+        ),
+        f"{net}_pytorch_rank": Column(
+            "float64", "rank", "of its features: singular values above what float32 resolves"
+        ),
+        f"{net}_sigma_first": Column(
+            "float64", "", "largest singular value of its features over sqrt(N), N observations"
+        ),
+        f"{net}_sigma_second": Column("float64", "", "second largest singular value over sqrt(N)"),
+        f"{net}_sigma_last": Column("float64", "", "smallest singular value over sqrt(N)"),
+        f"{net}_feature_norm": Column("float64", "", "mean L2 norm of its features"),
+        f"{net}_preactivation_norm": Column(
+            "float64", "", "mean L2 norm of the inputs of the nonlinearity that gives the features"
+        ),
+        f"{net}_dead_share": Column(
+            "float64", "share", "units of its last layer that say nothing about the observation"
+        ),
+        f"{net}_gradient_norm": Column(
+            "float64", "", "L2 norm of its gradient before clipping, mean over steps of the iteration"
+        ),
+        f"{net}_weight_norm": Column("float64", "", "L2 norm of its weights"),
+        f"{net}_update_norm": Column(
+            "float64", "", "L2 norm of the change of its weights in a gradient step, mean over the iteration"
+        ),
+        f"{net}_ntk_rank": Column(
+            "float64", "rank", "approximate rank of its gradients on 32 observations, at most 32"
+        ),
+    }
+
+
+#: Metrics of representation and trust (Moalla et al. 2024), measured where a config has ``diagnostics``.
+HEALTH: dict[str, Column] = {
+    **_of_network("policy"),
+    **_of_network("value"),
+    "policy_variance": Column("float64", "", "variance over states of the policy's parameters, their mean"),
+    "ratio_max": Column(
+        "float64", "ratio", "largest pi_end/pi_collect of the iteration's actions, after it has learned"
+    ),
+    "ratio_min": Column("float64", "ratio", "smallest of these ratios"),
+    "ratio_mean": Column("float64", "ratio", "their mean"),
+    "ratio_std": Column("float64", "ratio", "their standard deviation"),
+    "ratio_above": Column("float64", "ratio", "mean of those above 1 + clip; null if there is none"),
+    "ratio_below": Column("float64", "ratio", "mean of those below 1 - clip; null if there is none"),
+    "excess_ratio": Column("float64", "ratio", "ratio_above over ratio_below"),
+    "kl_exact": Column("float64", "nat", "mean KL(pi_collect || pi_end) on the measured observations"),
+    "kl_k1": Column("float64", "nat", "the same estimated from the iteration's actions: mean -log ratio"),
+    "kl_k3": Column("float64", "nat", "the same, mean ratio - 1 - log ratio"),
+    "policy_churn": Column(
+        "float64", "nat", "mean KL by which an iteration changes the policy on observations of an earlier one"
+    ),
+    "value_churn": Column("float64", "reward", "mean absolute change of the value on the same observations"),
+}
+DIAGNOSTICS |= HEALTH
 
 #: All of them, in the order of an exported file.
 COLUMNS: dict[str, Column] = {**KEY_COLUMNS, **RUN_COLUMNS, **CURVE_COLUMNS, **DIAGNOSTICS}

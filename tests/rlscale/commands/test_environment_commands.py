@@ -107,6 +107,28 @@ def test_what_is_wrong_is_said_in_one_sentence(rlscale, folder, task, words):
     assert "Traceback" not in done.stderr
 
 
+def test_a_run_that_measures_itself_stores_what_it_found(rlscale, folder):
+    path = write_config(folder, interactions=1024, diagnostics={"every": 512, "batch": 256})
+    done = rlscale("train", path, "--store", folder / "store", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    curve = RunStore(folder / "store").read_curve("single", only_record(folder).run_id)
+    measured = [row is not None for row in curve["policy_approximate_rank"].to_pylist()]
+    assert measured == [True, True, False, True]  # iterations of 256: the first, 512 and 1024
+    assert set(curve["policy_features"].drop_null().to_pylist()) == {64.0}
+
+
+def test_a_feature_penalty_without_named_features_is_said_in_one_sentence(rlscale, folder):
+    agent = AGENT | {"feature_penalty": {"coefficient": 1}}
+    model = {"family": "own_code:Unnamed"}
+    path = write_config(folder, task="own_code:Base", model=model, agent=agent)
+    done = rlscale("train", path, "--store", folder / "store", cwd=folder)
+    assert done.returncode == 2
+    assert "agent.feature_penalty needs a family that names its pre_activations" in " ".join(
+        done.stderr.split()
+    )
+    assert "Traceback" not in done.stderr
+
+
 def write_spec(folder, **base):
     path = folder / "spec.yaml"
     values = {"task": "own_code:Remembers", "interactions": 1024, "checkpoints": 2, "agent": AGENT, **base}

@@ -295,6 +295,9 @@ OTHER_VALUES = {
     "recurrent": "lstm",
     "minibatch_of": "steps",
     "normalize_advantage_of": "minibatch",
+    "feature_penalty": {"coefficient": 1.0},
+    "reward_mask": 0.9,
+    "diagnostics": {"every": 1000},
 }
 OTHER_VALUES_OF_PROCGEN = OTHER_VALUES | {
     "task": "procgen-coinrun-hard",
@@ -306,7 +309,7 @@ OTHER_VALUES_OF_PROCGEN = OTHER_VALUES | {
 }
 ONLY_FOR_PROCGEN = {"model.family", "levels.num_levels", "levels.start_level", "evaluation_episodes"}
 ONLY_FOR_PPO = {"agent.batch_growth.exponent"}
-ONLY_FOR_MLP = {"model.activation"}
+ONLY_FOR_MLP = {"model.activation", "model.layer_norm"}
 ONLY_WITH_MEMORY = {"model.recurrent", "model.hidden_size"}
 ONLY_FOR_GYMNASIUM = {"wrappers.atari", "wrappers.time", "agent.normalize_observation"}
 
@@ -384,6 +387,12 @@ def test_run_id_changes_with_every_field_of_an_environment(path):
     assert_run_id_changes(CARTPOLE | WITH_MEMORY, path, OTHER_VALUES_OF_CARTPOLE)
 
 
+def test_layer_norm_is_for_two_families():
+    for family, task in (("impala", PROCGEN), ("mnist-cnn", BASE)):
+        with pytest.raises(InputError, match=f"layer_norm is for .* leave it out for {family}"):
+            run_config(task | {"model": {"family": family, "layer_norm": True}}, source="")
+
+
 def test_run_id_changes_with_memory():
     agent = {"agent": WITH_MEMORY["agent"]}
     models = [{}, {"recurrent": "lstm"}, {"recurrent": "lstm", "hidden_size": 64}]
@@ -409,6 +418,22 @@ def test_run_id_changes_with_memory():
         ),
         ({"model": {"family": "somewhere:Net"}}, "'model.family': somewhere:Net needs code of the module"),
         ({"levels": {"num_levels": 3}}, "has no levels"),
+        ({"diagnostics": {"every": 0}}, "'diagnostics.every': input should be greater than or equal to 1"),
+        ({"diagnostics": {"every": 9, "batch": 1}}, "'diagnostics.batch': .* greater than or equal to 2"),
+        ({"diagnostics": {"batch": 8}}, "'diagnostics.every' is missing"),
+        (
+            {"diagnostics": {"every": 9, "each": 9}},
+            "unknown key 'diagnostics.each'; known here: every, batch",
+        ),
+        (
+            {"agent": {"horizon": 99, "feature_penalty": {"layers": "last"}}},
+            "'agent.feature_penalty.coefficient' is missing",
+        ),
+        (
+            {"agent": {"horizon": 99, "feature_penalty": {"coefficient": 1, "layers": "first"}}},
+            "'agent.feature_penalty.layers': input should be 'last' or 'all'",
+        ),
+        ({"agent": {"horizon": 99, "reward_mask": 1.0}}, "'agent.reward_mask': input should be less than 1"),
         (WITH_MEMORY | {"model": {"recurrent": "gru"}}, "'model.recurrent': input should be 'lstm'"),
         (WITH_MEMORY | {"model": {"hidden_size": 32}}, "hidden_size is the LSTM's: add recurrent: lstm"),
         (

@@ -67,3 +67,17 @@ def test_a_growing_batch_is_counted_at_its_end():
 def test_the_total_is_the_sum_and_the_machine_has_some():
     assert MemoryNeed(1, 2, 4, 8, 16, 32, 64).total == 127
     assert usable_memory() > 2**28
+
+
+def test_the_feature_penalty_keeps_pre_activations_and_diagnostics_keep_observations():
+    values = {"task": "digits-bandit", "interactions": 10**5, "model": {"width": 0.1}}
+    agent = {"rollout_steps": 128, "num_envs": 2, "feature_penalty": {"coefficient": 1.0}}
+    last = memory_need(run_config(values | {"agent": agent}, source=""))
+    assert last.collected == 4 * 256 * 100
+    agent["feature_penalty"]["layers"] = "all"
+    every = memory_need(run_config(values | {"agent": agent}, source=""))
+    assert every.collected == 4 * 256 * (4 * 64 + 8 * 16 + 100)
+    assert (last.diagnostics, every.diagnostics) == (0, 0)
+    measured = run_config(values | {"diagnostics": {"every": 100, "batch": 64}}, source="")
+    assert memory_need(measured).diagnostics == 2 * 64 * 64 + 32 * memory_need(measured).ewma
+    assert memory_need(measured).collected == 0
