@@ -1,4 +1,4 @@
-"""TD's flow against integration, its spectrum against closed forms, and what smoothness has to do with rates."""
+"""TD's flow against integration, its spectrum against closed forms, its rates against expected updates."""
 
 import numpy as np
 import pytest
