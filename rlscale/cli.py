@@ -25,6 +25,7 @@ from rlscale.commands import (
     horizon,
     report,
     sweep,
+    theory,
     train,
     tune,
 )
@@ -148,6 +149,7 @@ app.command("backtest")(backtest.backtest)
 app.command("suggest")(forecast.suggest)
 app.command("horizon")(horizon.horizon)
 app.command("compare")(compare.compare)
+app.add_typer(_group("Settings whose true answer is known, in closed form.", td=theory.td), name="theory")
 app.command("doctor")(doctor.doctor)
 
 

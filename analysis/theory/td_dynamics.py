@@ -5,12 +5,12 @@ updates with small steps are the flow
 
     dV/dt = -(I - γP) V + R,        V_t = exp(-t (I - γP)) (V_0 - V_π) + V_π,        V_π = (I - γP)^-1 R.
 
-If P e_i = l_i e_i, the error's part along e_i decays as exp(-t (1 - γ l_i)). Of a reversible P, l_i says how
-smooth e_i is between neighbouring states (its Dirichlet energy is 1 - l_i), so what is rough is learned first and
-what is smooth last. ``operator`` is the matrix A of a flow dV/dt = -A (V - V_π): I - γP for one-step targets.
-Other targets, and states visited unequally often, have other operators.
+If P e_i = l_i e_i, the error's part along e_i decays as exp(-t (1 - γ l_i)). Of a reversible P, l_i says
+how smooth e_i is between neighbouring states (its Dirichlet energy is 1 - l_i), so what is rough is learned
+first and what is smooth last. ``operator`` is the matrix A of a flow dV/dt = -A (V - V_π): I - γP for
+one-step targets. Other targets, and states visited unequally often, have other operators.
 
-Values and rewards have shape (n,), matrices (n, n), eigenvalues (n,); time counts updates times their step size.
+Values and rewards have shape (n,), matrices (n, n), eigenvalues (n,); time counts updates times their step.
 """
 
 from __future__ import annotations
