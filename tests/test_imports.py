@@ -19,7 +19,7 @@ FLOORS = (
     ("scaling/config",),
     ("scaling/models",),
     ("scaling/rollouts",),
-    ("scaling/agents",),
+    ("scaling/diagnostics", "scaling/agents"),
     ("scaling/training",),
     ("scaling/costs",),
     ("sweeps/store",),
