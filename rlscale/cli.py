@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from rlscale.commands import (
     backtest,
+    capacity,
     cluster,
     compare,
     config,
@@ -149,6 +150,7 @@ app.command("backtest")(backtest.backtest)
 app.command("suggest")(forecast.suggest)
 app.command("horizon")(horizon.horizon)
 app.command("compare")(compare.compare)
+app.command("capacity")(capacity.capacity)
 app.add_typer(_group("Settings whose true answer is known, in closed form.", td=theory.td), name="theory")
 app.command("doctor")(doctor.doctor)
 
