@@ -20,6 +20,7 @@ from rlscale.commands import (
     config,
     curves,
     demo,
+    distill,
     doctor,
     fit,
     forecast,
@@ -151,6 +152,7 @@ app.command("suggest")(forecast.suggest)
 app.command("horizon")(horizon.horizon)
 app.command("compare")(compare.compare)
 app.command("capacity")(capacity.capacity)
+app.command("distill")(distill.distill)
 app.add_typer(_group("Settings whose true answer is known, in closed form.", td=theory.td), name="theory")
 app.command("doctor")(doctor.doctor)
 

@@ -13,18 +13,25 @@ the text; in the code the run's first network collects them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from rlscale.scaling.agents.ppo import adam, gradient_step
+from rlscale.scaling.agents.distillation import (
+    TeacherRows,
+    actor_loss,
+    critic_loss,
+    minibatch_size,
+    single_observations,
+    taught,
+    with_outputs,
+)
 from rlscale.scaling.config.model import step_size
 from rlscale.scaling.config.run import RunConfig
 from rlscale.scaling.errors import InputError, NonFiniteLoss
 from rlscale.scaling.models.actor_critic import ActorCritic
-from rlscale.scaling.rollouts.rollout import Rollout, Rows
 from rlscale.scaling.tasks.catalog import Vectors
 from rlscale.scaling.training.build import build_networks, first_networks, generator_of, make_collector
 from rlscale.scaling.training.checkpoint import network_weights, read_checkpoint
@@ -68,14 +75,6 @@ class CapacityLoss:
     critic: float
 
 
-@dataclass(frozen=True)
-class TargetRows(Rows):
-    """Single observations with the target's outputs, (rows, 1, num_outputs) and (rows, 1)."""
-
-    logits: torch.Tensor
-    value: torch.Tensor
-
-
 def check_capacity(config: RunConfig, protocol: Protocol) -> None:
     """Refuse what cannot be measured, before anything is.
 
@@ -88,7 +87,7 @@ def check_capacity(config: RunConfig, protocol: Protocol) -> None:
             f"measured: choose another run.",
             code="recurrent_network",
         )
-    observations, minibatch = protocol.envs * protocol.steps, _minibatch_size(config)
+    observations, minibatch = protocol.envs * protocol.steps, minibatch_size(config.agent)
     if observations < minibatch:
         raise InputError(
             f"{observations:,} observations do not fill a minibatch of {minibatch:,} of run "
@@ -137,34 +136,20 @@ def capacity_losses(
 
 def target_rows(
     config: RunConfig, protocol: Protocol, seed: np.random.SeedSequence, device: torch.device
-) -> TargetRows:
+) -> TeacherRows:
     """The observations of a random target in the task, with its outputs."""
     init, task, actions = seed.spawn(3)
     target = build_networks(config, generator_of(init)).to(device)
     agent = config.agent.model_copy(update={"num_envs": protocol.envs, "rollout_steps": protocol.steps})
     collector = make_collector(config.model_copy(update={"agent": agent}), device, task, actions)
     rollout, _, _ = collector.collect(target, envs=protocol.envs, steps=protocol.steps, needs_bootstrap=False)
-    return _with_outputs(single_observations(rollout), target, device)
-
-
-def single_observations(rollout: Rollout) -> Rows:
-    """All observations of a rollout as rows of one step, in the host's memory."""
-    observation = rollout.observation.flatten(0, 1)[:, None].cpu()
-    first = torch.zeros(len(observation), 1)
-    return Rows(observation, first, first[:, :0])
-
-
-@torch.no_grad()
-def _with_outputs(rows: Rows, target: ActorCritic, device: torch.device) -> TargetRows:
-    outputs = [target(part.inputs) for part in rows.parts(target.chunk, device)]
-    logits, values = (torch.cat(each).cpu() for each in zip(*outputs, strict=True))
-    return TargetRows(rows.observation, rows.first, rows.state, logits, values)
+    return with_outputs(single_observations(rollout), target)
 
 
 def _fitted(
     model: ActorCritic,
     interactions: int,
-    rows: TargetRows,
+    rows: TeacherRows,
     config: RunConfig,
     protocol: Protocol,
     order: int,
@@ -173,7 +158,17 @@ def _fitted(
     kept = {name: value.clone() for name, value in model.state_dict().items()}
     losses = []
     for loss in (actor_loss, critic_loss):
-        losses.append(_last_loss(model, rows, loss, config, protocol, order))
+        left = taught(
+            model,
+            rows,
+            loss,
+            config.agent,
+            step_size=step_size(config.agent.learning_rate, config.model),
+            minibatch=minibatch_size(config.agent),
+            epochs=protocol.epochs,
+            rng=np.random.default_rng(order),
+        )
+        losses.append(left)
         model.load_state_dict(kept)
     if not all(map(math.isfinite, losses)):
         raise NonFiniteLoss(
@@ -181,52 +176,3 @@ def _fitted(
             f"leave this run out."
         )
     return CapacityLoss(interactions, *losses)
-
-
-def actor_loss(model: ActorCritic, rows: TargetRows) -> torch.Tensor:
-    """mean KL(target || model), nat."""
-    policy = model.actions(model.policy_logits(rows.inputs))
-    return policy.kl_from(model.actions(rows.logits)).mean()
-
-
-def critic_loss(model: ActorCritic, rows: TargetRows) -> torch.Tensor:
-    """mean (V - V_target)^2."""
-    return (model.values(rows.inputs)[0] - rows.value).square().mean()
-
-
-def _last_loss(
-    model: ActorCritic,
-    rows: TargetRows,
-    loss: Callable[[ActorCritic, TargetRows], torch.Tensor],
-    config: RunConfig,
-    protocol: Protocol,
-    order: int,
-) -> float:
-    """The loss on the last whole minibatch of the last epoch, before its own step."""
-    optimizer = adam(config.agent, model, step_size(config.agent.learning_rate, config.model))
-    rng, last = np.random.default_rng(order), torch.tensor(math.nan)
-    for _ in range(protocol.epochs):
-        for index in whole_minibatches(len(rows.first), _minibatch_size(config), rng):
-            gathered = gradient_step(
-                optimizer,
-                rows.select(index),
-                lambda part: ((value := loss(model, part)), {"loss": value.detach()}),
-                chunk=model.chunk,
-                device=next(model.parameters()).device,
-                networks=model.networks,
-                max_norm=config.agent.max_grad_norm,
-            )
-            last = gathered["loss"]
-    return float(last)
-
-
-def whole_minibatches(count: int, size: int, rng: np.random.Generator) -> Iterator[torch.Tensor]:
-    """Indices of ``count`` rows in random order, ``size`` at a time; a rest that is smaller is left out."""
-    order = torch.from_numpy(rng.permutation(count))
-    yield from order[: count - count % size].split(size)
-
-
-def _minibatch_size(config: RunConfig) -> int:
-    """Observations of a minibatch in training, before the batch grows."""
-    agent = config.agent
-    return max(1, agent.num_envs * agent.rollout_steps // agent.minibatches)
