@@ -266,7 +266,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--interactions", type=int, default=40_000)
+    parser.add_argument("--interactions", type=int, default=20_000)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     started, found, matrices = time.perf_counter(), {}, {}

@@ -102,7 +102,7 @@ def capacity_losses(
     *,
     target: int,
     protocol: Protocol,
-    device: torch.device = torch.device("cpu"),
+    device: str = "cpu",
 ) -> Iterator[CapacityLoss]:
     """The capacity loss of a run's first networks, then of each checkpoint.
 
@@ -118,13 +118,14 @@ def capacity_losses(
     check_capacity(config, protocol)
     torch.set_num_threads(config.threads)
     seed = np.random.SeedSequence([_TARGETS, target])
-    rows = target_rows(config, protocol, seed, device)
+    place = torch.device(device)
+    rows = target_rows(config, protocol, seed, place)
     order = np.random.default_rng(seed.spawn(1)[0]).integers(2**63)
-    model = first_networks(config).to(device)
+    model = first_networks(config).to(place)
     yield _fitted(model, 0, rows, config, protocol, order)
     for checkpoint in checkpoints:
         try:
-            state = read_checkpoint(checkpoint, config.run_id, device)
+            state = read_checkpoint(checkpoint, config.run_id, place)
         except ValueError as error:
             raise InputError(
                 f"Run {config.run_id} cannot be measured, {error}; restore its files.",

@@ -118,8 +118,6 @@ def _protocol(record: RunRecord, wanted: Wanted) -> Protocol:
 
 def losses_of_job(job: CapacityJob) -> list[CapacityLoss]:
     """One job, on a worker."""
-    import torch
-
     name_modules(job.where.modules, job.where.module_folder)
     MNIST.put_first(job.where.mnist_dir)
     record = job.record
@@ -129,6 +127,6 @@ def losses_of_job(job: CapacityJob) -> list[CapacityLoss]:
             RunStore(job.store).read_checkpoints(record.sweep, record.run_id),
             target=job.target,
             protocol=job.protocol,
-            device=torch.device(job.where.device),
+            device=job.where.device,
         )
     )
