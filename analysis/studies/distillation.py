@@ -19,7 +19,7 @@ class Measure(Record):
     Attributes:
         name: what is measured: ``return_seen``, ``divergence_mixed_0.5``, ``same_action_noise_0.1``, …
         teacher: mean over episodes or observations.
-        teacher_interval: 90% of Student's t over these.
+        teacher_interval: 90% of Student's t over these, within what the measure can be.
         students: the mean of each student.
         mean: of the students.
         students_interval: 90% of Student's t over students; None with a single one.
@@ -92,8 +92,16 @@ def _measure(name: str, teacher: ArrayLike, students: Sequence[ArrayLike]) -> Me
     return Measure(
         name=name,
         teacher=float(of_teacher.mean()),
-        teacher_interval=mean_interval(of_teacher),
+        teacher_interval=_possible(name, mean_interval(of_teacher)),
         students=means,
         mean=float(means.mean()),
-        students_interval=mean_interval(means) if len(means) > 1 else None,
+        students_interval=_possible(name, mean_interval(means)) if len(means) > 1 else None,
     )
+
+
+def _possible(name: str, interval: Interval) -> Interval:
+    """Within 0 and infinity for a divergence, within 0 and 1 for a share."""
+    low, high = interval
+    if name.startswith("divergence"):
+        return max(low, 0.0), high
+    return (max(low, 0.0), min(high, 1.0)) if name.startswith("same_action") else interval

@@ -25,6 +25,9 @@ def print_distillation(result: DistillationResult, console: Console) -> None:
             brief_number(each.mean, form),
             interval_text(each.students_interval, form, between="–"),
         )
+    table.caption = "Mixed with another observation, or with noise: KL from the policy before, and how often"
+    table.caption += " its likeliest action is kept."
+    table.caption_justify = "left"
     console.print(table)
     losses = ", ".join(brief_number(loss, ".2g") for loss in result.losses)
     print_line(f"KL that the students were left with on what they were taught: {losses} nat.", console)
@@ -35,8 +38,8 @@ def _words(name: str) -> str:
     """A measure's name for people: ``divergence_mixed_0.5`` is ``KL, mixed 0.5``."""
     kind, _, where = name.rpartition("_")
     if kind == "return":
-        return {"seen": "return, training levels", "unseen": "return, unseen levels"}.get(
+        return {"seen": "return, seen levels", "unseen": "return, unseen levels"}.get(
             where, "return, new seeds"
         )
     what, _, shift = kind.rpartition("_")
-    return f"{'KL' if what == 'divergence' else 'same action'}, {shift} {where}"
+    return f"{'KL' if what == 'divergence' else 'kept'}, {shift} {where}"

@@ -82,3 +82,8 @@ def test_teachers_and_students_have_intervals_of_their_own():
     one = distillation_result({"x": teacher}, [{"x": teacher}], losses=[0.1], **alone)
     assert one.warning_codes == ["one_student"]
     assert one.measures[0].students_interval is None
+    few = {"divergence_mixed_0.5": [0.0, 0.1], "same_action_mixed_0.5": [1.0, 0.8], "return_new": [0.0, 1.0]}
+    low, share, free = distillation_result(few, [few, few], losses=[0.1], **alone).measures
+    assert low.teacher_interval[0] == 0
+    assert share.teacher_interval[1] == 1
+    assert free.teacher_interval[0] < 0
