@@ -246,22 +246,22 @@ class RunFolder:
 
     def clean_finished(self) -> None:
         """Remove what a finished run no longer needs, and repair its record."""
-        self._repeat_record()
-        record = self.record()
+        record = self._repeat_record()
         kept = {checkpoint_name(segment) for segment in record.checkpoints} if record else set()
         for name in self.names():
             if lease_key(name) or segment_of_part(name):
                 self.files.delete(f"{self.path}/{name}")
         self._remove_temporary()
+        for name in self.checkpoint_names() - kept if kept else ():
+            self.files.delete(f"{self.path}/{CHECKPOINTS}/{name}")
         if not kept:
             self.files.delete_folder(f"{self.path}/{CHECKPOINTS}")
-        for name in self.checkpoint_names() - kept:
-            self.files.delete(f"{self.path}/{CHECKPOINTS}/{name}")
 
-    def _repeat_record(self) -> None:
+    def _repeat_record(self) -> RunRecord | None:
         record = self.record()
         if record is not None and self.files.read(f"{self.path}/{RUN}") != record.as_bytes():
             self.files.write(f"{self.path}/{RUN}", record.as_bytes())
+        return record
 
     def _remove_given_up(self, key: str, record: RunRecord) -> None:
         """Remove the leases below ``key`` and the checkpoints from which no attempt will resume.
