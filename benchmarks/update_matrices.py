@@ -245,6 +245,8 @@ def draw(found: dict[str, list[dict[str, list[float]]]], matrices: dict[str, dic
                 if agent == next(iter(matrices)):
                     ax.set_title({"0": "at the start", "0.1": "after a tenth", "1": "at the end"}[share])
             row[0].set_ylabel(agent)
+        bar = top.colorbar(axes[0, 0].images[0], ax=axes, aspect=40, pad=0.02)
+        bar.set_label("$K_{ij}/K_{ii}$, states by value")
         left, right = bottom.subplots(1, 2)
         for ax, name, label in (
             (left, "off_diagonal_fixed", r"Mean $|K_{ij}/K_{ii}|$, $i \neq j$"),
@@ -257,7 +259,7 @@ def draw(found: dict[str, list[dict[str, list[float]]]], matrices: dict[str, dic
             ax.set_ylim(bottom=0)
             ax.set_xlabel("Interactions, thousands")
             ax.set_ylabel(label)
-        left.legend(loc="upper right")
+        left.legend(loc="lower right")
     write_figure(figure, RESULTS / "update_matrices.png")
 
 
