@@ -259,7 +259,7 @@ def draw(found: dict[str, list[dict[str, list[float]]]], matrices: dict[str, dic
             ax.set_ylim(bottom=0)
             ax.set_xlabel("Interactions, thousands")
             ax.set_ylabel(label)
-        left.legend(loc="lower right")
+        left.legend(loc=(0.62, 0.5))
     write_figure(figure, RESULTS / "update_matrices.png")
 
 
