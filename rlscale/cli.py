@@ -14,17 +14,20 @@ from typer.core import TyperCommand, TyperGroup
 
 from rlscale.commands import (
     backtest,
+    capacity,
     cluster,
     compare,
     config,
     curves,
     demo,
+    distill,
     doctor,
     fit,
     forecast,
     horizon,
     report,
     sweep,
+    theory,
     train,
     tune,
 )
@@ -148,6 +151,9 @@ app.command("backtest")(backtest.backtest)
 app.command("suggest")(forecast.suggest)
 app.command("horizon")(horizon.horizon)
 app.command("compare")(compare.compare)
+app.command("capacity")(capacity.capacity)
+app.command("distill")(distill.distill)
+app.add_typer(_group("Settings whose true answer is known, in closed form.", td=theory.td), name="theory")
 app.command("doctor")(doctor.doctor)
 
 

@@ -1,14 +1,22 @@
-"""Intervals from bootstrap draws: percentiles, and bias-corrected percentiles (Efron 1981)."""
+"""Intervals: of a mean by Student's t, and of bootstrap draws by percentiles (Efron 1981)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from rlscale.analysis.arrays import Floats
 from rlscale.analysis.records import INTERVAL_LEVEL, Interval
+
+
+def mean_interval(values: Sequence[float] | Floats) -> Interval:
+    """90% of Student's t around the mean of two or more independent values."""
+    measured = np.asarray(values, float)
+    tail = float(t.ppf(0.5 + INTERVAL_LEVEL / 2, len(measured) - 1))
+    half = tail * float(measured.std(ddof=1)) / len(measured) ** 0.5
+    return float(measured.mean()) - half, float(measured.mean()) + half
 
 
 def percentile_interval(values: Floats) -> Floats:

@@ -65,6 +65,9 @@ class RunConfig(Frozen):
     checkpoints: int = Field(
         20, ge=1, description="number, evenly spaced in interactions, the last at the end"
     )
+    keep_checkpoints: bool = Field(
+        False, description="keep every checkpoint, also after the run, for rlscale capacity and distill"
+    )
     threads: int = Field(1, ge=1, description="CPU threads; sums depend on it in their last bits")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="precision of the trunks; weights, heads and losses are always float32"
@@ -158,6 +161,7 @@ LATER_FIELDS = {
     "agent.phasic": None,
     "levels": {"num_levels": None, "start_level": 0},
     "evaluation_episodes": 0,
+    "keep_checkpoints": False,
     "precision": "float32",
     "model.activation": "tanh",
     "model.recurrent": None,

@@ -116,6 +116,10 @@ class EnvironmentCollector:
         self._scale.measure(group, self._random_act)
         group.close()
 
+    def as_seen(self, act: Act) -> Act:
+        """A policy of observations as the networks see them, as one of those that environments show."""
+        return lambda observation, first: act(self._scaled(observation), first)
+
     def _scaled(self, observation: np.ndarray) -> np.ndarray:
         return self._scale(observation) if self._scale else observation
 

@@ -41,6 +41,17 @@ def build_networks(config: RunConfig, generator: torch.Generator) -> ActorCritic
         )
 
 
+def generator_of(seed: np.random.SeedSequence) -> torch.Generator:
+    """Torch's random stream of initial weights."""
+    return torch.Generator().manual_seed(int(seed.generate_state(1)[0]))
+
+
+def first_networks(config: RunConfig) -> ActorCritic:
+    """The networks with which the run began."""
+    init = np.random.SeedSequence(config.seed).spawn(4)[0]
+    return build_networks(config, generator_of(init))
+
+
 def make_agent(config: RunConfig, model: ActorCritic) -> PPO | PPG:
     """The learner that the config names, with step sizes scaled for the model's size."""
     agent = config.agent

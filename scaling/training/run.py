@@ -21,11 +21,13 @@ from rlscale.scaling.rollouts.rollout import Rollout
 from rlscale.scaling.tasks.interface import Bandit
 from rlscale.scaling.training.build import (
     build_networks,
+    generator_of,
     make_agent,
     make_collector,
     make_environments,
     make_probe,
 )
+from rlscale.scaling.training.checkpoint import read_checkpoint
 from rlscale.scaling.training.device import keep_freed_memory
 from rlscale.scaling.training.out_of_memory import (
     is_out_of_memory,
@@ -61,8 +63,7 @@ class Run:
         torch.set_num_threads(config.threads)
         keep_freed_memory()
         init, task, actions, batches = np.random.SeedSequence(config.seed).spawn(4)
-        generator = torch.Generator().manual_seed(int(init.generate_state(1)[0]))
-        model = build_networks(config, generator)
+        model = build_networks(config, generator_of(init))
         self.flops_per_interaction = sizes_of(
             model, config.task_entry.observations.shape, config.agent
         ).flops_per_interaction
@@ -175,7 +176,7 @@ class Run:
             InputError: if there is too little memory, or the run began on another kind of device.
         """
         with memory_is_asked_for(smaller_batch(self.config.agent)):
-            state = self._read(checkpoint)
+            state = read_checkpoint(checkpoint, self.config.run_id, self.device)
             try:
                 self._load(state)
             except Exception as error:  # any error of a state with another shape
@@ -192,18 +193,3 @@ class Run:
         self.recorder.load_state_dict(json.loads(state["recorder"]))
         self.interactions = int(state["interactions"])
         self.wall_seconds = float(state["wall_seconds"])
-
-    def _read(self, checkpoint: bytes) -> dict[str, Any]:
-        try:
-            state: dict[str, Any] = torch.load(
-                io.BytesIO(checkpoint), map_location=self.device, weights_only=True
-            )
-        except Exception as error:  # torch passes on any error of its zip reader
-            if is_out_of_memory(error):
-                raise
-            raise ValueError(f"the checkpoint cannot be read ({error})") from error
-        if not isinstance(state, dict) or state.get("run_id") != self.config.run_id:
-            raise ValueError("the checkpoint belongs to another run")
-        if "collector" not in state:
-            raise ValueError("the checkpoint is of an earlier version")
-        return state

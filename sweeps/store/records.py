@@ -40,7 +40,8 @@ class RunRecord(_Record):
 
     ``columns`` are the run columns of the schema; ``provenance`` the versions, host and
     device of the last attempt; ``interactions`` and ``wall_seconds`` the progress stored;
-    ``segments`` the names of the stored parts of the curve, in order, until the run is done.
+    ``segments`` the names of the stored parts of the curve, in order, until the run is done;
+    ``checkpoints`` those whose checkpoints are kept after that.
     ``reason`` says to people why the run failed or stopped. ``failure`` is the code of a failure
     for programs; it is null in records of runs that did not fail, and in records that earlier
     versions wrote.
@@ -57,6 +58,7 @@ class RunRecord(_Record):
     provenance: dict[str, Any] = {}
     attempts: tuple[AttemptRecord, ...] = ()
     segments: tuple[_Segment, ...] = ()
+    checkpoints: tuple[_Segment, ...] = ()
     interactions: _Count = 0
     wall_seconds: _Seconds = 0.0
     updated: str = ""

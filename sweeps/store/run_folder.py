@@ -3,7 +3,7 @@
     run.json                                the record, written when an attempt begins and ends
     lease-000002-1a2b3c4d.json              the record, which attempt 2 updates until the run is done
     part-000003.000002-1a2b3c4d.parquet     rows between two checkpoints, written by attempt 2
-    checkpoint/000003.000002-1a2b3c4d.pt    the checkpoint that ends these rows
+    checkpoint/000003.000002-1a2b3c4d.pt    the checkpoint that ends these rows; two or all are kept
     log-000002-1a2b3c4d.txt                 the log of attempt 2
     curve.parquet                           all rows: with it the run is done; its footer holds the record
 
@@ -23,7 +23,7 @@ so that this also works on object stores:
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -116,6 +116,19 @@ class RunFolder:
     def checkpoint_path(self, segment: str) -> str:
         """Where the checkpoint is that ends a segment."""
         return f"{self.path}/{CHECKPOINTS}/{checkpoint_name(segment)}"
+
+    def with_checkpoints(self, segments: Sequence[str]) -> tuple[str, ...]:
+        """Those of the segments whose checkpoint is there."""
+        names = self.checkpoint_names()
+        return tuple(segment for segment in segments if checkpoint_name(segment) in names)
+
+    def kept_checkpoints(self) -> Iterator[bytes]:
+        """The content of the stored checkpoints, the oldest first."""
+        record = self.record()
+        for segment in self.with_checkpoints(record.checkpoints or record.segments) if record else ():
+            content = self.files.read(self.checkpoint_path(segment))
+            if content is not None:
+                yield content
 
     def checkpoint_names(self) -> set[str]:
         return {info.base_name for info in self.files.list(f"{self.path}/{CHECKPOINTS}")}
@@ -233,17 +246,22 @@ class RunFolder:
 
     def clean_finished(self) -> None:
         """Remove what a finished run no longer needs, and repair its record."""
-        self._repeat_record()
+        record = self._repeat_record()
+        kept = {checkpoint_name(segment) for segment in record.checkpoints} if record else set()
         for name in self.names():
             if lease_key(name) or segment_of_part(name):
                 self.files.delete(f"{self.path}/{name}")
         self._remove_temporary()
-        self.files.delete_folder(f"{self.path}/{CHECKPOINTS}")
+        for name in self.checkpoint_names() - kept if kept else ():
+            self.files.delete(f"{self.path}/{CHECKPOINTS}/{name}")
+        if not kept:
+            self.files.delete_folder(f"{self.path}/{CHECKPOINTS}")
 
-    def _repeat_record(self) -> None:
+    def _repeat_record(self) -> RunRecord | None:
         record = self.record()
         if record is not None and self.files.read(f"{self.path}/{RUN}") != record.as_bytes():
             self.files.write(f"{self.path}/{RUN}", record.as_bytes())
+        return record
 
     def _remove_given_up(self, key: str, record: RunRecord) -> None:
         """Remove the leases below ``key`` and the checkpoints from which no attempt will resume.

@@ -106,6 +106,13 @@ class RunStore:
         """(attempt, log) of each of a run's attempts that stored a log, in their order."""
         return self._folder(sweep, run_id).logs()
 
+    def read_checkpoints(self, sweep: str, run_id: str) -> Iterator[bytes]:
+        """The content of a run's stored checkpoints, the oldest first.
+
+        A run that is done has some if its config says ``keep_checkpoints``.
+        """
+        return self._folder(sweep, run_id).kept_checkpoints()
+
     # -- files beside the runs ------------------------------------------------------
 
     def read_spec(self, sweep: str) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from rlscale.scaling.errors import InputError, LeaseLost
-from rlscale.sweeps.store.names import RUN, checkpoint_name, log_name, part_name, segment_name
+from rlscale.sweeps.store.names import RUN, log_name, part_name, segment_name
 from rlscale.sweeps.store.records import AttemptRecord, RunRecord, Status, now
 from rlscale.sweeps.store.run_folder import RunFolder
 from rlscale.sweeps.store.schema import CURVE_SCHEMA, KEY_COLUMNS
@@ -31,14 +31,18 @@ class RunWriter:
         self._is_published = False
         self._uncommitted: str | None = None
 
+    @property
+    def keeps_checkpoints(self) -> bool:
+        """Whether all checkpoints stay, also when the run is done."""
+        return bool(self.record.config.get("keep_checkpoints"))
+
     def checkpoints(self) -> Iterator[tuple[int, bytes]]:
-        """(index, content) of the stored checkpoints, newest first."""
-        names = self.folder.checkpoint_names()
-        for index, segment in reversed(list(enumerate(self.record.segments))):
-            if checkpoint_name(segment) in names:
-                content = self.folder.files.read(self.folder.checkpoint_path(segment))
-                if content is not None:
-                    yield index, content
+        """(index, content) of the last two stored checkpoints, newest first."""
+        there = self.folder.with_checkpoints(self.record.segments)
+        for segment in reversed(there[-_KEPT_CHECKPOINTS:]):
+            content = self.folder.files.read(self.folder.checkpoint_path(segment))
+            if content is not None:
+                yield self.record.segments.index(segment), content
 
     def write_segment(
         self,
@@ -71,6 +75,8 @@ class RunWriter:
                 wall_seconds=wall_seconds,
             )
         )
+        if self.keeps_checkpoints:
+            return
         for old in self.record.segments[-_KEPT_CHECKPOINTS - 1 : -_KEPT_CHECKPOINTS]:
             self.folder.files.delete(self.folder.checkpoint_path(old))
 
@@ -88,7 +94,8 @@ class RunWriter:
         Raises:
             LeaseLost, StoreUnavailable: see ``write_segment``.
         """
-        record = self.record.ended("done", None).changed(segments=())
+        kept = self.folder.with_checkpoints(self.record.segments) if self.keeps_checkpoints else ()
+        record = self.record.ended("done", None).changed(segments=(), checkpoints=kept)
         if not self._is_published:
             self._check()
             table = self.folder.parts(self.record.segments)

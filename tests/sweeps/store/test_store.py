@@ -284,6 +284,32 @@ def test_only_the_two_newest_checkpoints_are_kept_newest_first(store, claim, row
     assert list(writer.checkpoints()) == [(4, b"state 4"), (3, b"state 3")]
 
 
+def test_a_run_that_keeps_its_checkpoints_has_those_of_its_curve_when_done(store, claim, rows_of, folder):
+    keeping = {"interactions": 1000, "keep_checkpoints": True}
+    writer = claim(store, config=keeping)
+    for index in range(4):
+        segment(writer, index, rows_of(index, index + 1), f"state {index}".encode())
+    again = claim(store, config=keeping)
+    assert list(again.checkpoints()) == [(3, b"state 3"), (2, b"state 2")]
+    again.drop_after(2)  # the last one could not be read
+    segment(again, 3, rows_of(3, 4), b"again 3")
+    there = [b"state 0", b"state 1", b"state 2", b"again 3"]
+    assert list(store.read_checkpoints("s", "r1")) == there
+    again.finish()
+    for _ in range(2):  # a sweep that is run again cleans up again
+        assert list(store.read_checkpoints("s", "r1")) == there
+        assert kinds(folder) == [*(f"checkpoint/00000{i}.pt" for i in range(4)), "curve.parquet", "run.json"]
+        store.clean_sweep("s")
+    assert store.read_run("s", "r1").segments == ()
+
+
+def test_other_runs_have_no_checkpoints_when_done(store, claim, rows_of):
+    writer = claim(store)
+    segment(writer, 0, rows_of(0, 3))
+    writer.finish()
+    assert list(store.read_checkpoints("s", "r1")) == list(store.read_checkpoints("s", "r2")) == []
+
+
 # -- one writer at a time --------------------------------------------------------
 
 
