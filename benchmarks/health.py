@@ -1,9 +1,9 @@
 """Which runs does a fit call unhealthy, and what does that do to the exponent?
 
-Synthetic sweeps of five laws, eight sizes, three seeds and four shapes of the map, in which chosen runs collapse:
-from a share of training on they have a part of their return. Reported for each family: how many of the ill and of
-the good runs are called ill, and the bias of nu if they are kept, cut or dropped, against the law that was drawn.
-Run with
+Synthetic sweeps of five laws, eight sizes, three seeds and four shapes of the map, in which chosen runs
+collapse: from a share of training on they have a part of their return. Reported for each family: how many of
+the ill and of the good runs are called ill, and the bias of nu if they are kept, cut or dropped, against the
+law that was drawn. Run with
 
     python benchmarks/health.py [--sweeps 40]      # about 3 s a sweep
 """

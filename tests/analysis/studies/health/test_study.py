@@ -25,7 +25,7 @@ POINT = JointScalingFit(replicates=0)
 
 @pytest.fixture(scope="module")
 def curves() -> Curves:
-    """Two of the three runs of each of the three largest sizes collapse at 10% of training, and measured it."""
+    """Two of three runs of each of the three largest sizes collapse at 10% of training, and measured it."""
     whole = SWEEP.curves(np.random.default_rng(0))
     ill_runs = [run for run in range(whole.num_runs) if whole.run_sizes[run] >= whole.sizes[-3] and run % 3]
     last = max(whole.interactions)
