@@ -8,5 +8,7 @@ from typing import Literal
 Objective = Literal["return", "paper"]
 #: The measure of the size N: policy parameters, all parameters, or FLOPs of a forward pass.
 SizeColumn = Literal["params", "params_total", "flops"]
+#: What to do with runs that are not healthy: use them, up to where they fell ill, or not at all.
+UnhealthyChoice = Literal["keep", "cut", "drop"]
 #: Fit a delay where curves show that learning starts late, or not.
 LateStartChoice = Literal["auto", "ignore"]

@@ -39,6 +39,8 @@ from .analysis.studies.compare.result import read_comparison as read_comparison
 from .analysis.studies.compare.sealing import score_comparison as score_comparison
 from .analysis.studies.compare.sealing import seal_comparison as seal_comparison
 from .analysis.studies.compare.study import CompareRecipes as CompareRecipes
+from .analysis.studies.health.runs import assess_health as assess_health
+from .analysis.studies.health.study import fit_with_health as fit_with_health
 from .analysis.studies.sealing import RunToCome as RunToCome
 from .analysis.studies.sealing import seal as seal
 from .analysis.theory.power_law import PowerLaw as PowerLaw

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,7 @@ class RawCurves:
         run_index: run of each row, shape ``(rows,)``.
         interactions, returns: shape ``(rows,)``.
         row_number: number of a row in its file, from 1; None in a store, where each run has a file.
+        metrics: further columns, shape ``(rows,)`` each, NaN where there is no value.
     """
 
     source: str
@@ -46,6 +47,7 @@ class RawCurves:
     interactions: Floats
     returns: Floats
     row_number: Callable[[int], int] | None = None
+    metrics: Mapping[str, Floats] = field(default_factory=dict)
 
     def refusal(
         self, column: str, wrong: Ints, values: Floats, fault: str, code: str = "invalid_value"
@@ -86,7 +88,7 @@ def each_step_once(raw: RawCurves, duplicates: Duplicates) -> tuple[RawCurves, t
     """The curves with one row for each run and E, and a note on rows that were merged.
 
     A row without a return counts only if no other of its run and E has one. An average stands in the place of
-    its first row. With ``error`` the curves stay as they are.
+    its first row, with that row's metrics. With ``error`` the curves stay as they are.
     """
     if duplicates == "error":
         return raw, ()
@@ -103,6 +105,7 @@ def each_step_once(raw: RawCurves, duplicates: Duplicates) -> tuple[RawCurves, t
         run_index=raw.run_index[rows],
         interactions=raw.interactions[rows],
         returns=values[rows],
+        metrics={name: column[rows] for name, column in raw.metrics.items()},
         row_number=None if number is None else lambda row: number(int(rows[row])),
     )
     how = "averaged" if duplicates == "mean" else "of which the last was kept"

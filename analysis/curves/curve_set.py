@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,6 +20,15 @@ SIZE_COLUMNS: dict[str, str] = {
     "params_total": "num_params_total",
     "flops": "flops_forward",
 }
+#: Metrics of a run's representation that are read beside its returns, where a source has them.
+METRICS = (
+    "policy_features",
+    "policy_approximate_rank",
+    "policy_dead_share",
+    "policy_preactivation_norm",
+    "policy_variance",
+    "excess_ratio",
+)
 MIN_SIZES = 3  # two sizes cannot tell a power of N from any other dependence
 _ROUNDING = 1e-12  # of the largest return: less is the rounding of sums
 _MIN_SPREAD = 1e-100  # of returns: slopes against it stay within a double
@@ -43,6 +52,7 @@ class Curves:
         minimize: whether returns are those of the source times -1, because less is better there.
         groups: columns of the source, not in ``table``, that divide the runs into groups with enough sizes
             for a fit each, and the names of these groups.
+        metrics: those of ``METRICS`` that the source has, shape ``(rows,)`` each, NaN where not measured.
     """
 
     run_ids: tuple[str, ...]
@@ -57,6 +67,7 @@ class Curves:
     notes: tuple[str, ...] = ()
     minimize: bool = False
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    metrics: Mapping[str, Floats] = field(default_factory=dict, repr=False)
 
     @property
     def num_runs(self) -> int:
@@ -95,6 +106,10 @@ class Curves:
         rows = slice(*np.searchsorted(self.run_index, [run, run + 1]))
         return self.interactions[rows], self.returns[rows]
 
+    def metric(self, name: str) -> Floats:
+        """One of ``METRICS``, shape ``(rows,)``, NaN where it was not measured."""
+        return self.metrics.get(name, np.full(self.num_points, np.nan))
+
     def with_returns(self, returns: Floats) -> Curves:
         """The same curves with other returns, shape ``(rows,)``."""
         return Curves(**{**self.__dict__, "returns": np.asarray(returns, float)})
@@ -110,6 +125,7 @@ class Curves:
             interactions=self.interactions[kept],
             returns=self.returns[kept],
             table=self.table.iloc[runs],
+            metrics={name: values[kept] for name, values in self.metrics.items()},
         )
 
 
@@ -132,6 +148,11 @@ def join_curves(parts: Sequence[Curves]) -> Curves:
             run_index=np.concatenate([first.run_index, new.run_index + first.num_runs]),
             interactions=np.concatenate([first.interactions, new.interactions]),
             returns=np.concatenate([first.returns, new.returns]),
+            metrics={
+                name: np.concatenate([part.metric(name) for part in (first, new)])
+                for name in METRICS
+                if name in first.metrics or name in new.metrics
+            },
             table=pd.concat([first.table, new.table]),
             source=f"{first.source} and {new.source}",
             notes=first.notes + new.notes,

@@ -20,7 +20,7 @@ from rlscale.analysis.arrays import Bools, Floats
 from rlscale.analysis.choices import SizeColumn
 from rlscale.analysis.curves import checks as curve_checks
 from rlscale.analysis.curves.checks import RawCurves
-from rlscale.analysis.curves.curve_set import MIN_SIZES, SIZE_COLUMNS, Curves
+from rlscale.analysis.curves.curve_set import METRICS, MIN_SIZES, SIZE_COLUMNS, Curves
 from rlscale.analysis.curves.selection import SETTINGS, Selection, select
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.tasks.catalog import return_bounds
@@ -334,6 +334,7 @@ def _open_table(table: Table, selection: Selection, size_column: str, by: str | 
             interactions=table.numbers("interactions", mine),
             returns=table.numbers("return_mean", mine),
             row_number=lambda row: table.row_number(mine, row),
+            metrics=_measured({name: table.numbers(name, mine) for name in METRICS if name in table}),
         )
 
     return OpenedCurves(table.source, runs, read, pd.DataFrame(groups, index=runs.index))
@@ -359,6 +360,7 @@ def _selected(opened: OpenedCurves, selection: Selection, how: _Reading) -> Curv
         notes = (*notes, f"{skipped} {rows} skipped.")
     if order is not None:
         run_index, interactions, returns = run_index[order], interactions[order], returns[order]
+    metrics = {name: values if order is None else values[order] for name, values in raw.metrics.items()}
     sizes, notes_on_sizes = curve_checks.merge_sizes(raw.sizes)
     odd = curve_checks.notes_on_runs(raw.run_ids, sizes, run_index, interactions, returns)
     table = opened.runs.loc[kept, [name for name in RUN_COLUMNS if name in opened.runs and name != "status"]]
@@ -382,6 +384,7 @@ def _selected(opened: OpenedCurves, selection: Selection, how: _Reading) -> Curv
         notes=(*notes, *notes_on_duplicates, *notes_on_sizes, *odd),
         minimize=how.minimize,
         groups=_groups(opened.groups[kept], sizes) if len(opened.groups.columns) else (),
+        metrics=metrics,
     )
 
 
@@ -411,6 +414,11 @@ def _with_return_bounds(table: pd.DataFrame) -> pd.DataFrame:
         stored = pd.to_numeric(table[name], errors="coerce") if name in table else known
         filled[name] = stored.astype(float).fillna(known)
     return table.assign(**filled)
+
+
+def _measured(columns: dict[str, Floats]) -> dict[str, Floats]:
+    """The columns that have a value."""
+    return {name: values for name, values in columns.items() if not np.isnan(values).all()}
 
 
 # -- stores -----------------------------------------------------------------------
@@ -458,15 +466,16 @@ def _open_store(location: str, selection: Selection, size_column: str) -> Opened
             size_column=size_column,
             run_ids=tuple(record.run_id for record in chosen),
             sizes=sizes,
-            run_index=np.repeat(np.arange(len(chosen)), [len(e) for e, _ in tables]),
-            interactions=np.concatenate([e for e, _ in tables]),
-            returns=np.concatenate([r for _, r in tables]),
+            run_index=np.repeat(np.arange(len(chosen)), [len(table["interactions"]) for table in tables]),
+            interactions=np.concatenate([table["interactions"] for table in tables]),
+            returns=np.concatenate([table["return_mean"] for table in tables]),
+            metrics=_measured({name: np.concatenate([table[name] for table in tables]) for name in METRICS}),
         )
 
     return OpenedCurves(location, runs, read, pd.DataFrame(index=runs.index))
 
 
-def _read_rows(store: RunStore, record: RunRecord) -> tuple[Floats, Floats]:
-    table = store.read_curve(record.sweep, record.run_id, columns=("interactions", "return_mean"))
-    e, r = (table.column(name).to_numpy() for name in ("interactions", "return_mean"))
-    return e.astype(np.float64), r.astype(np.float64)
+def _read_rows(store: RunStore, record: RunRecord) -> dict[str, Floats]:
+    names = ("interactions", "return_mean", *METRICS)
+    table = store.read_curve(record.sweep, record.run_id, columns=names)
+    return {name: table.column(name).to_numpy().astype(np.float64) for name in names}

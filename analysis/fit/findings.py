@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from rlscale.analysis.arrays import StoredFloats
-from rlscale.analysis.choices import SizeColumn
+from rlscale.analysis.choices import SizeColumn, UnhealthyChoice
 from rlscale.analysis.records import Interval, Record, return_field
 
 Period = Literal["early", "middle", "late"]
+#: By what a run shows that it does not train well (``rlscale.analysis.studies.health.runs``).
+HealthSign = Literal["return", "variance", "rank", "dead_units"]
 
 
 class Refit(Record):
@@ -161,3 +165,41 @@ class MetricStudy(Record):
     best: str
     candidates: list[StraightLine]
     points: MetricPoints
+
+
+class RunHealth(Record):
+    """Whether a run trains well.
+
+    Attributes:
+        run_id, N: which run, and its size.
+        state: ``healthy``, ``degrading`` or ``collapsed``.
+        began: interactions from which the first of its signs holds; null if it is healthy.
+        signs: the interactions from which each sign holds to the end.
+    """
+
+    run_id: str
+    N: float
+    state: Literal["healthy", "degrading", "collapsed"]
+    began: float | None
+    signs: dict[HealthSign, float]
+
+
+class HealthStudy(Record):
+    """What the health of its runs means for the law.
+
+    Attributes:
+        unhealthy: what the fit did with runs that are not healthy.
+        measured: whether the runs measured their representation; if not, only their returns tell.
+        num_healthy: number of healthy runs.
+        runs: the others.
+        refits: the law if these were used (``keep``), used until they fell ill (``cut``), or not used
+            (``drop``); empty if all runs are healthy.
+        refused: why there is no law of one of these.
+    """
+
+    unhealthy: UnhealthyChoice
+    measured: bool
+    num_healthy: int
+    runs: list[RunHealth]
+    refits: dict[UnhealthyChoice, Refit] = Field(default_factory=dict)
+    refused: dict[UnhealthyChoice, str] = Field(default_factory=dict)

@@ -17,6 +17,7 @@ from rlscale.analysis.arrays import Floats, StoredBools, StoredFloats, StoredInt
 from rlscale.analysis.choices import Objective, SizeColumn
 from rlscale.analysis.fit.bootstrap import Draws
 from rlscale.analysis.fit.findings import (
+    HealthStudy,
     InteractionFlops,
     IsoflopCheck,
     MetricStudy,
@@ -142,7 +143,8 @@ class FitResult(Record):
     ``identified`` is false if a warning says that the data do not determine the exponents; see
     ``rlscale.analysis.fit.identifiability``. Null if not requested, or not known to the curves:
     ``periods`` (``rlscale.analysis.studies.refits``), ``size_measures`` (the same), ``metric``
-    (``rlscale.analysis.studies.natural_metrics``) and ``interaction_flops``. ``late_start`` says where
+    (``rlscale.analysis.studies.natural_metrics``), ``interaction_flops`` and ``health``, which says which
+    runs did not train well (``rlscale.analysis.studies.health``). ``late_start`` says where
     learning starts and, if the gate is not ``none``, with which delay the law holds
     (``rlscale.analysis.fit.late_start``); null if the fit was told to ignore it.
     """
@@ -191,6 +193,7 @@ class FitResult(Record):
     profile: NuProfile | None = None
     size_effect: SizeEffect | None = None
     late_start: LateStart | None = None
+    health: HealthStudy | None = None
 
     def __str__(self) -> str:
         """The estimates with their intervals, what they rest on, and the warnings."""

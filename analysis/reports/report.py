@@ -18,6 +18,7 @@ from rlscale.analysis.formatting.backtest import HEADINGS
 from rlscale.analysis.reports import text as report_text
 from rlscale.analysis.reports.backtest import BacktestSection, backtest_figures, section_context
 from rlscale.analysis.reports.figures import figures
+from rlscale.analysis.reports.health import HealthSection, health_context, health_figures
 from rlscale.analysis.reports.page import (
     MAX_INLINE_SVG,
     ReportPaths,
@@ -38,6 +39,7 @@ def write_report(
     record: StoreRecord | None = None,
     backtest: BacktestSection | None = None,
     horizon: HorizonSection | None = None,
+    health: HealthSection | None = None,
     max_inline_svg: int = MAX_INLINE_SVG,
 ) -> ReportPaths:
     """Write the report to ``out`` and its figures to the folder ``<stem of out>_figures`` beside it.
@@ -49,6 +51,7 @@ def write_report(
         record: specs and runs of the store, from ``rlscale.analysis.curves.load.read_store_record``.
         backtest: from ``rlscale.analysis.reports.backtest.default_section``; None leaves the section out.
         horizon: the study of a source with several horizons; None leaves the section out.
+        health: all curves of the source with the health of their runs; None leaves the section out.
         max_inline_svg: characters above which the page shows a figure as PNG.
 
     Raises:
@@ -56,10 +59,11 @@ def write_report(
     """
     require_same_curves(curves, fit)
     paths = paths_of(Path(out))
-    wanted = [*figures(curves, fit), *backtest_figures(backtest), *study_figures(fit, horizon)]
+    wanted = [*figures(curves, fit), *backtest_figures(backtest), *health_figures(health)]
+    wanted += study_figures(fit, horizon)
     made = ((item, item.make(curves, fit)) for item in wanted)
     paths, shown = write_figures(paths, made, max_inline_svg)
-    write_part(paths.html, render(curves, fit, shown, record, backtest, horizon).encode())
+    write_part(paths.html, render(curves, fit, shown, record, backtest, horizon, health).encode())
     return paths
 
 
@@ -84,6 +88,7 @@ def render(
     record: StoreRecord | None = None,
     backtest: BacktestSection | None = None,
     horizon: HorizonSection | None = None,
+    health: HealthSection | None = None,
 ) -> str:
     """The HTML text.
 
@@ -102,6 +107,7 @@ def render(
         backtest_headings=HEADINGS,
         backtest_skipped="" if backtest is None else backtest.skipped,
         studies=studies_context(fit, horizon),
+        health=health_context(fit, health),
         unit=report_text.size_unit(fit),
         runs=report_text.runs(curves, record),
         versions=report_text.versions(record),

@@ -25,6 +25,7 @@ from rlscale.commands.options import (
     SourceArgument,
     SweepOption,
     TaskOption,
+    UnhealthyOption,
     WorkersOption,
 )
 from rlscale.terminal.console import console, write_json
@@ -50,6 +51,7 @@ def fit(
     minimize: MinimizeOption = False,
     early_exclusion: EarlyExclusionOption = 1 / 64,
     late_start: LateStartOption = "auto",
+    unhealthy: UnhealthyOption = "keep",
     bootstrap: BootstrapOption = 1000,
     seed: SeedOption = 0,
     workers: WorkersOption = 0,
@@ -67,6 +69,7 @@ def fit(
     """Fit the exponents of the scaling law to stored or imported curves."""
     from rlscale.analysis.curves.load import load_by, load_curves
     from rlscale.analysis.studies.fits_by import fit_by
+    from rlscale.analysis.studies.health.study import fit_with_health
     from rlscale.analysis.studies.natural_metrics import parse_metric
     from rlscale.analysis.studies.with_studies import with_studies
     from rlscale.terminal.fit import print_fit, print_fits_by
@@ -88,9 +91,10 @@ def fit(
     estimator = make_estimator(objective, early_exclusion, late_start, bootstrap, seed, workers)
 
     def fitted(curves: Curves) -> FitResult:
+        used, result = fit_with_health(curves, estimator, unhealthy)
         return with_studies(
-            curves,
-            estimator.fit(curves),
+            used,
+            result,
             workers=estimator.workers,
             periods=periods,
             size_measures=compare_sizes,

@@ -8,7 +8,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from rlscale.analysis.choices import LateStartChoice, Objective, SizeColumn
+from rlscale.analysis.choices import LateStartChoice, Objective, SizeColumn, UnhealthyChoice
 from rlscale.scaling.errors import InputError
 from rlscale.sweeps.store.choices import Duplicates
 
@@ -127,6 +127,15 @@ def parse_late_start(text: str) -> LateStartChoice:
     return cast(LateStartChoice, _choice("--late-start", text, get_args(LateStartChoice)))
 
 
+def parse_unhealthy(text: str) -> UnhealthyChoice:
+    """The name of a choice about unhealthy runs.
+
+    Raises:
+        InputError: if there is no such choice.
+    """
+    return cast(UnhealthyChoice, _choice("--unhealthy", text, get_args(UnhealthyChoice)))
+
+
 def parse_size(text: str) -> SizeColumn:
     """The name of a choice of N.
 
@@ -215,6 +224,14 @@ LateStartOption = Annotated[
         parser=parse_late_start,
         metavar="auto|ignore",
         help="Fit a delay of learning where the curves show that it starts late, or never.",
+    ),
+]
+UnhealthyOption = Annotated[
+    UnhealthyChoice,
+    typer.Option(
+        parser=parse_unhealthy,
+        metavar="keep|cut|drop",
+        help="Use runs that collapsed or degrade, use them until they fell ill, or leave them out.",
     ),
 ]
 RunColumnsOption = Annotated[

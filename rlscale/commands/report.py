@@ -27,10 +27,23 @@ from rlscale.commands.options import (
     SourceArgument,
     SweepOption,
     TaskOption,
+    UnhealthyOption,
     WorkersOption,
 )
 from rlscale.scaling.errors import InputError
 from rlscale.terminal.console import console, write_json
+
+#: Options that belong to a new fit.
+_OF_A_FIT = (
+    "objective",
+    "size",
+    "minimize",
+    "early_exclusion",
+    "late_start",
+    "unhealthy",
+    "bootstrap",
+    "seed",
+)
 
 
 def horizons_of(source: str, which: dict[str, Any]) -> dict[float, Any]:
@@ -61,6 +74,7 @@ def report(
     minimize: MinimizeOption = False,
     early_exclusion: EarlyExclusionOption = 1 / 64,
     late_start: LateStartOption = "auto",
+    unhealthy: UnhealthyOption = "keep",
     bootstrap: BootstrapOption = 1000,
     seed: SeedOption = 0,
     workers: WorkersOption = 0,
@@ -81,16 +95,19 @@ def report(
     from rlscale.analysis.fit.joint_fit import usable_cores
     from rlscale.analysis.fit.result import read_fit
     from rlscale.analysis.reports.backtest import default_section
+    from rlscale.analysis.reports.health import HealthSection
     from rlscale.analysis.reports.page import check_out
     from rlscale.analysis.reports.report import require_same_curves, write_report
     from rlscale.analysis.reports.studies import horizon_section
+    from rlscale.analysis.studies.health.runs import assess_health
+    from rlscale.analysis.studies.health.study import fit_with_health, used_for
     from rlscale.analysis.studies.with_studies import with_studies
     from rlscale.terminal.fit import print_summary
 
     check_out(out)
     given = None if fit_path is None else read_fit(fit_path)
     if given is not None:
-        for name in ("objective", "size", "minimize", "early_exclusion", "late_start", "bootstrap", "seed"):
+        for name in _OF_A_FIT:
             if context.get_parameter_source(name).name == "COMMANDLINE":  # type: ignore[union-attr]
                 option = name.replace("_", "-")
                 raise InputError(
@@ -113,12 +130,13 @@ def report(
     }
     by_horizon = horizons_of(source, which)
     shown = horizon if horizon is not None or len(by_horizon) < 2 else min(by_horizon)
-    curves = load_curves(source, horizon=shown, **which)
+    all_curves = load_curves(source, horizon=shown, **which)
     if given is None:
-        result = make_estimator(objective, early_exclusion, late_start, bootstrap, seed, workers).fit(curves)
+        estimator = make_estimator(objective, early_exclusion, late_start, bootstrap, seed, workers)
+        curves, result = fit_with_health(all_curves, estimator, unhealthy)
     else:
+        curves, result = used_for(all_curves, given), given
         require_same_curves(curves, given)
-        result = given
     processes = workers or usable_cores()
     result = with_studies(
         curves,
@@ -137,6 +155,7 @@ def report(
         record=read_store_record(source, curves.selection),
         backtest=section,
         horizon=study,
+        health=HealthSection(all_curves, assess_health(all_curves)),
     )
     write_json(json_path, result.model_dump(mode="json"))
     print_summary(result, paths, console)

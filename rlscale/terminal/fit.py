@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.formatting.health import health_sentence
 from rlscale.analysis.formatting.late_start import late_start_sentence
 from rlscale.analysis.formatting.numbers import brief_number, counted, interval_text
 from rlscale.analysis.reports import text as report_text
@@ -58,6 +59,7 @@ def print_fit(fit: FitResult, console: Console) -> None:
         f"Objective {other.objective} for comparison: nu = {other.nu:.4f}, 90% interval "
         f"{interval_text(other.intervals.get('nu'), '.4f')}.",
         *filter(None, [late_start_sentence(fit.late_start)]),
+        *([health_sentence(fit.health)] if fit.health else []),
         *_checks(fit),
         *(f"Note: {note}" for note in fit.provenance.notes),
     ]

@@ -7,17 +7,26 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from rlscale.analysis.fit.findings import MetricStudy, PeriodFit, Refit, SizeMeasureFit
+from rlscale.analysis.fit.findings import HealthStudy, MetricStudy, PeriodFit, Refit, SizeMeasureFit
 from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.formatting.health import TREATMENTS, signs_text
 from rlscale.analysis.formatting.numbers import brief_number, interval_text
 from rlscale.analysis.formatting.sizes import SIZE_WORDS
 from rlscale.analysis.formatting.studies import PERIODS, SIZE_MEASURES, constants_text
 from rlscale.analysis.records import Interval
-from rlscale.terminal.tables import new_table, print_line, with_interval
+from rlscale.terminal.tables import new_table, print_line, stored_text, with_interval
+
+_LISTED = 10
 
 
 def print_studies(fit: FitResult, console: Console) -> None:
-    """Print the studies that the fit has: periods of training, measures of size, natural metrics."""
+    """Print the studies that the fit has: health, periods of training, measures of size, natural metrics."""
+    if fit.health and fit.health.runs:
+        console.print(_unhealthy_table(fit.health))
+        console.print(_treatments_table(fit, fit.health))
+        print_line(f"--unhealthy {'; '.join(f'{how}: {TREATMENTS[how]}' for how in TREATMENTS)}.", console)
+        for how, why in fit.health.refused.items():
+            print_line(f"--unhealthy {how}: no law: {why}", console)
     if fit.periods:
         console.print(_periods_table(fit, fit.periods))
         print_line(PERIODS, console)
@@ -33,6 +42,23 @@ def print_studies(fit: FitResult, console: Console) -> None:
             "F falls as I^-q. p: probability of such curvature (change of q per decade of I) by chance.",
             console,
         )
+
+
+def _unhealthy_table(study: HealthStudy) -> Table:
+    """The runs that are not healthy, the first ones of many."""
+    table = new_table("Runs that do not train well", "run", "N", "", "signs")
+    for run in study.runs[:_LISTED]:
+        table.add_row(stored_text(run.run_id), brief_number(run.N), run.state, signs_text(run))
+    if len(study.runs) > _LISTED:
+        table.add_row(f"{len(study.runs) - _LISTED} more", "", "", "")
+    return table
+
+
+def _treatments_table(fit: FitResult, study: HealthStudy) -> Table:
+    table = _refits_table(fit, "With and without them", "fitted to")
+    for how, refit in study.refits.items():
+        _add_refit(table, how, refit)
+    return table
 
 
 def _periods_table(fit: FitResult, periods: Sequence[PeriodFit]) -> Table:
