@@ -35,7 +35,7 @@ from rlscale.scaling.errors import RlscaleError
 from rlscale.terminal.console import complain
 
 #: Packages of the extras: without them a command says how to install them.
-_EXTRAS = ("torch", "gymnasium", "sklearn", "ray")
+_EXTRAS = ("torch", "gymnasium", "ray")
 
 
 def _group(help_text: str | None, **commands: Any) -> typer.Typer:

@@ -13,10 +13,11 @@ import pytest
 import yaml
 from hypothesis import settings
 from processes import DEADLINE, Started
-from small_sweep import ALL_SEEDS, spec_of
+from small_sweep import ALL_SEEDS, NAME, spec_of
 
 from rlscale.scaling.config.run import run_config
 from rlscale.scaling.tasks.digits.images import MNIST_FILES
+from rlscale.sweeps.specs.spec import expand, parse_spec
 from rlscale.sweeps.store.run_store import RunStore
 
 settings.register_profile("without a deadline", deadline=None)
@@ -79,12 +80,27 @@ def spec_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def undisturbed(rlscale, spec_file, tmp_path_factory) -> RunStore:
-    """The sweep of ``small_sweep`` with all its seeds, as it is when nothing happens to it."""
-    place = tmp_path_factory.mktemp("undisturbed") / "store"
-    done = rlscale("sweep", "run", spec_file(axes={"seed": list(ALL_SEEDS)}), "--store", place)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return RunStore(place)
+def undisturbed(tmp_path_factory) -> RunStore:
+    """The sweep of ``small_sweep`` with all its seeds, as it is when nothing happens to it.
+
+    It is trained in this process, without Ray; ``test_sweep_commands`` shows that the curves are the same.
+    """
+    from rlscale.scaling.training.facts import run_columns
+    from rlscale.scaling.training.train import train
+
+    store = RunStore(tmp_path_factory.mktemp("undisturbed") / "store", create=True)
+    for config in expand(parse_spec(spec_of(axes={"seed": list(ALL_SEEDS)}), source="small_sweep")):
+        writer = store.claim(
+            NAME,
+            config.run_id,
+            config=config.model_dump(mode="json"),
+            columns=run_columns(config),
+            provenance={},
+            host="here",
+            pid=os.getpid(),
+        )
+        train(config, writer)
+    return store
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """A sweep of small runs, watched during faults and checked at its end."""
 
-from collections.abc import Iterable
+import os
+import signal
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rlscale.sweeps.store.records import RunRecord
@@ -32,6 +34,35 @@ def under_way(place: Path, runs: int = len(SEEDS)) -> list[RunRecord] | None:
     found = [each for each in records(place) if each.status == "running"]
     found = [each for each in found if each.interactions > each.attempts[-1].from_interactions]
     return found if len(found) >= runs else None
+
+
+class AllAtOnce:
+    """The records of the running runs, once so many fulfil a condition at the same time.
+
+    Each one is frozen as soon as it does and goes on once all do; otherwise, the first might be done on a
+    fast machine before the last has begun.
+    """
+
+    def __init__(
+        self,
+        place: Path,
+        runs: int = len(SEEDS),
+        condition: Callable[[RunRecord], bool] = lambda record: True,
+    ) -> None:
+        self._place, self._runs, self._condition = place, runs, condition
+        self._frozen: set[int] = set()
+
+    def __call__(self) -> list[RunRecord] | None:
+        ready = [record for record in under_way(self._place, 1) or [] if self._condition(record)]
+        for worker in {worker_of(record) for record in ready} - self._frozen:
+            os.kill(worker, signal.SIGSTOP)
+            self._frozen.add(worker)
+        if len(ready) < self._runs:
+            return None
+        found = under_way(self._place, self._runs)  # as they are now that all are frozen
+        for worker in self._frozen:
+            os.kill(worker, signal.SIGCONT)
+        return found
 
 
 def worker_of(record: RunRecord) -> int:

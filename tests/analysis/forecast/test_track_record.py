@@ -24,8 +24,10 @@ def test_a_statement_is_as_it_was_sealed_from_curves_that_are_here(path):
 def test_a_stored_score_is_that_of_the_stored_curves(path):
     stored = read_score(path)
     statement = next(one for one in map(read_statement, STATEMENTS) if one.sha256 == stored.statement_sha256)
-    assert stored.first_row is not None
-    assert stored.first_row > statement.sealed  # both in UTC
+    if stored.first_row is None:
+        assert "run_times_unknown" in stored.warning_codes
+    else:
+        assert stored.first_row > statement.sealed  # both in UTC
     new = load_curves(path.with_name("curves.parquet"))
     both = join_curves([new, load_curves(ROOT / statement.curves.source)])
     found = score(statement, next(c for c in (new, both) if curves_hash(c) == stored.curves_sha256))

@@ -18,6 +18,7 @@ from processes import Idleness, parent_of
 from small_sweep import (
     ALL_SEEDS,
     NAME,
+    AllAtOnce,
     assert_as_if_nothing_had_happened,
     assert_curve_is_undisturbed,
     assert_no_leftovers,
@@ -27,6 +28,7 @@ from small_sweep import (
 )
 
 from rlscale.sweeps.running.drivers import drivers
+from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.run_store import RunStore
 
 pytestmark = pytest.mark.ray
@@ -79,7 +81,7 @@ def test_runs_of_two_nodes_that_die_go_on_on_others_and_it_does_not_count_agains
 ):
     place = tmp_path / "store"
     command = sweep_run(cluster, spec_file(resources={"max_deaths": 0}))  # no death of a run is forgiven
-    before = command.until(lambda: under_way(place), "all runs under way")
+    before = command.until(AllAtOnce(place), "all runs under way")
     head, *nodes = cluster.raylets()
     on_node = {parent_of(worker_of(record)): record for record in before}
     assert set(on_node) == {head, *nodes}
@@ -101,7 +103,7 @@ def test_killed_workers_cost_no_row_and_no_bit_and_only_runs_whose_loss_is_nan_f
     place = tmp_path / "store"
     axes = {"seed": [0, 1], "agent.learning_rate": [5e-4, 1e30]}
     command = sweep_run(cluster, spec_file(axes=axes))
-    killed, asked = command.until(lambda: under_way(place, 2), "the good runs under way")
+    killed, asked = command.until(AllAtOnce(place, 2), "the good runs under way")
     os.kill(worker_of(killed), signal.SIGKILL)
     os.kill(worker_of(asked), signal.SIGTERM)
     assert command.wait() == 1, command.output
@@ -129,7 +131,7 @@ def test_a_killed_job_submitted_again_finishes_whatever_was_done_to_its_checkpoi
     place, spec = tmp_path / "store", spec_file()
     submit = ("sweep", "submit", spec, "--store", place, "--address", started_cluster.dashboard, "--wait")
     job = start(*submit, env=started_cluster.env)
-    before = job.until(lambda: with_two_checkpoints(place), "all runs under way")
+    before = job.until(AllAtOnce(place, condition=has_two_checkpoints), "all runs under way")
     (driver,) = drivers(RunStore(place), NAME).values()
     os.kill(driver.pid, signal.SIGKILL)
     assert job.wait() == 1, job.output
@@ -153,7 +155,7 @@ def test_a_sweep_whose_cluster_lost_its_head_says_so_and_finishes_on_another(
 ):
     place = tmp_path / "store"
     command = sweep_run(started_cluster, spec_file())
-    before = command.until(lambda: under_way(place), "all runs under way")
+    before = command.until(AllAtOnce(place), "all runs under way")
     os.kill(started_cluster.gcs(), signal.SIGKILL)
     assert command.wait() == 1, command.output
     said = " ".join(command.output.splitlines())
@@ -182,7 +184,7 @@ def test_a_frozen_worker_whose_run_was_done_elsewhere_changes_nothing_when_it_go
 ):
     place = tmp_path / "store"
     command = sweep_run(cluster, spec_file())
-    victim, *_ = command.until(lambda: under_way(place), "all runs under way")
+    victim, *_ = command.until(AllAtOnce(place), "all runs under way")
     worker = worker_of(victim)
     os.kill(worker, signal.SIGSTOP)
     config = tmp_path / "config.yaml"
@@ -240,7 +242,7 @@ def test_runs_wait_while_the_disk_is_full_or_read_only_and_go_on(
 ):
     place = small_disk / "store"
     command = sweep_run(cluster, spec_file(), place)
-    before = command.until(lambda: under_way(place), "all runs under way")
+    before = command.until(AllAtOnce(place), "all runs under way")
     workers, ballast = [worker_of(record) for record in before], small_disk / "ballast"
     is_idle = Idleness(workers)
     command.until(lambda: fill(ballast) and is_idle(), "all runs waiting for room on the disk")
@@ -287,9 +289,8 @@ def test_random_kills_cost_no_row_and_no_bit(sweep_run, spec_file, undisturbed, 
     assert_as_if_nothing_had_happened(place, undisturbed, kills.seen, seeds=ALL_SEEDS)
 
 
-def with_two_checkpoints(place: Path):
-    found = under_way(place) or []
-    return found if found and all(len(record.segments) >= 2 for record in found) else None
+def has_two_checkpoints(record: RunRecord) -> bool:
+    return len(record.segments) >= 2
 
 
 def truncate_checkpoints(folder: Path, number: int) -> None:

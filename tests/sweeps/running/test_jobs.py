@@ -13,7 +13,14 @@ import requests
 import yaml
 from cluster import Cluster
 from processes import DEADLINE
-from small_sweep import CHECKPOINTS, NAME, assert_as_if_nothing_had_happened, records, spec_of, under_way
+from small_sweep import (
+    CHECKPOINTS,
+    NAME,
+    AllAtOnce,
+    assert_as_if_nothing_had_happened,
+    records,
+    spec_of,
+)
 
 from rlscale.sweeps.running.drivers import drivers, stop_drivers
 from rlscale.sweeps.specs.spec import expand, parse_spec
@@ -57,7 +64,7 @@ def test_a_job_goes_on_without_its_submitter_and_is_seen_and_stopped_from_anywhe
     base = {**spec_of()["base"], "interactions": 50_000_000, "checkpoints": 5000}
     submit = ("sweep", "submit", spec_file(base=base), "--store", place, "--address", cluster.dashboard)
     follower = start(*submit, "--follow", env=cluster.env)
-    follower.until(lambda: under_way(place), "all runs under way")
+    follower.until(AllAtOnce(place), "all runs under way")
     follower.interrupt()
     assert follower.wait() == 130, follower.output
     job_id = JOB.search(follower.output)[0]
@@ -97,13 +104,15 @@ def test_a_job_that_was_stopped_twice_ends_as_if_nothing_had_happened(
     job = json.loads((tmp_path / "job.json").read_text())
     assert JOB.fullmatch(job["job"])
     assert (job["store"], job["status"]) == (str(place), "submitted")
-    first = until(lambda: under_way(place), "all runs under way")
+    first = until(AllAtOnce(place), "all runs under way")
     ray_job_stop(cluster, job["job"])  # which leaves it three seconds
     until(lambda: at_work(place) is None or at_work(place).is_known_dead, "the end of the driver")
     assert {record.status for record in records(place)} <= {"running", "stopped"}
 
     follower = start(*submit[:-1], place, "--follow", env=cluster.env)
-    second = follower.until(lambda: under_way_again(place, first), "all runs under way again")
+    attempts = {record.run_id: len(record.attempts) for record in first}
+    again = AllAtOnce(place, condition=lambda record: len(record.attempts) > attempts[record.run_id])
+    second = follower.until(again, "all runs under way again")
     report = stop_drivers(RunStore(place), [NAME], timeout=DEADLINE)[NAME]
     assert len(report.stopped) == 1
     assert follower.wait() == 1, follower.output
@@ -128,13 +137,6 @@ def test_a_job_that_was_stopped_twice_ends_as_if_nothing_had_happened(
             assert f"attempt {attempt.number} on {attempt.host}, pid {attempt.pid}, from " in logs
         assert "stopped: stopped on request" in logs
         assert [f"checkpoint {index}: " in logs for index in range(CHECKPOINTS)] == [True] * CHECKPOINTS
-
-
-def under_way_again(place: Path, before):
-    """The records of the running runs, once all have stored more in an attempt later than ``before``."""
-    found = under_way(place) or []
-    attempts = {record.run_id: len(record.attempts) for record in before}
-    return found if found and all(len(r.attempts) > attempts[r.run_id] for r in found) else None
 
 
 def ray_job_stop(cluster: Cluster, job_id: str) -> None:

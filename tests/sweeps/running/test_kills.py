@@ -8,10 +8,10 @@ import pytest
 from small_sweep import (
     INTERACTIONS,
     NAME,
+    AllAtOnce,
     assert_as_if_nothing_had_happened,
     assert_curve_is_undisturbed,
     records,
-    under_way,
     worker_of,
 )
 
@@ -30,7 +30,7 @@ def spec(spec_file) -> Path:
 def test_a_killed_driver_is_started_again_and_finishes_the_sweep(start, spec, undisturbed, tmp_path):
     place = tmp_path / "store"
     command = start("sweep", "run", spec, "--store", place)
-    before = command.until(lambda: under_way(place, 2), "both runs under way")
+    before = command.until(AllAtOnce(place, 2), "both runs under way")
     command.kill()
     again = start("sweep", "run", spec, "--store", place)  # while workers of the first may still live
     assert again.wait() == 0, again.output
@@ -42,7 +42,7 @@ def test_a_killed_driver_is_started_again_and_finishes_the_sweep(start, spec, un
 def test_ctrl_c_stores_the_rows_so_far_and_the_same_command_goes_on(start, spec, undisturbed, tmp_path):
     place = tmp_path / "store"
     command = start("sweep", "run", spec, "--store", place)
-    command.until(lambda: under_way(place, 2), "both runs under way")
+    command.until(AllAtOnce(place, 2), "both runs under way")
     command.interrupt()
     assert command.wait() == 130, command.output
     assert "Traceback" not in command.output

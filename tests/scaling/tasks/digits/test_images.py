@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from idx_files import idx_bytes, write_mnist
+from sklearn.datasets import load_digits
 
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.tasks.digits.images import MNIST_FILES, load_mnist_train, load_small_digits, read_idx
@@ -106,7 +107,9 @@ def test_mnist_has_60000_digits_of_28x28(mnist_dir):
 
 
 def test_small_digits_are_scikit_learns_in_256_levels():
-    digits = load_small_digits()
+    digits, theirs = load_small_digits(), load_digits()
+    np.testing.assert_array_equal(digits.images, np.rint(theirs.images * (255 / 16)))
+    np.testing.assert_array_equal(digits.labels, theirs.target)
     assert digits.images.shape == (1797, 8, 8)
     assert digits.images.dtype == np.uint8
     assert digits.images.max() == 255
