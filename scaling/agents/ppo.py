@@ -140,7 +140,9 @@ class PPO:
             kl_penalty=config.kl_penalty,
             importance_cap=config.importance_cap,
         )
-        return loss - config.entropy_coef * policy.entropy().mean(), diagnostics
+        if config.entropy_coef:
+            loss = loss - config.entropy_coef * policy.entropy().mean()
+        return loss, diagnostics
 
     def _value_part(self, rows: Batch, value: torch.Tensor) -> tuple[torch.Tensor, Diagnostics]:
         loss, diagnostics = value_loss(value, rows.value_target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -70,9 +71,17 @@ class Network(nn.Module):
             return features, inputs.state[:, None].expand(-1, features.shape[1], -1)
         return self.recurrence(features, inputs.first, inputs.state)
 
-    def arithmetic(self, device: torch.device) -> torch.autocast:
+    def logits_of_step(self, observation: torch.Tensor) -> torch.Tensor:
+        """The first head's outputs (rows, size) of single steps (rows, 1, ...), without memory."""
+        with self.arithmetic(observation.device):
+            flat = self.trunk(observation.flatten(0, 1))
+        return next(iter(self.heads.values()))(flat.float())
+
+    def arithmetic(self, device: torch.device) -> AbstractContextManager[object]:
         """The context in which the trunk computes in its precision."""
-        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16)
+        if self.precision == torch.float32:  # entering autocast takes longer than a small network
+            return nullcontext()
+        return torch.autocast(device.type, dtype=torch.bfloat16)
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """Outputs of the first head, (rows, steps, size)."""
@@ -133,6 +142,8 @@ class ActorCritic(nn.Module):
         Without values, ``values`` updates the value network's part of the state.
         """
         value = None
+        if self.num_state == 0 and not self.acts_with_values:  # the same as below, in fewer steps
+            return self.policy.logits_of_step(inputs.observation), None, inputs.state
         if self.value is None:
             features, states = self.policy.features(inputs)
             value = self._own_value(features)[:, 0]

@@ -61,14 +61,18 @@ class EnvironmentCollector:
         buffer = _Buffer(steps, envs, self._groups[0].observation_shape, model.actions, self._device)
         begin = self._state
         state = begin.clone()
+        remembers = model.num_state > 0
         for t in range(steps):
             for places, group in self._places():
-                state[places] = self._step(model, group, buffer, t, places, state[places])
+                after = self._step(model, group, buffer, t, places, state[places])
+                if remembers:
+                    state[places] = after
         for places, group in self._places():
             observed = group.observe()
             buffer.end_step(steps - 1, places, self._scaled_cut(observed), state[places])
             buffer.first[steps, places] = torch.from_numpy(observed.first).to(self._device)
             buffer.last_observation[places] = as_tensor(self._scaled(observed.observation))
+        buffer.evaluate_actions(model.actions)
         self._state = self._evaluate(model, buffer, begin, state, needs_bootstrap)
         episodes = [group.pop_episodes() for group in self._groups]
         return (
@@ -158,12 +162,10 @@ class EnvironmentCollector:
                 state,
             )
         )
-        policy = model.actions(logits)
-        action = policy.sample(model.actions.noise(self._rng, self._group_size))
+        action = model.actions(logits).sample(model.actions.noise(self._rng, self._group_size))
         group.act(model.actions.for_task(action))
         buffer.action[t, places] = action
-        buffer.logp[t, places] = policy.log_prob(action)
-        buffer.entropy[t, places] = policy.entropy()
+        buffer.logits[t, places] = logits
         if value is not None:
             buffer.value[t, places] = value
         return state
@@ -202,7 +204,8 @@ class _Buffer:
         self.observation = _observations(shape, envs, steps, pin_memory=device.type == "cuda").transpose(0, 1)
         self.last_observation = _observations(shape, envs)
         self.action = torch.empty(steps, envs, *actions.shape, dtype=actions.dtype, device=device)
-        self.logp, self.entropy = (torch.empty(steps, envs, device=device) for _ in range(2))
+        self.logits = torch.empty(steps, envs, actions.num_outputs, device=device)
+        self._logp = self._entropy = torch.empty(0)
         self.value, self.first = (torch.zeros(steps + 1, envs, device=device) for _ in range(2))
         self.reward = np.empty((steps, envs), np.float64)
         self._cuts: list[_Cuts] = []
@@ -226,6 +229,11 @@ class _Buffer:
             last = as_tensor(observed.cut.observation)
             self._cuts.append(_Cuts(steps, where + places.start, last, state[where]))
 
+    def evaluate_actions(self, actions: ActionHead) -> None:
+        """Log-probabilities and entropies (T, n) of the whole rollout at once: a step alone costs as much."""
+        policy = actions(self.logits)
+        self._logp, self._entropy = policy.log_prob(self.action), policy.entropy()
+
     def evaluate_cuts(self, model: ActorCritic, states: torch.Tensor | None) -> None:
         """Values of the last observations of the episodes that were cut off.
 
@@ -248,11 +256,11 @@ class _Buffer:
         return Rollout(
             observation=self.observation,
             action=self.action,
-            logp=self.logp,
+            logp=self._logp,
             value=self.value,
             first=self.first,
             reward=self.reward,
-            entropy=self.entropy.mean(),
+            entropy=self._entropy.mean(),
             state=state,
             cut_value=self._cut_value,
         )
