@@ -46,6 +46,7 @@ class Mlp(Trunk):
         self.dense = nn.ModuleList(normed(nn.Linear(size, units), DENSE_SCALE, generator) for size in inputs)
         self.num_features = units
         self.pre_activations = tuple(f"dense.{i}" for i in range(depth))
+        self.activation = activation
         self._activation = torch.tanh if activation == "tanh" else torch.relu
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
