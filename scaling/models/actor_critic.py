@@ -128,6 +128,12 @@ class ActorCritic(nn.Module):
         if self.value is None:
             features, _ = self.policy.features(inputs)
             return self.policy.heads["logits"](features), self._own_value(features)
+        if self.num_state == 0:  # the same as below, without the handling of a state that is not there
+            features = self._flat_features_of_both(inputs.observation.flatten(0, 1))
+            networks = zip((self.policy, self.value), ("logits", "value"), features, strict=True)
+            logits, value = (network.heads[name](flat.float()) for network, name, flat in networks)
+            rows = inputs.first.shape
+            return logits.unflatten(0, rows), value.squeeze(-1).unflatten(0, rows)
         policy_features, value_features, _ = self._features_of_both(inputs)
         return self.policy.heads["logits"](policy_features), self._head(self.value, "value", value_features)
 
@@ -186,12 +192,16 @@ class ActorCritic(nn.Module):
     def _features_of_both(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The policy's and the value network's features, and the state of both after each step."""
         assert self.value is not None
-        flat = inputs.observation.flatten(0, 1)
-        with self.policy.arithmetic(flat.device):
-            policy, value = self.policy.trunk.features_of_both(self.value.trunk, flat)
+        policy, value = self._flat_features_of_both(inputs.observation.flatten(0, 1))
         policy, policy_states = self.policy.remember(policy, self._for_policy(inputs))
         value, value_states = self.value.remember(value, self._for_value(inputs))
         return policy, value, torch.cat([policy_states, value_states], dim=2)
+
+    def _flat_features_of_both(self, flat: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The trunks' features of observations (batch, *shape)."""
+        assert self.value is not None
+        with self.policy.arithmetic(flat.device):
+            return self.policy.trunk.features_of_both(self.value.trunk, flat)
 
     def _own_value(self, features: torch.Tensor) -> torch.Tensor:
         return self._head(self.policy, "value", features.detach() if self._detach_value else features)
