@@ -9,16 +9,17 @@ step size, and a clipped gradient:
 
 This trainer also stores its curve and its checkpoints; CleanRL writes TensorBoard's files; stable-baselines3
 logs nothing. CleanRL's files are run as they are published, from a checkout, without its clipped value loss
-and its falling step size, which the others do not have.
+and its falling step size, which the others do not have; ppo_continuous_action.py needs gymnasium 0.29.
 
 Each measurement is a process of its own, in turn A B C A B C, with one thread. A process says when an
 iteration has ended; from the end of the first iteration, which warms up, to that of the last its processor
 time and the time on the clock are taken, of all three from outside. Rates are steps per processor second,
 which other work on the machine disturbs least.
 
-    python benchmarks/control_speed.py --cleanrl DIR [--python PYTHON] [--rounds 3] [--only rlscale ...]
+    python benchmarks/control_speed.py --cleanrl DIR --cleanrl-python PYTHON [--rounds 3] [--only rlscale ...]
 
-PYTHON is an interpreter that has all three's packages (stable-baselines3; tyro and tensorboard for CleanRL).
+PYTHON is an interpreter with CleanRL's packages (torch, gymnasium 0.29, mujoco, tyro, tensorboard); this one
+needs stable-baselines3.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ TRAINERS = ("rlscale", "stable-baselines3", "CleanRL")
 #: The least ratio of our rate to theirs that is asked for.
 BARS = {"stable-baselines3": 2.0, "CleanRL": 1.0}
 ITERATION = "SPS:"  # a line that begins like this ends an iteration; CleanRL's own
+PACKAGES = ("torch", "gymnasium", "mujoco", "stable_baselines3", "rlscale")
 TICK = os.sysconf("SC_CLK_TCK")
 TASKS: dict[str, dict[str, Any]] = {
     "CartPole-v1": {
@@ -61,7 +62,7 @@ TASKS: dict[str, dict[str, Any]] = {
         "learning_rate": 3e-4,
         "entropy": 0.0,
         "normalize": True,
-        "iterations": 5,
+        "iterations": 4,
         "script": "ppo_continuous_action.py",
     },
 }
@@ -200,9 +201,9 @@ def measure(trainer: str, task: str, asked: argparse.Namespace) -> dict[str, flo
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as complaints:
         if trainer == "CleanRL":
             script = str(asked.cleanrl.resolve() / "cleanrl" / TASKS[task]["script"])
-            command = [asked.python, script, *cleanrl_options(task)]
+            command = [asked.cleanrl_python, script, *cleanrl_options(task)]
         else:
-            command = [asked.python, __file__, "--child", trainer, task, folder]
+            command = [sys.executable, __file__, "--child", trainer, task, folder]
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -239,10 +240,22 @@ def compare(rates: dict[str, list[float]], theirs: str) -> dict[str, Any]:
     return {"ratio": ratio, "bar": BARS[theirs], "bar_met": ratio["median"] >= BARS[theirs]}
 
 
+def versions_of(python: str) -> dict[str, str]:
+    """What an interpreter has of the packages that the trainers run on."""
+    code = f"""
+import json
+from importlib import metadata
+found = {{d.metadata["Name"]: d.version for d in reversed(list(metadata.distributions()))}}
+print(json.dumps({{name: found[name] for name in {PACKAGES!r} if name in found}}))
+"""
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cleanrl", type=Path, help="a checkout of vwxyzjn/cleanrl")
-    parser.add_argument("--python", default=sys.executable, help="the interpreter that runs all three")
+    parser.add_argument("--cleanrl-python", default=sys.executable, help="the interpreter that runs CleanRL")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=TRAINERS, default=list(TRAINERS))
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
@@ -284,12 +297,9 @@ def main() -> None:
                 if theirs in asked.only and "rlscale" in asked.only
             },
         }
-    code = "import json\nfrom importlib import metadata\nprint(json.dumps({n: metadata.version(n) for n in NAMES}))"
-    names = [name for name in ("torch", "gymnasium", "stable-baselines3") if name != TRAINERS[1] or TRAINERS[1] in asked.only]
-    done = subprocess.run(
-        [asked.python, "-c", code.replace("NAMES", repr(names))], capture_output=True, text=True, check=True
-    )
-    result["versions"] = json.loads(done.stdout) | {"rlscale": metadata.version("rlscale")}
+    result["versions"] = {"rlscale and stable-baselines3": versions_of(sys.executable)}
+    if "CleanRL" in asked.only:
+        result["versions"]["CleanRL"] = versions_of(asked.cleanrl_python)
     asked.out.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps({task: found["rlscale_over"] for task, found in result["tasks"].items()}, indent=1))
 

@@ -47,6 +47,7 @@ class PPO:
         self._moments = AdvantageMoments(config.advantage_decay)
         self._rewards = RewardNormalizer()
         self._device = next(model.parameters()).device
+        self.clipped_together = clipped_together(model)
 
     def learn(self, rollout: Rollout, rng: np.random.Generator) -> dict[str, float]:
         """One iteration; returns the mean diagnostics of its steps."""
@@ -169,7 +170,7 @@ class PPO:
             objective,
             chunk=self.model.chunk,
             device=self._device,
-            networks=self.model.networks,
+            clipped_together=self.clipped_together,
             max_norm=self.config.max_grad_norm,
         )
 
@@ -199,6 +200,11 @@ def adam(config: AgentConfig, model: ActorCritic, step_size: float) -> torch.opt
     )
 
 
+def clipped_together(model: ActorCritic) -> tuple[tuple[torch.nn.Parameter, ...], ...]:
+    """The parameters of each network, whose gradient has one norm."""
+    return tuple(tuple(network.parameters()) for network in model.networks)
+
+
 def gradient_step(
     optimizer: torch.optim.Optimizer,
     minibatch: SomeRows,
@@ -206,14 +212,15 @@ def gradient_step(
     *,
     chunk: int | None,
     device: torch.device,
-    networks: Sequence[torch.nn.Module] = (),
+    clipped_together: Sequence[Sequence[torch.nn.Parameter]] = (),
     max_norm: float = 0.0,
 ) -> Diagnostics:
     """One step on a minibatch; returns its diagnostics.
 
     The objective is a mean over transitions, so its gradient is a sum over parts of about
     ``chunk`` transitions, weighted by their share. Memory then holds the activations of one part. If
-    ``max_norm`` is not 0, the gradient of each of ``networks`` is scaled down to that norm if it is longer.
+    ``max_norm`` is not 0, the gradient of each of ``clipped_together`` is scaled down to that norm if it is
+    longer.
     """
     optimizer.zero_grad(set_to_none=True)
     gathered: Diagnostics = {}
@@ -224,8 +231,8 @@ def gradient_step(
         for name, value in diagnostics.items():
             gathered[name] = gathered.get(name, 0.0) + share * value
     if max_norm:
-        for network in networks:
-            torch.nn.utils.clip_grad_norm_(network.parameters(), max_norm)
+        for parameters in clipped_together:
+            torch.nn.utils.clip_grad_norm_(parameters, max_norm)
     optimizer.step()
     return gathered
 

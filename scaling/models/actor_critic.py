@@ -129,11 +129,11 @@ class ActorCritic(nn.Module):
             features, _ = self.policy.features(inputs)
             return self.policy.heads["logits"](features), self._own_value(features)
         if self.num_state == 0:  # the same as below, without the handling of a state that is not there
-            features = self._flat_features_of_both(inputs.observation.flatten(0, 1))
-            networks = zip((self.policy, self.value), ("logits", "value"), features, strict=True)
-            logits, value = (network.heads[name](flat.float()) for network, name, flat in networks)
             rows = inputs.first.shape
-            return logits.unflatten(0, rows), value.squeeze(-1).unflatten(0, rows)
+            of_policy, of_value = self._flat_features_of_both(inputs.observation.flatten(0, 1))
+            logits = self.policy.heads["logits"](of_policy.float())
+            values = self._head(self.value, "value", of_value.float())
+            return logits.unflatten(0, rows), values.unflatten(0, rows)
         policy_features, value_features, _ = self._features_of_both(inputs)
         return self.policy.heads["logits"](policy_features), self._head(self.value, "value", value_features)
 

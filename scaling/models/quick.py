@@ -1,5 +1,7 @@
-"""Small policy networks evaluated by numpy, for acting: for a few states, an operation of torch takes longer to
-begin than to do."""
+"""Small policy networks evaluated by numpy, for acting.
+
+For a few states, an operation of torch takes longer to begin than to do.
+"""
 
 from __future__ import annotations
 

@@ -253,9 +253,7 @@ class _Buffer:
         for memory, values in zip(self._in_numpy, (observation, first, action), strict=True):
             memory[t, places] = values
 
-    def end_step(
-        self, t: int, places: slice, observed: Observed, state: torch.Tensor | None = None
-    ) -> None:
+    def end_step(self, t: int, places: slice, observed: Observed, state: torch.Tensor | None = None) -> None:
         """Store what a group shows at the end of step t: rewards, and episodes that were cut off.
 
         Args:
