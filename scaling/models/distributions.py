@@ -246,26 +246,32 @@ class TanhNormalPolicy:
     """
 
     def __init__(self, mean: torch.Tensor, deviation: torch.Tensor) -> None:
-        self.normal = Normal(mean, deviation, validate_args=False)
+        self.mean, self.deviation = mean, deviation
 
     def sample(self, noise: np.ndarray) -> torch.Tensor:
-        mean = self.normal.loc
-        return mean + self.normal.scale * torch.as_tensor(noise, dtype=mean.dtype, device=mean.device)
+        mean = self.mean
+        return mean + self.deviation * torch.as_tensor(noise, dtype=mean.dtype, device=mean.device)
 
     def log_prob(self, action: torch.Tensor) -> torch.Tensor:
-        return (self.normal.log_prob(action) - log_slope(action)).sum(dim=-1)
+        z = (action - self.mean) / self.deviation
+        # In place of ``Normal.log_prob``, which takes twice as many operations.
+        log_density = -0.5 * (z * z) - self.deviation.log() - 0.5 * math.log(2 * math.pi)
+        return (log_density - log_slope(action)).sum(dim=-1)
 
     def entropy(self) -> torch.Tensor:
-        like = self.normal.loc
+        like = self.mean
         nodes, weights = (
             torch.as_tensor(a, dtype=like.dtype, device=like.device) for a in (_NODES, _WEIGHTS)
         )
-        x = self.normal.loc[..., None] + self.normal.scale[..., None] * nodes
+        x = self.mean[..., None] + self.deviation[..., None] * nodes
         slope = (log_slope(x) * weights).sum(dim=-1) / math.sqrt(2 * math.pi)
-        return (self.normal.entropy() + slope).sum(dim=-1)
+        return (self._normal().entropy() + slope).sum(dim=-1)
 
     def kl_from(self, old: TanhNormalPolicy) -> torch.Tensor:
-        return kl_divergence(old.normal, self.normal).sum(dim=-1)
+        return kl_divergence(old._normal(), self._normal()).sum(dim=-1)
+
+    def _normal(self) -> Normal:
+        return Normal(self.mean, self.deviation, validate_args=False)
 
 
 def log_slope(x: torch.Tensor) -> torch.Tensor:
