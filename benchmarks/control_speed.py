@@ -51,7 +51,7 @@ TASKS: dict[str, dict[str, Any]] = {
         "learning_rate": 2.5e-4,
         "entropy": 0.01,
         "normalize": False,
-        "iterations": 40,
+        "iterations": 30,
         "script": "ppo.py",
     },
     "Hopper-v4": {
@@ -62,7 +62,7 @@ TASKS: dict[str, dict[str, Any]] = {
         "learning_rate": 3e-4,
         "entropy": 0.0,
         "normalize": True,
-        "iterations": 4,
+        "iterations": 3,
         "script": "ppo_continuous_action.py",
     },
 }
