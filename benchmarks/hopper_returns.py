@@ -1,7 +1,9 @@
-"""Hopper beside stable-baselines3's PPO: the same settings, steps and seed; returns and processor time.
+"""Hopper beside stable-baselines3's PPO: the same settings, steps and seeds; returns and processor time.
 
     pip install -c constraints.txt -e '.[bench,control]'
-    python benchmarks/hopper_returns.py --steps 100000 --seed 0
+    python benchmarks/hopper_returns.py --steps 100000 --seeds 3
+
+Results are written after each pair of runs.
 
 Both have two separate networks of 2 x 64 tanh, normalised observations and rewards, 2 x 1,024 steps in a
 batch, minibatches of 64 steps and 10 epochs. What differs is each one's own: initial weights, and the policy,
@@ -114,19 +116,39 @@ def windows(episodes: list[tuple[int, float]], steps: int) -> list[float | None]
     return found
 
 
+def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean over seeds, and its standard error, of each window; None where a seed has no episode."""
+    columns = list(zip(*(run["returns"] for run in runs), strict=True))
+    seconds = [run["processor_seconds"] for run in runs]
+    return {
+        "mean": [None if None in column else round(float(np.mean(column)), 1) for column in columns],
+        "standard_error": [
+            None
+            if None in column or len(column) < 2
+            else round(float(np.std(column, ddof=1) / len(column) ** 0.5), 1)
+            for column in columns
+        ],
+        "processor_seconds": round(float(np.mean(seconds)), 1),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=3)
     asked = parser.parse_args()
-    found: dict[str, Any] = {"task": TASK, "steps": asked.steps, "seed": asked.seed, "window": WINDOW}
-    for name, play in (("rlscale", ours), ("stable-baselines3", theirs)):
-        began = time.process_time()
-        episodes = play(asked.steps, asked.seed)
-        seconds = round(time.process_time() - began, 1)
-        found[name] = {"returns": windows(episodes, asked.steps), "processor_seconds": seconds}
-        print(name, found[name], flush=True)
-    RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+    players = {"rlscale": ours, "stable-baselines3": theirs}
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in players}
+    for seed in range(asked.seeds):
+        for name, play in players.items():
+            began = time.process_time()
+            episodes = play(asked.steps, seed)
+            seconds = round(time.process_time() - began, 1)
+            runs[name].append({"returns": windows(episodes, asked.steps), "processor_seconds": seconds})
+            print(seed, name, runs[name][-1], flush=True)
+        found = {"task": TASK, "steps": asked.steps, "window": WINDOW}
+        summaries = {name: summary(runs[name]) for name in players}
+        RESULTS.write_text(json.dumps(found | summaries | {"runs": runs}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

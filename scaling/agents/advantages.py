@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 
@@ -32,13 +33,23 @@ def gae(
     decay = gamma * lam
     if decay == 0.0:  # horizon 1: each step stands alone
         advantage_te = delta_te
+    elif delta_te.device.type == "cpu":  # the same arithmetic in numpy, whose operations begin sooner
+        summed = discounted_sums(delta_te.detach().numpy(), (decay * not_last_te).numpy())
+        advantage_te = torch.from_numpy(summed)
     else:
-        advantage_te = torch.empty_like(delta_te)
-        following = torch.zeros_like(delta_te[0])
-        for t in reversed(range(steps)):
-            following = delta_te[t] + decay * not_last_te[t] * following
-            advantage_te[t] = following
+        advantage_te = discounted_sums(delta_te, decay * not_last_te)
     return advantage_te, value_te[:-1] + advantage_te
+
+
+Array = TypeVar("Array", torch.Tensor, np.ndarray)
+
+
+def discounted_sums(x_te: Array, decay_te: Array) -> Array:
+    """y_t = x_t + decay_t * y_{t+1}, with 0 after the last step; all are (steps, envs)."""
+    sums_te = x_te + 0  # a copy
+    for t in reversed(range(len(x_te) - 1)):
+        sums_te[t] += decay_te[t] * sums_te[t + 1]
+    return sums_te
 
 
 def standardized(advantage: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rlscale.scaling.agents.ppo import adam, gradient_step
+from rlscale.scaling.agents.ppo import adam, clipped_together, gradient_step
 from rlscale.scaling.config.agent import AgentConfig
 from rlscale.scaling.models.actor_critic import ActorCritic
 from rlscale.scaling.models.distributions import CategoricalPolicy, Policy
@@ -102,7 +102,7 @@ def taught(
                 objective,
                 chunk=model.chunk,
                 device=device,
-                networks=model.networks,
+                clipped_together=clipped_together(model),
                 max_norm=config.max_grad_norm,
             )["loss"]
     return float(last)

@@ -35,24 +35,29 @@ def policy_loss(
     capped_behaviour = logp_behaviour
     if importance_cap > 0:
         capped_behaviour = torch.maximum(logp_behaviour, logp_new.detach() - math.log(importance_cap))
-    objective = -advantage * torch.exp(logp_new - capped_behaviour)
+    loss_weight = -advantage
+    to_behaviour = log_ratio if capped_behaviour is logp_proximal else logp_new - capped_behaviour
+    objective = loss_weight * torch.exp(to_behaviour)
+    clipped = log_ratio
     if clip > 0:
         clipped = torch.clamp(log_ratio, math.log(1 - clip), math.log(1 + clip))
-        bounded = -advantage * torch.exp(clipped + logp_proximal - capped_behaviour)
+        bounded = loss_weight * torch.exp(clipped + logp_proximal - capped_behaviour)
         objective = torch.maximum(objective, bounded)
     surrogate = objective.mean()
-    kl_estimate = 0.5 * log_ratio.square().mean()
+    with torch.set_grad_enabled(kl_penalty != 0 and torch.is_grad_enabled()):
+        kl_estimate = 0.5 * log_ratio.square().mean()
     with torch.no_grad():
-        low, high = (math.log(1 - clip), math.log(1 + clip)) if clip > 0 else (-math.inf, math.inf)
-        outside = ((log_ratio < low) | (log_ratio > high)).float().mean()
-        over_cap = (logp_behaviour < capped_behaviour).float().mean()
+        outside, over_cap = (
+            torch.zeros((), device=log_ratio.device) if kept is asked else (kept != asked).float().mean()
+            for kept, asked in ((clipped, log_ratio), (capped_behaviour, logp_behaviour))
+        )
     diagnostics = {
         "policy_loss": surrogate.detach(),
         "approx_kl": kl_estimate.detach(),
         "clip_fraction": outside,
         "importance_fraction": over_cap,
     }
-    return surrogate + kl_penalty * kl_estimate, diagnostics
+    return (surrogate + kl_penalty * kl_estimate if kl_penalty else surrogate), diagnostics
 
 
 def value_loss(value: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, Diagnostics]:

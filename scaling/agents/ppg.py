@@ -87,7 +87,7 @@ class PPG:
                 self.auxiliary_objective,
                 chunk=self.model.chunk,
                 device=self._device,
-                networks=self.model.networks,
+                clipped_together=self.ppo.clipped_together,
                 max_norm=self.ppo.config.max_grad_norm,
             )
             for _ in range(self._phasic.auxiliary_epochs)

@@ -63,6 +63,7 @@ class PPO:
         penalty = config.feature_penalty
         self._penalized = penalized(model.policy.trunk, penalty.layers) if penalty else ()
         self._device = next(model.parameters()).device
+        self.clipped_together = clipped_together(model)
 
     def learn(
         self, rollout: Rollout, rng: np.random.Generator, *, with_norms: bool = False
@@ -197,7 +198,8 @@ class PPO:
             kl_penalty=config.kl_penalty,
             importance_cap=config.importance_cap,
         )
-        loss = loss - config.entropy_coef * policy.entropy().mean()
+        if config.entropy_coef:
+            loss = loss - config.entropy_coef * policy.entropy().mean()
         if penalty is not None and config.feature_penalty:
             loss = loss + config.feature_penalty.coefficient * penalty
             diagnostics["feature_penalty"] = penalty.detach()
@@ -232,7 +234,7 @@ class PPO:
             objective,
             chunk=self.model.chunk,
             device=self._device,
-            networks=self.model.networks,
+            clipped_together=self.clipped_together,
             max_norm=self.config.max_grad_norm,
             with_norms=with_norms,
         )
@@ -263,6 +265,11 @@ def adam(config: AgentConfig, model: ActorCritic, step_size: float) -> torch.opt
     )
 
 
+def clipped_together(model: ActorCritic) -> tuple[tuple[torch.nn.Parameter, ...], ...]:
+    """The parameters of each network, whose gradient has one norm."""
+    return tuple(tuple(network.parameters()) for network in model.networks)
+
+
 def gradient_step(
     optimizer: torch.optim.Optimizer,
     minibatch: SomeRows,
@@ -270,7 +277,7 @@ def gradient_step(
     *,
     chunk: int | None,
     device: torch.device,
-    networks: Sequence[torch.nn.Module] = (),
+    clipped_together: Sequence[Sequence[torch.nn.Parameter]] = (),
     max_norm: float = 0.0,
     with_norms: bool = False,
 ) -> Diagnostics:
@@ -278,10 +285,11 @@ def gradient_step(
 
     The objective is a mean over transitions, so its gradient is a sum over parts of about
     ``chunk`` transitions, weighted by their share. Memory then holds the activations of one part. If
-    ``max_norm`` is not 0, the gradient of each of ``networks`` is scaled down to that norm if it is longer.
+    ``max_norm`` is not 0, the gradient of each of ``clipped_together`` is scaled down to that norm if it is
+    longer.
 
     Args:
-        networks: the policy's network and, if it is not the same, the value's.
+        clipped_together: the parameters of the policy's network and, if it is not the same, of the value's.
         with_norms: whether diagnostics have the norm of each network's gradient, before it is scaled down,
             and that of the change of its weights, where the objective reaches it.
     """
@@ -294,8 +302,8 @@ def gradient_step(
         for name, value in diagnostics.items():
             gathered[name] = gathered.get(name, 0.0) + share * value
     moving = {
-        name: [weight for weight in network.parameters() if weight.grad is not None]
-        for name, network in zip(("policy", "value"), networks, strict=False)
+        name: [weight for weight in parameters if weight.grad is not None]
+        for name, parameters in zip(("policy", "value"), clipped_together, strict=False)
         if with_norms
     }
     before = {name: [weight.detach().clone() for weight in each] for name, each in moving.items() if each}
@@ -303,8 +311,8 @@ def gradient_step(
         gradients = (weight.grad for weight in moving[name] if weight.grad is not None)
         gathered[f"{name}_gradient_norm"] = global_norm(gradients)
     if max_norm:
-        for network in networks:
-            torch.nn.utils.clip_grad_norm_(network.parameters(), max_norm)
+        for parameters in clipped_together:
+            torch.nn.utils.clip_grad_norm_(parameters, max_norm)
     optimizer.step()
     for name, old in before.items():
         changes = (new.detach() - was for new, was in zip(moving[name], old, strict=True))

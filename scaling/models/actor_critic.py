@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -85,9 +86,17 @@ class Network(nn.Module):
             return features, inputs.state[:, None].expand(-1, features.shape[1], -1)
         return self.recurrence(features, inputs.first, inputs.state)
 
-    def arithmetic(self, device: torch.device) -> torch.autocast:
+    def logits_of_step(self, observation: torch.Tensor) -> torch.Tensor:
+        """The first head's outputs (rows, size) of single steps (rows, 1, ...), without memory."""
+        with self.arithmetic(observation.device):
+            flat = self.trunk(observation.flatten(0, 1))
+        return next(iter(self.heads.values()))(flat.float())
+
+    def arithmetic(self, device: torch.device) -> AbstractContextManager[object]:
         """The context in which the trunk computes in its precision."""
-        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16)
+        if self.precision == torch.float32:  # entering autocast takes longer than a small network
+            return nullcontext()
+        return torch.autocast(device.type, dtype=torch.bfloat16)
 
     def forward(self, inputs: Inputs) -> torch.Tensor:
         """Outputs of the first head, (rows, steps, size)."""
@@ -134,6 +143,12 @@ class ActorCritic(nn.Module):
         if self.value is None:
             features, _ = self.policy.features(inputs)
             return self.policy.heads["logits"](features), self._own_value(features)
+        if self.num_state == 0:  # the same as below, without the handling of a state that is not there
+            rows = inputs.first.shape
+            of_policy, of_value = self._flat_features_of_both(inputs.observation.flatten(0, 1))
+            logits = self.policy.heads["logits"](of_policy.float())
+            values = self._head(self.value, "value", of_value.float())
+            return logits.unflatten(0, rows), values.unflatten(0, rows)
         policy_features, value_features, _ = self._features_of_both(inputs)
         return self.policy.heads["logits"](policy_features), self._head(self.value, "value", value_features)
 
@@ -148,6 +163,8 @@ class ActorCritic(nn.Module):
         Without values, ``values`` updates the value network's part of the state.
         """
         value = None
+        if self.num_state == 0 and not self.acts_with_values:  # the same as below, in fewer steps
+            return self.policy.logits_of_step(inputs.observation), None, inputs.state
         if self.value is None:
             features, states = self.policy.features(inputs)
             value = self._own_value(features)[:, 0]
@@ -209,12 +226,16 @@ class ActorCritic(nn.Module):
     def _features_of_both(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The policy's and the value network's features, and the state of both after each step."""
         assert self.value is not None
-        flat = inputs.observation.flatten(0, 1)
-        with self.policy.arithmetic(flat.device):
-            policy, value = self.policy.trunk.features_of_both(self.value.trunk, flat)
+        policy, value = self._flat_features_of_both(inputs.observation.flatten(0, 1))
         policy, policy_states = self.policy.remember(policy, self._for_policy(inputs))
         value, value_states = self.value.remember(value, self._for_value(inputs))
         return policy, value, torch.cat([policy_states, value_states], dim=2)
+
+    def _flat_features_of_both(self, flat: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The trunks' features of observations (batch, *shape)."""
+        assert self.value is not None
+        with self.policy.arithmetic(flat.device):
+            return self.policy.trunk.features_of_both(self.value.trunk, flat)
 
     def _own_value(self, features: torch.Tensor) -> torch.Tensor:
         return self._head(self.policy, "value", features.detach() if self._detach_value else features)

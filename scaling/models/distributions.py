@@ -62,6 +62,13 @@ class ActionHead(Protocol):
         """Random numbers for the actions in ``count`` states."""
         ...
 
+    def draw(self, outputs: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """What the policy of ``outputs`` (n, num_outputs) would ``sample``, up to rounding, in numpy.
+
+        For a few states, numpy takes a fraction of torch's time.
+        """
+        ...
+
     def for_task(self, action: torch.Tensor) -> np.ndarray:
         """Stored actions (n, *shape) as the task takes them."""
         ...
@@ -91,6 +98,10 @@ class CategoricalHead:
     def noise(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """(count,) uniform."""
         return rng.random(count)
+
+    def draw(self, outputs: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """Choices (n,)."""
+        return draw_choices(outputs, noise)
 
     def for_task(self, action: torch.Tensor) -> np.ndarray:
         """The same numbers."""
@@ -129,6 +140,14 @@ def sample(policy: Categorical, uniform: np.ndarray) -> torch.Tensor:
     return torch.minimum(below, last_possible)
 
 
+def draw_choices(logits: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+    """As ``sample``, from logits (batch, count) in numpy."""
+    cumulative = np.exp(logits - logits.max(axis=1, keepdims=True)).cumsum(axis=1, dtype=np.float64)
+    total = cumulative[:, -1:]
+    below = (cumulative <= uniform[:, None] * total).sum(axis=1)
+    return np.minimum(below, (cumulative < total).sum(axis=1))
+
+
 class MultiCategoricalHead:
     """Several independent choices; the outputs are the logits of the first, of the second, and so on."""
 
@@ -145,6 +164,12 @@ class MultiCategoricalHead:
     def noise(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """(count, choices) uniform."""
         return rng.random((count, *self.shape))
+
+    def draw(self, outputs: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """(n, choices)."""
+        parts = np.split(outputs, np.cumsum(self.counts)[:-1], axis=1)
+        drawn = [draw_choices(part, noise[:, i]) for i, part in enumerate(parts)]
+        return np.stack(drawn, axis=1)
 
     def for_task(self, action: torch.Tensor) -> np.ndarray:
         """The same numbers."""
@@ -195,6 +220,8 @@ class TanhNormalHead:
 
     def __init__(self, low: Sequence[float], high: Sequence[float]) -> None:
         self.low, self.high = np.array(low, np.float64), np.array(high, np.float64)
+        self._range = self.high - self.low
+        self._low32, self._high32 = self.low.astype(np.float32), self.high.astype(np.float32)
         self.shape: tuple[int, ...] = (len(low),)
         self.num_outputs = 2 * len(low)
 
@@ -206,11 +233,17 @@ class TanhNormalHead:
         """(count, numbers) standard normal."""
         return rng.standard_normal((count, *self.shape))
 
+    def draw(self, outputs: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """(n, numbers) float32, before the tanh."""
+        mean, raw = outputs[:, : len(self.low)], outputs[:, len(self.low) :]
+        deviation = np.logaddexp(np.float32(0), raw) + np.float32(LEAST_DEVIATION)
+        return mean + deviation * noise.astype(np.float32)
+
     def for_task(self, action: torch.Tensor) -> np.ndarray:
         """float32, within the bounds."""
         share = (np.tanh(action.cpu().numpy().astype(np.float64)) + 1) / 2
-        scaled = (self.low + share * (self.high - self.low)).astype(np.float32)
-        return scaled.clip(self.low.astype(np.float32), self.high.astype(np.float32))
+        scaled = (self.low + share * self._range).astype(np.float32)
+        return np.minimum(np.maximum(scaled, self._low32), self._high32)
 
 
 class TanhNormalPolicy:
@@ -223,26 +256,32 @@ class TanhNormalPolicy:
     """
 
     def __init__(self, mean: torch.Tensor, deviation: torch.Tensor) -> None:
-        self.normal = Normal(mean, deviation, validate_args=False)
+        self.mean, self.deviation = mean, deviation
 
     def sample(self, noise: np.ndarray) -> torch.Tensor:
-        mean = self.normal.loc
-        return mean + self.normal.scale * torch.as_tensor(noise, dtype=mean.dtype, device=mean.device)
+        mean = self.mean
+        return mean + self.deviation * torch.as_tensor(noise, dtype=mean.dtype, device=mean.device)
 
     def log_prob(self, action: torch.Tensor) -> torch.Tensor:
-        return (self.normal.log_prob(action) - log_slope(action)).sum(dim=-1)
+        z = (action - self.mean) / self.deviation
+        # In place of ``Normal.log_prob``, which takes twice as many operations.
+        log_density = -0.5 * (z * z) - self.deviation.log() - 0.5 * math.log(2 * math.pi)
+        return (log_density - log_slope(action)).sum(dim=-1)
 
     def entropy(self) -> torch.Tensor:
-        like = self.normal.loc
+        like = self.mean
         nodes, weights = (
             torch.as_tensor(a, dtype=like.dtype, device=like.device) for a in (_NODES, _WEIGHTS)
         )
-        x = self.normal.loc[..., None] + self.normal.scale[..., None] * nodes
+        x = self.mean[..., None] + self.deviation[..., None] * nodes
         slope = (log_slope(x) * weights).sum(dim=-1) / math.sqrt(2 * math.pi)
-        return (self.normal.entropy() + slope).sum(dim=-1)
+        return (self._normal().entropy() + slope).sum(dim=-1)
 
     def kl_from(self, old: TanhNormalPolicy) -> torch.Tensor:
-        return kl_divergence(old.normal, self.normal).sum(dim=-1)
+        return kl_divergence(old._normal(), self._normal()).sum(dim=-1)
+
+    def _normal(self) -> Normal:
+        return Normal(self.mean, self.deviation, validate_args=False)
 
     def parameters(self) -> torch.Tensor:
         return torch.cat([self.normal.loc, self.normal.scale], dim=-1)

@@ -12,6 +12,7 @@ import torch
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.models.actor_critic import ActorCritic, Inputs
 from rlscale.scaling.models.distributions import ActionHead
+from rlscale.scaling.models.quick import quick_outputs
 from rlscale.scaling.models.trunk import observation_dtype
 from rlscale.scaling.rollouts.evaluation import Act
 from rlscale.scaling.rollouts.observation_scale import ObservationScale
@@ -61,15 +62,26 @@ class EnvironmentCollector:
         buffer = _Buffer(steps, envs, self._groups[0].observation_shape, model.actions, self._device)
         begin = self._state
         state = begin.clone()
+        remembers = model.num_state > 0
+        quick = quick_outputs(model, self._group_size)
         for t in range(steps):
             for places, group in self._places():
-                state[places] = self._step(model, group, buffer, t, places, state[places])
+                if quick is not None:
+                    self._quick_step(quick, model.actions, group, buffer, t, places)
+                    continue
+                after = self._step(model, group, buffer, t, places, state[places])
+                if remembers:
+                    state[places] = after
         for places, group in self._places():
             observed = group.observe()
             buffer.end_step(steps - 1, places, self._scaled_cut(observed), state[places])
             buffer.first[steps, places] = torch.from_numpy(observed.first).to(self._device)
             buffer.last_observation[places] = as_tensor(self._scaled(observed.observation))
-        self._state = self._evaluate(model, buffer, begin, state, needs_bootstrap)
+        has_values = model.acts_with_values and quick is None
+        if quick is not None:
+            buffer.evaluate_policy(model, begin)
+        buffer.evaluate_actions(model.actions)
+        self._state = self._evaluate(model, buffer, begin, state, needs_bootstrap, has_values=has_values)
         episodes = [group.pop_episodes() for group in self._groups]
         return (
             buffer.rollout(begin),
@@ -162,15 +174,31 @@ class EnvironmentCollector:
                 state,
             )
         )
-        policy = model.actions(logits)
-        action = policy.sample(model.actions.noise(self._rng, self._group_size))
+        action = model.actions(logits).sample(model.actions.noise(self._rng, self._group_size))
         group.act(model.actions.for_task(action))
         buffer.action[t, places] = action
-        buffer.logp[t, places] = policy.log_prob(action)
-        buffer.entropy[t, places] = policy.entropy()
+        buffer.logits[t, places] = logits
         if value is not None:
             buffer.value[t, places] = value
         return state
+
+    def _quick_step(
+        self,
+        outputs: Callable[[np.ndarray], np.ndarray],
+        actions: ActionHead,
+        group: Environment,
+        buffer: _Buffer,
+        t: int,
+        places: slice,
+    ) -> None:
+        """As ``_step``, with a policy in numpy; log-probabilities follow from torch's outputs afterwards."""
+        observed = group.observe()
+        if t > 0:
+            buffer.end_step(t - 1, places, self._scaled_cut(observed))
+        shown = self._scale.see(observed.observation) if self._scale else observed.observation
+        action = actions.draw(outputs(shown), actions.noise(self._rng, self._group_size))
+        group.act(actions.for_task(torch.from_numpy(action)))
+        buffer.put(t, places, shown, observed.first, action)
 
     def _evaluate(
         self,
@@ -179,10 +207,12 @@ class EnvironmentCollector:
         begin: torch.Tensor,
         end: torch.Tensor,
         needs_bootstrap: bool,
+        *,
+        has_values: bool,
     ) -> torch.Tensor:
         """Fill in the values that acting did not compute. Returns the state after the rollout."""
         states = None
-        if not model.acts_with_values:
+        if not has_values:
             buffer.value[:-1], states = _values(
                 model, buffer.observation, buffer.first[:-1], begin, self._device, every_state=buffer.has_cuts
             )
@@ -206,9 +236,12 @@ class _Buffer:
         self.observation = _observations(shape, envs, steps, pin_memory=device.type == "cuda").transpose(0, 1)
         self.last_observation = _observations(shape, envs)
         self.action = torch.empty(steps, envs, *actions.shape, dtype=actions.dtype, device=device)
-        self.logp, self.entropy = (torch.empty(steps, envs, device=device) for _ in range(2))
+        self.logits = torch.empty(steps, envs, actions.num_outputs, device=device)
+        self._logp = self._entropy = torch.empty(0)
         self.value, self.first = (torch.zeros(steps + 1, envs, device=device) for _ in range(2))
         self.reward = np.empty((steps, envs), np.float64)
+        if device.type == "cpu":
+            self._in_numpy = [each.numpy() for each in (self.observation, self.first, self.action)]
         self._cuts: list[_Cuts] = []
         self._cut_value: torch.Tensor | None = None
 
@@ -217,18 +250,36 @@ class _Buffer:
         """Whether a time limit cut off an episode."""
         return bool(self._cuts)
 
-    def end_step(self, t: int, places: slice, observed: Observed, state: torch.Tensor) -> None:
+    def put(
+        self, t: int, places: slice, observation: np.ndarray, first: np.ndarray, action: np.ndarray
+    ) -> None:
+        """Store a step of a group of environments whose observations are vectors, on CPU."""
+        for memory, values in zip(self._in_numpy, (observation, first, action), strict=True):
+            memory[t, places] = values
+
+    def end_step(self, t: int, places: slice, observed: Observed, state: torch.Tensor | None = None) -> None:
         """Store what a group shows at the end of step t: rewards, and episodes that were cut off.
 
         Args:
-            state: (group, num_state), after step t, as acting left it.
+            state: (group, num_state), after step t, as acting left it; None if there is no memory.
         """
         self.reward[t, places] = observed.reward
         if observed.cut is not None:
             where = torch.from_numpy(observed.cut.where)
             steps = torch.full_like(where, t)
             last = as_tensor(observed.cut.observation)
-            self._cuts.append(_Cuts(steps, where + places.start, last, state[where]))
+            after = self.value.new_zeros(len(where), 0) if state is None else state[where]
+            self._cuts.append(_Cuts(steps, where + places.start, last, after))
+
+    def evaluate_policy(self, model: ActorCritic, state: torch.Tensor) -> None:
+        """The policy's outputs of the whole rollout."""
+        inputs = Inputs(self.observation.transpose(0, 1), self.first[:-1].T, state)
+        self.logits = model.policy_logits(inputs).transpose(0, 1)
+
+    def evaluate_actions(self, actions: ActionHead) -> None:
+        """Log-probabilities and entropies (T, n) of the whole rollout at once: a step alone costs as much."""
+        policy = actions(self.logits)
+        self._logp, self._entropy = policy.log_prob(self.action), policy.entropy()
 
     def evaluate_cuts(self, model: ActorCritic, states: torch.Tensor | None) -> None:
         """Values of the last observations of the episodes that were cut off.
@@ -252,11 +303,11 @@ class _Buffer:
         return Rollout(
             observation=self.observation,
             action=self.action,
-            logp=self.logp,
+            logp=self._logp,
             value=self.value,
             first=self.first,
             reward=self.reward,
-            entropy=self.entropy.mean(),
+            entropy=self._entropy.mean(),
             state=state,
             cut_value=self._cut_value,
         )

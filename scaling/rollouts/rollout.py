@@ -62,6 +62,9 @@ class Rows:
         """The rows in parts of about ``chunk`` steps, on the device."""
         rows, steps = self.first.shape
         at_once = rows if chunk is None else max(1, chunk // steps)
+        if at_once >= rows and self.observation.device == self.first.device == device:
+            yield self
+            return
         for start in range(0, rows, at_once):
             part = self.select(slice(start, start + at_once))
             yield type(self)(*(getattr(part, f.name).to(device, non_blocking=True) for f in fields(part)))

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -174,6 +175,33 @@ def test_a_sweep_whose_cluster_lost_its_head_says_so_and_finishes_on_another(
     again = sweep_run(cluster, spec_file())  # while workers of the first may still write
     assert again.wait() == 0, again.output
     assert_as_if_nothing_had_happened(place, undisturbed, before)
+
+
+def test_a_module_that_only_the_drivers_machine_has_fails_its_runs_and_says_where(
+    start, spec_file, cluster, tmp_path
+):
+    """The module lies where the driver's PYTHONPATH leads; the cluster was started without that."""
+    (tmp_path / "installed").mkdir()
+    (tmp_path / "installed" / "drivers_own.py").write_text("HERE = True\n")
+    paths = [str(tmp_path / "installed"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    place = tmp_path / "store"
+    command = start(
+        *("sweep", "run", spec_file(axes={"seed": [0]}), "--store", place, "--address", cluster.address),
+        *("--import", "drivers_own"),
+        env={**cluster.env, "PYTHONPATH": os.pathsep.join(paths)},
+    )
+    assert command.wait() == 1, command.output
+    assert "Traceback" not in command.output
+    assert command.output.splitlines()[-1].startswith("small: 0 done, 1 failed")
+    (record,) = records(place)
+    assert (record.status, record.failure) == ("failed", "module_not_importable")
+    assert record.reason.startswith(
+        f"The module drivers_own cannot be imported on {socket.gethostname()} (ModuleNotFoundError: "
+        f"No module named 'drivers_own'"
+    )
+    assert "install it there, or put its file into" in record.reason
+    assert "\n" not in record.reason
+    assert record.reason in " ".join(command.output.split())
 
 
 # -- several at one run ---------------------------------------------------------------
