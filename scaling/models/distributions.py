@@ -284,7 +284,7 @@ class TanhNormalPolicy:
         return Normal(self.mean, self.deviation, validate_args=False)
 
     def parameters(self) -> torch.Tensor:
-        return torch.cat([self.normal.loc, self.normal.scale], dim=-1)
+        return torch.cat([self.mean, self.deviation], dim=-1)
 
 
 def log_slope(x: torch.Tensor) -> torch.Tensor:
