@@ -21,7 +21,7 @@ FLOORS = (
     ("scaling/rollouts",),
     ("scaling/diagnostics", "scaling/agents"),
     ("scaling/training",),
-    ("scaling/costs",),
+    ("scaling/costs", "scaling/solvable"),
     ("sweeps/store",),
     ("sweeps/specs", "sweeps/importers/readers"),
     ("sweeps/importers",),

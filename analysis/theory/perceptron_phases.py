@@ -1,4 +1,4 @@
-r"""Fixed points and phases of the RL perceptron with a penalty (Patel et al. 2023, sheet of phases).
+r"""Fixed points and phases of the RL perceptron with a penalty (Patel et al. 2023).
 
 With n of T steps needed, dR/dα = 0 where h(ρ) = κ, κ = η2/(η1 + η2) and
 
@@ -56,31 +56,40 @@ class FixedPoint:
 
 def standstill(rho: float, *, steps: int, needed: int) -> float:
     """h(ρ): the κ at which dR/dα = 0 at this overlap, positive."""
-    p = correctness(rho)
-    right = (1 + rho) * at_least(needed - 1, steps - 1, p)
-    wrong = (1 - rho) * at_least(needed, steps - 1, p)
-    return (right - wrong) / (2 * rho)
+    return 1 - margin(rho, steps=steps, needed=needed)
 
 
-def critical_kappa(steps: int, needed: int | None = None) -> float:
-    """κ_c = min h over 0 < ρ <= 1, at most h(1) = 1."""
-    n = steps if needed is None else needed
+def margin(rho: float, *, steps: int, needed: int) -> float:
+    """1 - h(ρ) = [(1+ρ) Pr[Bin(T-1, P) < n-1] - (1-ρ) Pr[Bin(T-1, P) < n]]/(2ρ), without cancellation."""
+    wrong = 1 - correctness(rho)  # "fewer than k of m are right" is "at least m - k + 1 are wrong"
+    few = at_least(steps - needed + 1, steps - 1, wrong)
+    fewer_or_equal = at_least(steps - needed, steps - 1, wrong)
+    return ((1 + rho) * few - (1 - rho) * fewer_or_equal) / (2 * rho)
 
-    def h(rho: float) -> float:
-        return standstill(rho, steps=steps, needed=n)
 
-    heights = [h(rho) for rho in _GRID]
-    lowest = int(np.argmin(heights))
+def _lowest(steps: int, needed: int) -> float:
+    """The ρ at which h is least."""
+
+    def below(rho: float) -> float:
+        return -margin(rho, steps=steps, needed=needed)
+
+    lowest = int(np.argmin([below(rho) for rho in _GRID]))
     low, high = _GRID[max(lowest - 1, 0)], _GRID[min(lowest + 1, len(_GRID) - 1)]
-    refined = minimize_scalar(h, bounds=(low, high), method="bounded", options={"xatol": 1e-12})
-    return float(min(refined.fun, heights[lowest], 1.0))
+    return float(minimize_scalar(below, bounds=(low, high), method="bounded", options={"xatol": 1e-12}).x)
 
 
 def critical_ratio(steps: int, needed: int | None = None) -> float:
-    """r_c = κ_c/(1 - κ_c), the η2/η1 above which the task is hybrid-hard; infinite if it never is."""
+    """r_c = κ_c/(1 - κ_c), the η2/η1 above which the task is hybrid-hard; infinite if it never is.
+
+    κ_c = min h over 0 < ρ <= 1, where h(1) = 1.
+
+    Raises:
+        InputError: code ``wrong_reward_rule``.
+    """
     _check_steps(steps, needed)
-    kappa = critical_kappa(steps, needed)
-    return kappa / (1 - kappa) if kappa < 1 - 1e-8 else inf
+    n = steps if needed is None else needed
+    deepest = margin(_lowest(steps, n), steps=steps, needed=n)
+    return (1 - deepest) / deepest if deepest > 0 else inf
 
 
 def phase_of(steps: int, ratio: float, needed: int | None = None) -> Phase:
@@ -105,22 +114,10 @@ def fixed_points(rule: RewardRule) -> list[FixedPoint]:
         return standstill(rho, steps=rule.steps, needed=rule.needed) - kappa
 
     # Two fixed points that are nearly one lie between neighbours of the grid, on either side of the minimum.
-    grid = np.unique(np.r_[_GRID, _minimum(rule)])
+    grid = np.unique(np.r_[_GRID, _lowest(rule.steps, rule.needed)])
     heights = np.array([above(rho) for rho in grid])
     crossings = np.flatnonzero(heights[:-1] * heights[1:] < 0)
     return [_fixed_point(rule, float(brentq(above, grid[k], grid[k + 1], xtol=1e-14))) for k in crossings]
-
-
-def _minimum(rule: RewardRule) -> float:
-    heights = [standstill(rho, steps=rule.steps, needed=rule.needed) for rho in _GRID]
-    lowest = int(np.argmin(heights))
-    found = minimize_scalar(
-        lambda rho: standstill(rho, steps=rule.steps, needed=rule.needed),
-        bounds=(_GRID[max(lowest - 1, 0)], _GRID[min(lowest + 1, len(_GRID) - 1)]),
-        method="bounded",
-        options={"xatol": 1e-12},
-    )
-    return float(found.x)
 
 
 def _fixed_point(rule: RewardRule, rho: float) -> FixedPoint:

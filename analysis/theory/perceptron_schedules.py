@@ -45,8 +45,8 @@ class Schedule:
     Attributes:
         rate_kind: ``constant`` η = rate; ``polynomial`` η = rate/(1 + decay α); ``optimal`` η_opt.
         steps_kind: ``constant`` T = steps; ``polynomial`` T = steps + growth α^power; ``optimal`` T_opt, or
-            T* if the rate is optimal too.
-        whole: T is rounded to a whole number of at least 1, as in a simulation.
+            T* if the rate is optimal too, and 1 where that is less.
+        whole: T is rounded to a whole number, as in a simulation.
 
     Raises:
         InputError: code ``schedule_out_of_range``.
@@ -90,9 +90,9 @@ class Schedule:
                 code="schedule_out_of_range",
             )
         rate = self.rate / (1 + self.decay * alpha) if self.rate_kind == "polynomial" else self.rate
-        steps = self._steps(alpha, rho, q, rate)
+        steps = max(self._steps(alpha, rho, q, rate), 1.0)
         if self.whole:
-            steps = max(1, round(steps))
+            steps = round(steps)
         return (optimal_rate(rho, q, steps) if self.rate_kind == "optimal" else rate), steps
 
     def _steps(self, alpha: float, rho: float, q: float, rate: float) -> float:

@@ -18,6 +18,7 @@ plus signs. Terms of order T/D are left out.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import acos, comb, inf, isfinite, pi, sqrt
@@ -37,6 +38,7 @@ Control = Callable[[float, float, float], tuple[float, float]]
 _S = sqrt(2 * pi)
 #: solve_ivp silently replaces a smaller relative tolerance.
 LEAST_TOLERANCE = 100 * float(np.finfo(float).eps)
+_MOST_EVALUATIONS = 50_000  # hard but sound questions take some thousands
 
 
 @dataclass(frozen=True)
@@ -317,13 +319,24 @@ def _integrated(
     """
     if times[-1] == 0:
         return np.repeat(np.array(start)[:, None], len(times), axis=1)
+    left = _MOST_EVALUATIONS
+
+    def counted(alpha: float, state: Floats) -> list[float]:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ArithmeticError(f"its steps became too small at alpha {alpha:.3g}")
+        return slope(alpha, state)
+
     try:
-        found = solve_ivp(
-            slope, (0.0, times[-1]), start, method="LSODA", t_eval=times, rtol=rtol, atol=1e-3 * rtol
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what LSODA warns of is in its message
+            found = solve_ivp(
+                counted, (0.0, times[-1]), start, method="LSODA", t_eval=times, rtol=rtol, atol=1e-3 * rtol
+            )
         reason, states = str(found.message), np.asarray(found.y, float)
         solved = found.success and states.shape == (2, len(times)) and bool(np.isfinite(states).all())
-    except (OverflowError, ZeroDivisionError) as error:
+    except ArithmeticError as error:
         reason, solved, states = str(error), False, np.empty((2, 0))
     if not solved:
         raise InputError(

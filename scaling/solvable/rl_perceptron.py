@@ -1,0 +1,314 @@
+r"""The RL perceptron simulated at finite size, many students at once (Patel et al. 2023).
+
+Students w and teachers w* of dimension D, each pair with |w*|² = D, judge the signs of T inputs N(0, I) an
+episode, after which w <- w + 1/(T sqrt(D)) sum_t G_t sgn(w.x_t) x_t.
+
+An episode needs of its T·D numbers only two a step, the components of x_t along w* and along the rest of w,
+and the weighted sum of what is outside that plane. The latter is independent of the weights a_t = G_t y_t, so it
+is exactly |a| times one normal vector outside the plane. Hence three simulations with one law, slow to fast:
+
+- ``inputs`` draws all inputs, word by word as above;
+- ``weights`` draws 2T numbers and one vector an episode, and keeps the students' weights;
+- ``overlaps`` keeps R and Q alone, which are a Markov chain: 2T numbers and the squared length of that vector,
+  chi-squared with D - 2 degrees of freedom. Its cost does not depend on D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rlscale.scaling.errors import InputError
+
+Floats = NDArray[np.float64]
+#: η and T in force, from α and the means of ρ and Q over the students.
+Control = Callable[[float, float, float], tuple[float, float]]
+Keeps = Literal["inputs", "weights", "overlaps"]
+
+_STOCK = 256  # episodes whose squared lengths are drawn at once
+
+
+class Rule(Protocol):
+    """What an episode pays: protocol, T, n, η1, η2 and the bonus, of values that are in range."""
+
+    @property
+    def protocol(self) -> str: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def needed(self) -> int: ...
+    @property
+    def rate(self) -> float: ...
+    @property
+    def penalty(self) -> float: ...
+    @property
+    def bonus(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Students over time; ``rho``, ``q`` have shape (times, students).
+
+    Attributes:
+        alpha: whole episodes over D, (times,).
+        rho: overlap of each student with its teacher.
+        q: squared length over D.
+        interactions: steps so far of one student, (times,): E counts steps, not episodes.
+    """
+
+    alpha: Floats
+    rho: Floats
+    q: Floats
+    interactions: NDArray[np.int64]
+
+    @property
+    def r(self) -> Floats:
+        """R = w.w*/D, (times, students)."""
+        return np.asarray(self.rho * np.sqrt(self.q))
+
+
+def credit(right: torch.Tensor, rule: Rule, scale: float = 1.0) -> torch.Tensor:
+    """G_t of each step, (students, T), from which steps are right, bool (students, T).
+
+    ``scale`` multiplies rate, penalty and bonus.
+    """
+    match rule.protocol:
+        case "all-correct":
+            step = torch.where(right.all(1, keepdim=True), rule.rate, -rule.penalty).expand(right.shape)
+        case "n-of-t":
+            enough = right.sum(1, keepdim=True) >= rule.needed
+            step = torch.where(enough, rule.rate, -rule.penalty).expand(right.shape)
+        case "sub-reward":
+            first = right[:, : rule.needed].all(1, keepdim=True) & (
+                torch.arange(right.shape[1], device=right.device) < rule.needed
+            )
+            step = rule.rate * right.all(1, keepdim=True) + rule.bonus * first
+        case "breadcrumbs":
+            to_come = right.flip(1).cumsum(1).flip(1)
+            step = rule.rate * right.all(1, keepdim=True) + rule.bonus * to_come
+        case _:
+            raise InputError(
+                f"protocol {rule.protocol} of the perceptron is unknown: use all-correct, n-of-t, sub-reward or "
+                "breadcrumbs.",
+                code="wrong_reward_rule",
+            )
+    return scale * step
+
+
+def judged(
+    r: torch.Tensor, left: torch.Tensor, normal: torch.Tensor, rule: Rule, scale: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What an episode adds along w*, along the rest of w, and how much outside: sum a x1, sum a x2, |a|.
+
+    Args:
+        r, left: R and sqrt(Q - R²), (students,).
+        normal: x1 and x2, the components of the inputs along w* and along the rest of w, (2, students, T).
+    """
+    along, across = normal
+    student = r[:, None] * along + left[:, None] * across
+    weight = credit((student > 0) == (along > 0), rule, scale).to(along.dtype) * student.sign()
+    return (weight * along).sum(1), (weight * across).sum(1), weight.norm(dim=1)
+
+
+def squared_lengths(
+    degrees: int, count: int, generator: torch.Generator, dtype: torch.dtype = torch.float64
+) -> torch.Tensor:
+    """Chi-squared numbers, (count,), by the method of Marsaglia and Tsang (2000); 2 degrees or more.
+
+    torch has gamma variates for its global generator alone, and a simulation needs one of its own.
+    """
+    made = {"generator": generator, "device": generator.device, "dtype": dtype}
+    d = degrees / 2 - 1 / 3
+    drawn = torch.empty(0, device=generator.device, dtype=dtype)
+    while len(drawn) < count:
+        x = torch.randn(count, **made)  # type: ignore[call-overload]
+        v = (1 + x / (9 * d) ** 0.5) ** 3
+        bound = 0.5 * x * x + d * (1 - v + v.clamp_min(1e-300).log())
+        kept = (v > 0) & (torch.rand(count, **made).log() < bound)  # type: ignore[call-overload]
+        drawn = torch.cat([drawn, 2 * d * v[kept]])
+    return drawn[:count]
+
+
+class Students:
+    """A batch of students that learn from episodes in lockstep.
+
+    The start: teacher and direction of the student random, with exactly the overlap ρ0 and |w|² = Q0 D.
+
+    Args:
+        dimension: D, 4 or more.
+        count: number of students, each with a teacher of its own.
+        keeps: which of the three simulations.
+        spherical: each student is scaled back to Q0 after each episode.
+        seed: of the generator that belongs to these students.
+
+    Raises:
+        InputError: code ``invalid_number``.
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        count: int,
+        *,
+        keeps: Keeps = "overlaps",
+        rho0: float = 0.0,
+        q0: float = 1.0,
+        spherical: bool = False,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float64,
+        device: str = "cpu",
+    ) -> None:
+        _check_sizes(dimension, count, rho0, q0)
+        self.dimension, self.count, self.keeps = dimension, count, keeps
+        self.q0, self.spherical, self.dtype, self.device = q0, spherical, dtype, device
+        self._random = torch.Generator(device).manual_seed(seed)
+        self._stock: list[torch.Tensor] = []
+        if keeps == "overlaps":
+            self.r = torch.full((count,), rho0 * q0**0.5, dtype=dtype, device=device)
+            self.q = torch.full((count,), q0, dtype=dtype, device=device)
+            return
+        teacher, other = self._normal(count, dimension), self._normal(count, dimension)
+        self.teacher = teacher * (dimension**0.5 / teacher.norm(dim=1, keepdim=True))
+        other -= self.teacher * ((other * self.teacher).sum(1, keepdim=True) / dimension)
+        other *= dimension**0.5 / other.norm(dim=1, keepdim=True)
+        self.w = q0**0.5 * (rho0 * self.teacher + (1 - rho0**2) ** 0.5 * other)
+
+    def _normal(self, *shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=self._random, dtype=self.dtype, device=self.device)
+
+    def order_parameters(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """R and Q, (students,) each."""
+        if self.keeps == "overlaps":
+            return self.r, self.q
+        return (self.w * self.teacher).mean(1), (self.w * self.w).mean(1)
+
+    def episode(self, rule: Rule, *, steps: int | None = None, scale: float = 1.0) -> None:
+        """One update of every student; ``steps`` in place of the rule's, ``scale`` on its rewards."""
+        steps = rule.steps if steps is None else steps
+        match self.keeps:
+            case "inputs":
+                self._learn_from_inputs(rule, steps, scale)
+            case "weights":
+                self._learn_from_a_vector(rule, steps, scale)
+            case "overlaps":
+                self._move_overlaps(rule, steps, scale)
+        if self.spherical:
+            self._scale_back()
+
+    def _scale_back(self) -> None:
+        if self.keeps == "overlaps":
+            self.r = self.r * (self.q0 / self.q).sqrt()
+            self.q = torch.full_like(self.q, self.q0)
+        else:
+            self.w *= (self.q0 * self.dimension) ** 0.5 / self.w.norm(dim=1, keepdim=True)
+
+    def _learn_from_inputs(self, rule: Rule, steps: int, scale: float) -> None:
+        inputs = self._normal(self.count, steps, self.dimension)
+        student = torch.einsum("std,sd->st", inputs, self.w)
+        teacher = torch.einsum("std,sd->st", inputs, self.teacher)
+        weight = credit((student > 0) == (teacher > 0), rule, scale).to(inputs.dtype) * student.sign()
+        self.w += torch.einsum("st,std->sd", weight, inputs) / (steps * self.dimension**0.5)
+
+    def _learn_from_a_vector(self, rule: Rule, steps: int, scale: float) -> None:
+        root = self.dimension**0.5
+        r, q = self.order_parameters()
+        left = (q - r * r).clamp_min(1e-30).sqrt()  # of w outside the teacher's direction, over sqrt(D)
+        on_teacher, on_rest, size = judged(r, left, self._normal(2, self.count, steps), rule, scale)
+        vector = self._normal(self.count, self.dimension)
+        # The vector's own part in the plane of teacher and student gives way to the sums over the steps.
+        in_teacher = (vector * self.teacher).sum(1) / root
+        in_rest = ((vector * self.w).sum(1) / root - r * in_teacher) / left
+        of_w = (on_rest - size * in_rest) / (left * root)
+        of_teacher = (on_teacher - size * in_teacher) / root - of_w * r
+        once = 1 / (steps * root)
+        self.w.mul_(1 + once * of_w[:, None])
+        self.w.addcmul_(self.teacher, once * of_teacher[:, None]).addcmul_(vector, once * size[:, None])
+
+    def _move_overlaps(self, rule: Rule, steps: int, scale: float) -> None:
+        left = (self.q - self.r * self.r).clamp_min(0).sqrt()
+        on_teacher, on_rest, size = judged(self.r, left, self._normal(2, self.count, steps), rule, scale)
+        if not self._stock:
+            drawn = squared_lengths(self.dimension - 2, _STOCK * self.count, self._random, self.dtype)
+            self._stock = list(drawn.view(_STOCK, self.count))
+        once = 1 / (steps * self.dimension)
+        self.r = self.r + once * on_teacher
+        self.q = self.r**2 + (left + once * on_rest) ** 2 + (once * size) ** 2 * self._stock.pop()
+
+
+def simulate(
+    rule: Rule,
+    alphas: Sequence[float] | Floats,
+    students: Students,
+    *,
+    control: Control | None = None,
+) -> Simulated:
+    """Students up to the last α, measured at each α, rounded to whole episodes.
+
+    Args:
+        alphas: increasing, from 0 or later.
+        control: η and T over time, of ``all-correct`` alone; T is rounded.
+
+    Raises:
+        InputError: wrong times (``invalid_number``), a control of another protocol (``wrong_reward_rule``),
+            students that grew without bound (``unreachable_tolerance``).
+    """
+    ends = _episodes_at(alphas, students.dimension)
+    if control is not None and rule.protocol != "all-correct":
+        raise InputError(
+            f"protocol {rule.protocol} has no schedules of rate and steps: use all-correct.",
+            code="wrong_reward_rule",
+        )
+    rho, q, interactions = [], [], []
+    done = taken = 0
+    for end in ends:
+        while done < end:
+            steps, scale = rule.steps, 1.0
+            if control is not None:
+                rate, wanted = control(done / students.dimension, *_means(students))
+                steps, scale = max(1, round(wanted)), rate / rule.rate
+            students.episode(rule, steps=steps, scale=scale)
+            done, taken = done + 1, taken + steps
+        of_r, of_q = (each.double().cpu().numpy() for each in students.order_parameters())
+        if not (np.isfinite(of_q).all() and (of_q > 0).all()):
+            raise InputError(
+                f"The simulated students are no longer finite at alpha {done / students.dimension:.3g}; give "
+                "smaller rates or an earlier end.",
+                code="unreachable_tolerance",
+            )
+        rho.append(of_r / np.sqrt(of_q))
+        q.append(of_q)
+        interactions.append(taken)
+    alpha = np.array(ends) / students.dimension
+    return Simulated(alpha, np.array(rho), np.array(q), np.array(interactions, dtype=np.int64))
+
+
+def _means(students: Students) -> tuple[float, float]:
+    r, q = students.order_parameters()
+    return float((r / q.sqrt()).mean()), float(q.mean())
+
+
+def _episodes_at(alphas: Sequence[float] | Floats, dimension: int) -> list[int]:
+    times = np.asarray(alphas, float)
+    if times.ndim != 1 or not times.size or not np.isfinite(times).all() or times[0] < 0:
+        raise InputError(
+            "alpha of the perceptron: give one or more numbers that are not negative.", code="invalid_number"
+        )
+    if (np.diff(times) <= 0).any():
+        raise InputError("alpha of the perceptron: give increasing numbers.", code="invalid_number")
+    return [round(time * dimension) for time in times]
+
+
+def _check_sizes(dimension: int, count: int, rho0: float, q0: float) -> None:
+    for name, value, wrong, remedy in (
+        ("dimension D", dimension, dimension < 4, "give 4 or more"),
+        ("number of students", count, count < 1, "give 1 or more"),
+        ("rho0", rho0, not -1 <= rho0 <= 1, "give an overlap from -1 to 1"),
+        ("q0", q0, not 0 < q0 < float("inf"), "give a positive number"),
+    ):
+        if wrong:
+            raise InputError(f"{name} of the perceptron is {value}: {remedy}.", code="invalid_number")
