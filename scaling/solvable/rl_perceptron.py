@@ -97,7 +97,7 @@ def credit(right: torch.Tensor, rule: Rule, scale: float = 1.0) -> torch.Tensor:
                 "breadcrumbs.",
                 code="wrong_reward_rule",
             )
-    return scale * step
+    return step if scale == 1 else scale * step
 
 
 def judged(
@@ -110,9 +110,10 @@ def judged(
         normal: x1 and x2, the components of the inputs along w* and along the rest of w, (2, students, T).
     """
     along, across = normal
-    student = r[:, None] * along + left[:, None] * across
-    weight = credit((student > 0) == (along > 0), rule, scale).to(along.dtype) * student.sign()
-    return (weight * along).sum(1), (weight * across).sum(1), weight.norm(dim=1)
+    student = torch.addcmul(r[:, None] * along, left[:, None], across)
+    weight = credit(student * along > 0, rule, scale).to(along.dtype) * student.sign()
+    on_teacher, on_rest = (weight * normal).sum(2)
+    return on_teacher, on_rest, weight.norm(dim=1)
 
 
 def squared_lengths(
@@ -187,6 +188,7 @@ class Students:
             return self.r, self.q
         return (self.w * self.teacher).mean(1), (self.w * self.w).mean(1)
 
+    @torch.inference_mode()
     def episode(self, rule: Rule, *, steps: int | None = None, scale: float = 1.0) -> None:
         """One update of every student; ``steps`` in place of the rule's, ``scale`` on its rewards."""
         steps = rule.steps if steps is None else steps
@@ -230,14 +232,16 @@ class Students:
         self.w.addcmul_(self.teacher, once * of_teacher[:, None]).addcmul_(vector, once * size[:, None])
 
     def _move_overlaps(self, rule: Rule, steps: int, scale: float) -> None:
-        left = (self.q - self.r * self.r).clamp_min(0).sqrt()
+        left = torch.addcmul(self.q, self.r, self.r, value=-1).clamp_min_(0).sqrt_()
         on_teacher, on_rest, size = judged(self.r, left, self._normal(2, self.count, steps), rule, scale)
         if not self._stock:
             drawn = squared_lengths(self.dimension - 2, _STOCK * self.count, self._random, self.dtype)
             self._stock = list(drawn.view(_STOCK, self.count))
         once = 1 / (steps * self.dimension)
-        self.r = self.r + once * on_teacher
-        self.q = self.r**2 + (left + once * on_rest) ** 2 + (once * size) ** 2 * self._stock.pop()
+        outside = size.square_().mul_(self._stock.pop())
+        left.add_(on_rest, alpha=once)
+        self.r = self.r.add(on_teacher, alpha=once)
+        self.q = (self.r * self.r).addcmul_(left, left).add_(outside, alpha=once**2)
 
 
 def simulate(
