@@ -25,6 +25,7 @@ from rlscale.commands import (
     fit,
     forecast,
     horizon,
+    perceptron,
     report,
     sweep,
     theory,
@@ -153,7 +154,18 @@ app.command("horizon")(horizon.horizon)
 app.command("compare")(compare.compare)
 app.command("capacity")(capacity.capacity)
 app.command("distill")(distill.distill)
-app.add_typer(_group("Settings whose true answer is known, in closed form.", td=theory.td), name="theory")
+_theory = _group("Settings whose true answer is known, in closed form.", td=theory.td)
+_theory.add_typer(
+    _group(
+        "The RL perceptron: a task with exact learning curves, and students that are simulated beside them.",
+        simulate=perceptron.perceptron_simulate,
+        solve=perceptron.perceptron_solve,
+        phase=perceptron.perceptron_phase,
+        schedule=perceptron.perceptron_schedule,
+    ),
+    name="perceptron",
+)
+app.add_typer(_theory, name="theory")
 app.command("doctor")(doctor.doctor)
 
 
