@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from rlscale.analysis.figures.style import (
@@ -13,6 +16,7 @@ from rlscale.analysis.figures.style import (
     ONE_PANEL,
     QUIET,
     TWO_PANELS,
+    Colour,
     axes_or_new,
     even_colours,
     house_style,
@@ -103,29 +107,32 @@ def simulation_figure(demo: PerceptronSimulation) -> Figure:
     with house_style():
         figure = new_figure(TWO_PANELS)
         left, right = figure.subplots(1, 2)
-        plot_beside_theory(
-            demo.theory.alpha, demo.theory.overlap, demo.overlap_mean, demo.overlap_error, ax=left
-        )
+        at, line = demo.theory.alpha, demo.curve
+        plot_beside_theory(line.alpha, line.overlap, at, demo.overlap_mean, demo.overlap_error, ax=left)
         left.set_ylabel(r"Overlap $\rho$")
-        plot_beside_theory(demo.theory.alpha, demo.theory.norm, demo.norm_mean, demo.norm_error, ax=right)
+        plot_beside_theory(line.alpha, line.norm, at, demo.norm_mean, demo.norm_error, ax=right)
         right.set_ylabel(r"Squared length over $D$, $Q$")
     return figure
 
 
 @styled
 def plot_beside_theory(
-    alpha: np.ndarray, theory: np.ndarray, mean: np.ndarray, error: np.ndarray, *, ax: Axes | None = None
+    times: np.ndarray,
+    theory: np.ndarray,
+    alpha: np.ndarray,
+    mean: np.ndarray,
+    error: np.ndarray,
+    *,
+    ax: Axes | None = None,
 ) -> Axes:
-    """One order parameter over time."""
+    """One order parameter: theory at ``times``, the simulation's means with standard errors at ``alpha``."""
     ax = axes_or_new(ax)
-    ax.errorbar(
-        alpha, mean, yerr=_BAND * error, fmt="o", color=ACCENT, markersize=3, capsize=2, linewidth=0.9, zorder=3
-    )
-    ax.plot(alpha, theory, color=INK)
+    bars = {"fmt": "o", "color": ACCENT, "markersize": 3, "capsize": 2, "linewidth": 0.9, "zorder": 3}
+    ax.errorbar(alpha, mean, yerr=_BAND * error, **bars)  # type: ignore[arg-type]
+    ax.plot(times, theory, color=INK)
     ax.set_xlabel(_TIME)
-    entries = [(line_mark(INK), "equations")]
-    entries.append((line_mark(ACCENT, marker="o", markersize=3), f"simulation ± {_BAND} standard errors"))
-    key_above(ax, entries)  # type: ignore[arg-type]
+    simulated = line_mark(ACCENT, marker="o", markersize=3)
+    key_above(ax, [(line_mark(INK), "equations"), (simulated, f"simulation ± {_BAND} standard errors")])
     return ax
 
 
@@ -169,12 +176,14 @@ def schedules_figure(demo: PerceptronSchedules) -> Figure:
     with house_style():
         figure = new_figure(_THREE_PANELS)
         misses, horizons, rates = figure.subplots(1, 3)
-        colours = dict(zip((each.name for each in demo.schedules), even_colours(len(demo.schedules)), strict=True))
+        colours = dict(
+            zip((each.name for each in demo.schedules), even_colours(len(demo.schedules)), strict=True)
+        )
         for each in demo.schedules:
-            colour, alpha = colours[each.name], each.curve.alpha
-            misses.plot(alpha, 1 - each.curve.overlap, color=colour)
-            horizons.plot(alpha, each.horizon, color=colour)
-            rates.plot(alpha, each.relative_rate, color=colour)
+            alpha, look = each.curve.alpha, _line_of(each.name, colours[each.name])
+            misses.plot(alpha, 1 - each.curve.overlap, **look)
+            horizons.plot(alpha, each.horizon, **look)
+            rates.plot(alpha, each.relative_rate, **look)
         for ax, label in (
             (misses, r"Distance to the teacher, $1 - \rho$"),
             (horizons, "Horizon $T$"),
@@ -185,9 +194,14 @@ def schedules_figure(demo: PerceptronSchedules) -> Figure:
             _time_axis(ax, demo.schedules[0].curve.alpha)
             ax.set_ylabel(label)
         figure.legend(
-            [line_mark(colour) for colour in colours.values()],  # type: ignore[arg-type]
-            list(colours),
+            [Line2D([], [], **_line_of(name, colour)) for name, colour in colours.items()],
+            [name.replace("-", " ") for name in colours],
             loc="outside upper center",
             ncols=len(colours),
         )
     return figure
+
+
+def _line_of(name: str, colour: Colour) -> dict[str, Any]:
+    """The constant schedule is dashed and on top, for others share its rate or its horizon."""
+    return {"color": INK, "linestyle": "--", "zorder": 3} if name == "constant" else {"color": colour}

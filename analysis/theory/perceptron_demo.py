@@ -119,6 +119,7 @@ class PerceptronSimulation(Record):
         dimension, students, keeps, seed: of the simulation.
         schedule: its name.
         theory: the equations at the times of the simulation.
+        curve: the equations, dense from 0.
         overlap_mean, overlap_error, norm_mean, norm_error: over students, with standard errors.
         interactions: steps of one student so far.
         farthest: the largest distance of a mean from the equations in standard errors, of α > 0.
@@ -131,6 +132,7 @@ class PerceptronSimulation(Record):
     seed: int
     schedule: str
     theory: Curve
+    curve: Curve
     overlap_mean: StoredFloats
     overlap_error: StoredFloats
     norm_mean: StoredFloats
@@ -205,9 +207,16 @@ def perceptron_phases(horizons: Sequence[int], ratio: float, missing: int = 0) -
 
 
 def named_schedules(
-    rate: float, steps: int, *, decay: float, growth: float, power: float, whole: bool = False
+    rate: float,
+    steps: int,
+    *,
+    first: int,
+    decay: float,
+    growth: float,
+    power: float,
+    whole: bool = False,
 ) -> dict[str, Schedule]:
-    """The schedules that are compared, by name.
+    """The schedules that are compared, by name; the polynomial horizon begins at ``first``.
 
     Raises:
         InputError: code ``schedule_out_of_range``.
@@ -215,7 +224,7 @@ def named_schedules(
     polynomial = {"decay": decay, "growth": growth, "power": power, "whole": whole}
     return {
         "constant": Schedule(rate, steps, whole=whole),
-        "polynomial": Schedule(rate, steps, "polynomial", "polynomial", **polynomial),  # type: ignore[arg-type]
+        "polynomial": Schedule(rate, first, "polynomial", "polynomial", **polynomial),  # type: ignore[arg-type]
         "optimal-rate": Schedule(rate, steps, rate_kind="optimal", whole=whole),
         "optimal-steps": Schedule(rate, steps, steps_kind="optimal", whole=whole),
         "optimal": Schedule(rate, steps, "optimal", "optimal", whole=whole),
@@ -266,12 +275,13 @@ def perceptron_schedules(
 
 
 def beside_theory(
-    theory: Learning, rho: Floats, q: Floats, interactions: Sequence[int], **setting: object
+    theory: Learning, curve: Learning, rho: Floats, q: Floats, interactions: Sequence[int], **setting: object
 ) -> PerceptronSimulation:
     """Means over students with standard errors, and how far the equations are from them.
 
     Args:
         theory: at the times of the simulation.
+        curve: dense.
         rho, q: of the simulation, (times, students).
     """
     means = {"overlap": rho.mean(axis=1), "norm": q.mean(axis=1)}
@@ -284,6 +294,7 @@ def beside_theory(
     apart = np.concatenate(away)
     return PerceptronSimulation(
         theory=stored_curve("theory", theory),
+        curve=stored_curve("theory", curve),
         overlap_mean=means["overlap"],
         overlap_error=errors["overlap"],
         norm_mean=means["norm"],

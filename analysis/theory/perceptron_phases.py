@@ -34,7 +34,9 @@ from rlscale.scaling.errors import InputError
 
 Phase = Literal["easy", "hybrid-hard"]
 
-_GRID = np.r_[np.geomspace(1e-6, 0.02, 60), np.linspace(0.021, 1 - 1e-4, 400), 1 - np.geomspace(9e-5, 1e-9, 40)]
+_GRID = np.r_[
+    np.geomspace(1e-6, 0.02, 60), np.linspace(0.021, 1 - 1e-4, 400), 1 - np.geomspace(9e-5, 1e-9, 40)
+]
 
 
 @dataclass(frozen=True)

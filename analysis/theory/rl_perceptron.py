@@ -183,9 +183,7 @@ def sub_reward_drift(
     return gained / _S, 2 * sqrt(q) * gained / _S + noise / steps**2
 
 
-def breadcrumbs_drift(
-    rho: float, q: float, *, steps: int, rate: float, bonus: float
-) -> tuple[float, float]:
+def breadcrumbs_drift(rho: float, q: float, *, steps: int, rate: float, bonus: float) -> tuple[float, float]:
     """(dR/dα, dQ/dα) with a bonus for each right step, credited to it and to the steps before it."""
     p, t = correctness(rho), steps
     gained = (1 + rho) * (rate * p ** (t - 1) + bonus)
@@ -373,8 +371,6 @@ def _checked_times(alphas: Sequence[float] | Floats) -> Floats:
 
 def _check_start(rho0: float, q0: float) -> None:
     if not -1 <= rho0 <= 1:
-        raise InputError(
-            f"rho0 {rho0:g} is no overlap of two vectors: give -1 to 1.", code="invalid_number"
-        )
+        raise InputError(f"rho0 {rho0:g} is no overlap of two vectors: give -1 to 1.", code="invalid_number")
     if not (q0 > 0 and isfinite(q0)):
         raise InputError(f"q0 {q0:g} is no squared length: give a positive number.", code="invalid_number")

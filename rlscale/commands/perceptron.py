@@ -81,13 +81,10 @@ ToleranceOption = Annotated[float, typer.Option(metavar="TOL", help="Relative to
 AlphaOption = Annotated[
     Numbers, typer.Option(parser=parse_numbers, metavar="A,...", help="Times, in episodes over D.")
 ]
-DecayOption = Annotated[
-    float, typer.Option(metavar="C", help="Polynomial schedule: rate / (1 + C alpha).")
-]
-GrowthOption = Annotated[
-    float, typer.Option(metavar="A", help="Polynomial schedule: T + A alpha^B steps.")
-]
-PowerOption = Annotated[float, typer.Option(metavar="B", help="Polynomial schedule: T + A alpha^B steps.")]
+FirstOption = Annotated[int, typer.Option(metavar="T0", help="Polynomial schedule: T0 + A alpha^B steps.")]
+DecayOption = Annotated[float, typer.Option(metavar="C", help="Polynomial schedule: rate / (1 + C alpha).")]
+GrowthOption = Annotated[float, typer.Option(metavar="A", help="Polynomial schedule: T0 + A alpha^B steps.")]
+PowerOption = Annotated[float, typer.Option(metavar="B", help="Polynomial schedule: T0 + A alpha^B steps.")]
 FigureOption = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Also draw it, as .png, .pdf or .svg.", callback=writable),
@@ -108,7 +105,9 @@ def perceptron_solve(
     front: Annotated[
         Counts | None,
         typer.Option(
-            parser=parse_counts, metavar="N,...", help="Compare these numbers of right steps: speed, accuracy."
+            parser=parse_counts,
+            metavar="N,...",
+            help="Compare these numbers of right steps: speed, accuracy.",
         ),
     ] = None,
     rtol: ToleranceOption = 1e-9,
@@ -133,7 +132,9 @@ def perceptron_phase(
     horizons: Annotated[
         Counts, typer.Option(parser=parse_counts, metavar="T,...", help="Steps of an episode.")
     ] = "2,3,4,5,6,8,10,12,13,15",  # type: ignore[assignment]
-    missing: Annotated[int, typer.Option(metavar="M", help="Wrong steps that are forgiven: n = T - M.", min=0)] = 0,
+    missing: Annotated[
+        int, typer.Option(metavar="M", help="Wrong steps that are forgiven: n = T - M.", min=0)
+    ] = 0,
     ratio: Annotated[float, typer.Option(metavar="R", help="Penalty over rate to look at.")] = 0.1,
     json_path: JsonOption = None,
     figure: FigureOption = None,
@@ -155,6 +156,7 @@ def perceptron_schedule(
     rho0: OverlapOption = 0.05,
     q0: NormOption = 1.0,
     free_norm: Annotated[bool, typer.Option("--free-norm", help="Let the student's length change.")] = False,
+    first: FirstOption = 2,
     decay: DecayOption = 0.02,
     growth: GrowthOption = 0.2,
     power: PowerOption = 1.0,
@@ -170,10 +172,8 @@ def perceptron_schedule(
 
     _check_figure(figure)
     rule = reward_rule("all-correct", steps, rate=rate)
-    schedules = named_schedules(rate, steps, decay=decay, growth=growth, power=power)
-    demo = perceptron_schedules(
-        schedules, rule, alpha, rho0=rho0, q0=q0, spherical=not free_norm, rtol=rtol
-    )
+    schedules = named_schedules(rate, steps, first=first, decay=decay, growth=growth, power=power)
+    demo = perceptron_schedules(schedules, rule, alpha, rho0=rho0, q0=q0, spherical=not free_norm, rtol=rtol)
     write_json(json_path, demo.model_dump(mode="json"))
     _draw(figure, lambda figures: figures.schedules_figure(demo))
     print_schedules(demo, console)
@@ -192,13 +192,18 @@ def perceptron_simulate(
     alpha: AlphaOption = "1,2,5,10,20,50",  # type: ignore[assignment]
     dimension: Annotated[int, typer.Option(metavar="D", help="Dimension of students and inputs.")] = 400,
     students: Annotated[int, typer.Option(metavar="COUNT", help="Students, 2 or more.")] = 64,
-    keeps: Annotated[KeepsName, typer.Option(help="What is simulated; all three have the same law.")] = "overlaps",
-    schedule: Annotated[ScheduleName, typer.Option(help="Rate and horizon over time; T is rounded.")] = "none",
+    keeps: Annotated[
+        KeepsName, typer.Option(help="What is simulated; all three have the same law.")
+    ] = "overlaps",
+    schedule: Annotated[
+        ScheduleName, typer.Option(help="Rate and horizon over time; T is rounded.")
+    ] = "none",
+    first: FirstOption = 2,
     decay: DecayOption = 0.02,
     growth: GrowthOption = 0.2,
     power: PowerOption = 1.0,
     seed: Annotated[int, typer.Option(metavar="SEED", help="Of the random numbers.", min=0)] = 0,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where it runs.")] = "cpu",
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where it runs.")] = "cpu",
     rtol: ToleranceOption = 1e-9,
     json_path: JsonOption = None,
     figure: FigureOption = None,
@@ -207,6 +212,7 @@ def perceptron_simulate(
     from rlscale.analysis.theory.perceptron_demo import beside_theory, named_schedules
     from rlscale.analysis.theory.rl_perceptron import reward_rule, solve
     from rlscale.scaling.solvable.rl_perceptron import Students, simulate
+    from rlscale.scaling.training.device import resolve_device
     from rlscale.terminal.perceptron import print_simulation
 
     _check_figure(figure)
@@ -215,7 +221,7 @@ def perceptron_simulate(
     rule = reward_rule(protocol, steps, needed, rate=rate, penalty=penalty, bonus=bonus)
     control = None
     if schedule != "none":
-        named = named_schedules(rate, steps, decay=decay, growth=growth, power=power, whole=True)
+        named = named_schedules(rate, steps, first=first, decay=decay, growth=growth, power=power, whole=True)
         control = named[schedule]
         if penalty and schedule.startswith("optimal"):
             raise InputError(
@@ -223,11 +229,11 @@ def perceptron_simulate(
                 code="invalid_option",
             )
     start: dict[str, Any] = {"rho0": rho0, "q0": q0, "spherical": spherical}
-    batch = Students(dimension, students, keeps=keeps, seed=seed, device=device, **start)
+    batch = Students(dimension, students, keeps=keeps, seed=seed, device=resolve_device(device), **start)
     found = simulate(rule, alpha, batch, control=control)
-    theory = solve(rule, found.alpha, control=control, rtol=rtol, **start)
+    dense = [found.alpha[-1] * part / 200 for part in range(201)]
     demo = beside_theory(
-        theory,
+        *(solve(rule, times, control=control, rtol=rtol, **start) for times in (found.alpha, dense)),
         found.rho,
         found.q,
         found.interactions.tolist(),

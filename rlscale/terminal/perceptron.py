@@ -16,7 +16,7 @@ from rlscale.terminal.tables import new_table, print_line
 
 def print_curves(demo: PerceptronCurves, console: Console) -> None:
     """Order parameters at the times asked for, and where each other n stands at the end."""
-    title = f"RL perceptron, {demo.protocol}: {demo.needed} of {demo.steps} steps, rate {demo.rate:g}"
+    title = f"{demo.protocol}: {demo.needed} of {demo.steps} steps"
     table = new_table(title, "alpha", "overlap", "norm Q", "error 1 - P")
     for alpha, rho, q, error in zip(
         demo.asked.alpha, demo.asked.overlap, demo.asked.norm, demo.asked.error, strict=True
@@ -26,14 +26,20 @@ def print_curves(demo: PerceptronCurves, console: Console) -> None:
         )
     console.print(table)
     if demo.front:
-        table = new_table("By the number of right steps needed", "n", "alpha at overlap 0.5", "overlap at the end")
+        table = new_table(
+            "By the number of right steps needed", "n", "alpha at overlap 0.5", "overlap at the end"
+        )
         for curve in demo.front:
             there = curve.alpha[curve.overlap >= 0.5]
             table.add_row(
-                curve.name, brief_number(there[0]) if len(there) else "not reached", f"{curve.overlap[-1]:.4f}"
+                curve.name,
+                brief_number(there[0]) if len(there) else "not reached",
+                f"{curve.overlap[-1]:.4f}",
             )
         console.print(table)
-    print_line("Time alpha is episodes over D, for D without bound; the equations have no random part.", console)
+    print_line(
+        "Time alpha is episodes over D, for D without bound; the equations have no random part.", console
+    )
 
 
 def print_phases(demo: PerceptronPhases, console: Console) -> None:
@@ -48,8 +54,7 @@ def print_phases(demo: PerceptronPhases, console: Console) -> None:
         table.add_row(str(row.steps), str(row.needed), critical, row.phase, stable or "-", unstable or "-")
     console.print(table)
     print_line(
-        "Easy: every student learns. Hybrid-hard: one that starts near the stable overlap stays there, one beyond "
-        "the unstable overlap learns.",
+        "Easy: every student learns. Hybrid-hard: students near the stable overlap stay, beyond the unstable learn.",
         console,
     )
 

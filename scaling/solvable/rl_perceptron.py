@@ -4,13 +4,13 @@ Students w and teachers w* of dimension D, each pair with |w*|² = D, judge the 
 episode, after which w <- w + 1/(T sqrt(D)) sum_t G_t sgn(w.x_t) x_t.
 
 An episode needs of its T·D numbers only two a step, the components of x_t along w* and along the rest of w,
-and the weighted sum of what is outside that plane. The latter is independent of the weights a_t = G_t y_t, so it
-is exactly |a| times one normal vector outside the plane. Hence three simulations with one law, slow to fast:
+and the weighted sum of what is outside that plane. What is outside is independent of the weights a_t = G_t y_t,
+so the sum is exactly |a| times one normal vector. Hence three simulations with one law, slow to fast:
 
 - ``inputs`` draws all inputs, word by word as above;
 - ``weights`` draws 2T numbers and one vector an episode, and keeps the students' weights;
-- ``overlaps`` keeps R and Q alone, which are a Markov chain: 2T numbers and the squared length of that vector,
-  chi-squared with D - 2 degrees of freedom. Its cost does not depend on D.
+- ``overlaps`` keeps R and Q alone, which are a Markov chain: 2T numbers and the squared length of that
+  vector, chi-squared with D - 2 degrees of freedom. Its cost does not depend on D.
 """
 
 from __future__ import annotations
@@ -72,32 +72,33 @@ class Simulated:
         return np.asarray(self.rho * np.sqrt(self.q))
 
 
-def credit(right: torch.Tensor, rule: Rule, scale: float = 1.0) -> torch.Tensor:
+def credit(
+    right: torch.Tensor, rule: Rule, scale: float = 1.0, dtype: torch.dtype = torch.float64
+) -> torch.Tensor:
     """G_t of each step, (students, T), from which steps are right, bool (students, T).
 
     ``scale`` multiplies rate, penalty and bonus.
     """
+    rate, penalty, bonus = scale * rule.rate, scale * rule.penalty, scale * rule.bonus
+    all_right = right.all(1, keepdim=True)
     match rule.protocol:
         case "all-correct":
-            step = torch.where(right.all(1, keepdim=True), rule.rate, -rule.penalty).expand(right.shape)
+            return all_right.to(dtype).mul_(rate + penalty).sub_(penalty).expand(right.shape)
         case "n-of-t":
             enough = right.sum(1, keepdim=True) >= rule.needed
-            step = torch.where(enough, rule.rate, -rule.penalty).expand(right.shape)
+            return enough.to(dtype).mul_(rate + penalty).sub_(penalty).expand(right.shape)
         case "sub-reward":
-            first = right[:, : rule.needed].all(1, keepdim=True) & (
-                torch.arange(right.shape[1], device=right.device) < rule.needed
-            )
-            step = rule.rate * right.all(1, keepdim=True) + rule.bonus * first
+            first = right[:, : rule.needed].all(1, keepdim=True)
+            early = torch.arange(right.shape[1], device=right.device) < rule.needed
+            return rate * all_right.to(dtype) + bonus * (first & early).to(dtype)
         case "breadcrumbs":
             to_come = right.flip(1).cumsum(1).flip(1)
-            step = rule.rate * right.all(1, keepdim=True) + rule.bonus * to_come
-        case _:
-            raise InputError(
-                f"protocol {rule.protocol} of the perceptron is unknown: use all-correct, n-of-t, sub-reward or "
-                "breadcrumbs.",
-                code="wrong_reward_rule",
-            )
-    return step if scale == 1 else scale * step
+            return rate * all_right.to(dtype) + bonus * to_come.to(dtype)
+    raise InputError(
+        f"protocol {rule.protocol} of the perceptron is unknown: use all-correct, n-of-t, sub-reward or "
+        "breadcrumbs.",
+        code="wrong_reward_rule",
+    )
 
 
 def judged(
@@ -111,7 +112,7 @@ def judged(
     """
     along, across = normal
     student = torch.addcmul(r[:, None] * along, left[:, None], across)
-    weight = credit(student * along > 0, rule, scale).to(along.dtype) * student.sign()
+    weight = credit(student * along > 0, rule, scale, along.dtype) * student.sign()
     on_teacher, on_rest = (weight * normal).sum(2)
     return on_teacher, on_rest, weight.norm(dim=1)
 
@@ -213,7 +214,7 @@ class Students:
         inputs = self._normal(self.count, steps, self.dimension)
         student = torch.einsum("std,sd->st", inputs, self.w)
         teacher = torch.einsum("std,sd->st", inputs, self.teacher)
-        weight = credit((student > 0) == (teacher > 0), rule, scale).to(inputs.dtype) * student.sign()
+        weight = credit(student * teacher > 0, rule, scale, inputs.dtype) * student.sign()
         self.w += torch.einsum("st,std->sd", weight, inputs) / (steps * self.dimension**0.5)
 
     def _learn_from_a_vector(self, rule: Rule, steps: int, scale: float) -> None:
@@ -304,7 +305,14 @@ def _episodes_at(alphas: Sequence[float] | Floats, dimension: int) -> list[int]:
         )
     if (np.diff(times) <= 0).any():
         raise InputError("alpha of the perceptron: give increasing numbers.", code="invalid_number")
-    return [round(time * dimension) for time in times]
+    ends = [round(time * dimension) for time in times]
+    if len(set(ends)) < len(ends) or (ends[0] == 0 and times[0] > 0):
+        raise InputError(
+            f"alpha of the perceptron: an episode of D = {dimension} takes {1 / dimension:.3g}; give times at "
+            "least that far apart.",
+            code="invalid_number",
+        )
+    return ends
 
 
 def _check_sizes(dimension: int, count: int, rho0: float, q0: float) -> None:
