@@ -4,11 +4,11 @@ With n of T steps needed, dR/dα = 0 where h(ρ) = κ, κ = η2/(η1 + η2) and
 
     h(ρ) = [(1+ρ) Pr[Bin(T-1, P) >= n-1] - (1-ρ) Pr[Bin(T-1, P) >= n]] / (2ρ);
 
-(1+ρ) P^(T-1)/(2ρ) if all must be right. Then dQ/dα = 0 at a positive Q always, because h(ρ) exceeds
+(1+ρ) P^(T-1)/(2ρ) if all must be right. There dQ/dα = 0 at a positive Q always, because h(ρ) exceeds
 [(1+ρ) Pr[>= n-1] + (1-ρ) Pr[>= n]]/2 by (1-ρ²) Pr[Bin(T-1, P) = n-1]/(2ρ) > 0. No fixed point has ρ <= 0,
-where dρ/dα > 0. Besides, ρ -> 1 with Q -> infinity always attracts. So below κ_c = min h the task is *easy*: every
-student learns it. Above, it is *hybrid-hard*: fixed points appear in pairs, the lower one stable, and students
-of a small overlap and length stay there.
+where dρ/dα > 0. Besides, ρ -> 1 with Q -> infinity always attracts. So below κ_c = min h the task is *easy*:
+every student learns it. Above, it is *hybrid-hard*: fixed points appear in pairs, the lower one stable, and
+students of a small overlap and length stay there.
 """
 
 from __future__ import annotations

@@ -85,8 +85,8 @@ class Schedule:
         """
         if "optimal" in (self.rate_kind, self.steps_kind) and not 0 < rho < 1:
             raise InputError(
-                f"optimal schedules are defined for overlaps above 0 and below 1, and it is {rho:.3g} at alpha "
-                f"{alpha:.3g}: start with a larger rho0, or use constant or polynomial schedules.",
+                f"optimal schedules are defined for overlaps above 0 and below 1, and it is {rho:.3g} at "
+                f"alpha {alpha:.3g}: start with a larger rho0, or use constant or polynomial schedules.",
                 code="schedule_out_of_range",
             )
         rate = self.rate / (1 + self.decay * alpha) if self.rate_kind == "polynomial" else self.rate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -39,7 +40,7 @@ def parse_numbers(text: str) -> Numbers:
         numbers = Numbers(float(part) for part in text.split(","))
     except ValueError:
         numbers = Numbers()
-    rising = all(before < after for before, after in zip(numbers, numbers[1:], strict=False))
+    rising = all(before < after for before, after in pairwise(numbers))
     if not numbers or not rising or not all(0 < number < inf for number in numbers):
         raise InputError(
             f"--alpha {text!r}: give increasing positive numbers with commas between, e.g. 1,10,100.",

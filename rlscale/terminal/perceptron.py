@@ -54,7 +54,7 @@ def print_phases(demo: PerceptronPhases, console: Console) -> None:
         table.add_row(str(row.steps), str(row.needed), critical, row.phase, stable or "-", unstable or "-")
     console.print(table)
     print_line(
-        "Easy: every student learns. Hybrid-hard: students near the stable overlap stay, beyond the unstable learn.",
+        "Easy: every student learns. Hybrid-hard: near the stable overlap they stay, beyond the unstable they learn.",
         console,
     )
 
@@ -87,8 +87,8 @@ def print_simulation(demo: PerceptronSimulation, console: Console) -> None:
     console.print(table)
     if demo.farthest is not None:
         print_line(
-            f"± one standard error over students. The farthest mean is {demo.farthest:.2g} standard errors from "
-            f"the equations, which leave out terms of order T/D.",
+            f"± one standard error over students. The farthest mean is {demo.farthest:.2g} standard errors "
+            "from the equations, which leave out terms of order T/D.",
             console,
         )
 

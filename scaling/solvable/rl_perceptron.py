@@ -3,9 +3,10 @@ r"""The RL perceptron simulated at finite size, many students at once (Patel et 
 Students w and teachers w* of dimension D, each pair with |w*|² = D, judge the signs of T inputs N(0, I) an
 episode, after which w <- w + 1/(T sqrt(D)) sum_t G_t sgn(w.x_t) x_t.
 
-An episode needs of its T·D numbers only two a step, the components of x_t along w* and along the rest of w,
-and the weighted sum of what is outside that plane. What is outside is independent of the weights a_t = G_t y_t,
-so the sum is exactly |a| times one normal vector. Hence three simulations with one law, slow to fast:
+An episode needs of its T·D numbers only two a step, the components of x_t along w* and along the rest of
+w, and the weighted sum of what is outside that plane. What is outside is independent of the weights
+a_t = G_t y_t, so the sum is exactly |a| times one normal vector. Hence three simulations with one law, slow
+to fast:
 
 - ``inputs`` draws all inputs, word by word as above;
 - ``weights`` draws 2T numbers and one vector an episode, and keeps the students' weights;
@@ -308,8 +309,8 @@ def _episodes_at(alphas: Sequence[float] | Floats, dimension: int) -> list[int]:
     ends = [round(time * dimension) for time in times]
     if len(set(ends)) < len(ends) or (ends[0] == 0 and times[0] > 0):
         raise InputError(
-            f"alpha of the perceptron: an episode of D = {dimension} takes {1 / dimension:.3g}; give times at "
-            "least that far apart.",
+            f"alpha of the perceptron: an episode of D = {dimension} takes {1 / dimension:.3g}; give times "
+            "at least that far apart.",
             code="invalid_number",
         )
     return ends

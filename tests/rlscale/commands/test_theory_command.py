@@ -40,3 +40,69 @@ def test_wrong_options_are_refused_in_a_sentence(options, words):
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def perceptron(tmp_path, command, *options):
+    """The JSON of a command that also draws its figure, and what it prints."""
+    written = ["--json", tmp_path / "p.json", "--figure", tmp_path / "p.png"]
+    done = run("theory", "perceptron", command, *options, *written)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    return json.loads((tmp_path / "p.json").read_text()), done.stdout
+
+
+def test_perceptron_curves_are_solved_and_compared_by_steps_needed(tmp_path):
+    options = ["--protocol", "n-of-t", "--steps", 13, "--needed", 11, "--front", "7,12"]
+    value, shown = perceptron(tmp_path, "solve", *options, "--alpha", "20,100")
+    assert value["asked"]["overlap"] == pytest.approx([0.165, 0.819], abs=6e-4)
+    assert [curve["name"] for curve in value["front"]] == ["7", "12"]
+    assert value["front"][1]["overlap"][-1] == pytest.approx(0.169, abs=6e-4)
+    assert "11 of 13 steps" in shown
+
+
+def test_perceptron_phases_have_their_boundary_and_fixed_points(tmp_path):
+    value, shown = perceptron(tmp_path, "phase", "--horizons", "8,5,2", "--ratio", 0.7533)
+    assert [row["steps"] for row in value["rows"]] == [2, 5, 8]
+    assert [row["phase"] for row in value["rows"]] == ["easy", "hybrid-hard", "hybrid-hard"]
+    low, high = value["rows"][1]["fixed_points"]
+    assert (low["overlap"], high["overlap"]) == pytest.approx((0.1037, 0.7761), abs=1e-4)
+    assert "8.471" in shown
+
+
+def test_perceptron_schedules_are_compared(tmp_path):
+    value, shown = perceptron(tmp_path, "schedule", "--alpha", "10,100")
+    ends = {each["name"]: each["asked"] for each in value["schedules"]}
+    assert ends["optimal"] == pytest.approx([0.896, 0.9960], abs=6e-4)
+    assert ends["constant"] == pytest.approx([0.070, 0.394], abs=6e-4)
+    assert "optimal-steps" in shown
+
+
+def test_perceptrons_are_simulated_beside_their_equations(tmp_path):
+    options = ["--dimension", 100, "--steps", 3, "--alpha", "1,3", "--schedule", "optimal", "--rho0", 0.2]
+    value, shown = perceptron(tmp_path, "simulate", *options)
+    for name in ("overlap", "norm"):
+        apart = np.abs(np.subtract(value[f"{name}_mean"], value["theory"][name]))
+        assert (apart <= 3 * np.array(value[f"{name}_error"]) + 0.1 * 100**-0.5).all()
+    assert "64 students of D = 100" in shown
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "words"),
+    [
+        ("solve", ["--steps", "0"], "steps of the perceptron is 0"),
+        ("solve", ["--protocol", "n-of-t", "--steps", "5", "--needed", "6"], "give 1 to 5"),
+        ("solve", ["--rate", "-1"], "rate of the perceptron is -1"),
+        ("solve", ["--rtol", "1e-20"], "cannot be reached"),
+        ("phase", ["--horizons", "2,3", "--missing", "2"], "give 1 to 2"),
+        ("phase", ["--ratio", "-1"], "not negative"),
+        ("schedule", ["--growth", "-1"], "growth of the schedule"),
+        ("schedule", ["--rho0", "0"], "larger rho0"),
+        ("simulate", ["--dimension", "0"], "dimension D of the perceptron is 0"),
+        ("simulate", ["--students", "1"], "needs 2 or more"),
+    ],
+)
+def test_wrong_perceptrons_are_refused_in_a_sentence(command, options, words):
+    done = run("theory", "perceptron", command, *options)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
