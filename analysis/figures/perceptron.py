@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from rlscale.analysis.figures.style import (
@@ -94,8 +95,8 @@ def plot_front(front: list[Curve], steps: int, *, ax: Axes | None = None) -> Axe
     _time_axis(ax, front[0].alpha)
     ax.set_ylim(-0.02, 1.02)
     ax.set_ylabel(r"Overlap $\rho$")
-    entries = [
-        (line_mark(colour), f"{curve.name} of {steps}")
+    entries: list[tuple[Line2D | Patch, str]] = [
+        (Line2D([], [], color=colour), f"{curve.name} of {steps}")
         for curve, colour in zip(front, even_colours(len(front)), strict=True)
     ]
     key_above(ax, entries)

@@ -54,7 +54,8 @@ def print_phases(demo: PerceptronPhases, console: Console) -> None:
         table.add_row(str(row.steps), str(row.needed), critical, row.phase, stable or "-", unstable or "-")
     console.print(table)
     print_line(
-        "Easy: every student learns. Hybrid-hard: near the stable overlap they stay, beyond the unstable they learn.",
+        "Easy: every student learns. Hybrid-hard: near the stable overlap they stay, beyond the unstable "
+        "one they learn.",
         console,
     )
 
