@@ -234,7 +234,8 @@ def perceptron_simulate(
     found = simulate(rule, alpha, batch, control=control)
     dense = [found.alpha[-1] * part / 200 for part in range(201)]
     demo = beside_theory(
-        *(solve(rule, times, control=control, rtol=rtol, **start) for times in (found.alpha, dense)),
+        solve(rule, found.alpha, control=control, rtol=rtol, **start),
+        solve(rule, dense, control=control, rtol=rtol, **start),
         found.rho,
         found.q,
         found.interactions.tolist(),
