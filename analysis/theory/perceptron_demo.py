@@ -301,5 +301,5 @@ def beside_theory(
         norm_error=errors["norm"],
         interactions=np.asarray(interactions),
         farthest=float(apart.max()) if apart.size else None,
-        **setting,  # type: ignore[arg-type]
+        **setting,
     )

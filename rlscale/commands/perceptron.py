@@ -6,16 +6,13 @@ from collections.abc import Callable
 from itertools import pairwise
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from rlscale.commands.options import JsonOption, writable
 from rlscale.scaling.errors import InputError
 from rlscale.terminal.console import console, write_json
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 ProtocolName = Literal["all-correct", "n-of-t", "sub-reward", "breadcrumbs"]
 KeepsName = Literal["inputs", "weights", "overlaps"]
@@ -257,7 +254,7 @@ def _check_figure(path: Path | None) -> None:
         check_figure_name(path)
 
 
-def _draw(path: Path | None, make: Callable[[Any], Figure]) -> None:
+def _draw(path: Path | None, make: Callable[[Any], Any]) -> None:
     if path is not None:
         from rlscale.analysis.figures import perceptron
         from rlscale.analysis.figures.files import write_figure

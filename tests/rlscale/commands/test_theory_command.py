@@ -79,6 +79,7 @@ def test_perceptron_schedules_are_compared(tmp_path):
 
 def test_perceptrons_are_simulated_beside_their_equations(tmp_path):
     options = ["--dimension", 100, "--steps", 3, "--alpha", "1,3", "--schedule", "optimal", "--rho0", 0.2]
+    options += ["--spherical"]
     value, shown = perceptron(tmp_path, "simulate", *options)
     for name in ("overlap", "norm"):
         apart = np.abs(np.subtract(value[f"{name}_mean"], value["theory"][name]))
