@@ -2,9 +2,9 @@ r"""TD methods as one iteration with finite Markov noise, v_(k+1) = v_k + α_k h
 
 The noise Y runs through finitely many outcomes: transitions (s, s') or (s, a, s') of a chain, or the
 same outcomes drawn independently. With h̄(v) = E h(v, Y) over their stationary distribution, v* its zero and
-A the negative derivative of h̄ there, small or decreasing steps follow dv/dt = h̄(v), and converge if all
-eigenvalues of A have positive real parts. With α_k = a/(k + k_0), and a so large that all eigenvalues of aA have
-real parts above 1/2, k E (v_k - v*)(v_k - v*)^T tends to the Σ of
+A the negative derivative of h̄ there, small or decreasing steps follow dv/dt = h̄(v); they converge if all
+eigenvalues of A have positive real parts. With α_k = a/(k + k_0), and a so large that all eigenvalues of aA
+have real parts above 1/2, k E (v_k - v*)(v_k - v*)^T tends to the Σ of
 
     (aA - I/2) Σ + Σ (aA - I/2)^T = a² Γ,    Γ = sum over all lags l of Cov[h(v*, Y_0), h(v*, Y_l)]
 
