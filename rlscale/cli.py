@@ -153,7 +153,10 @@ app.command("horizon")(horizon.horizon)
 app.command("compare")(compare.compare)
 app.command("capacity")(capacity.capacity)
 app.command("distill")(distill.distill)
-app.add_typer(_group("Settings whose true answer is known, in closed form.", td=theory.td), name="theory")
+app.add_typer(
+    _group("Settings whose true answer is known, in closed form.", td=theory.td, context=theory.context),
+    name="theory",
+)
 app.command("doctor")(doctor.doctor)
 
 

@@ -69,9 +69,9 @@ class ContextDemo(Record):
 
 
 def context_demo(
-    num_features: int = 5, *, layers: int = 15, longest: int = 39, processes: int = 300, seed: int = 0
+    num_features: int = 5, *, layers: int = 15, longest: int = 39, processes: int = 200, seed: int = 0
 ) -> ContextDemo:
-    """Compare layers with updates, and evaluate reward processes by the constructed TD(0) as the context grows.
+    """Compare layers with updates, and evaluate reward processes by the constructed TD(0) by context.
 
     Args:
         num_features: d.
@@ -120,7 +120,7 @@ def _equality(
 
 
 def _errors_by_context(d: int, layers: int, lengths: np.ndarray, rng: np.random.Generator) -> Floats:
-    """Of one process: the squared value error of values 0, and of the values after each context, (1 + lengths,)."""
+    """Of one process: the squared value error of values 0, then of those after each context."""
     chain = loop_process(int(rng.integers(5, 16)), float(rng.uniform(0.1, 0.9)), rng)
     features = rng.uniform(-1, 1, (len(chain), d))
     # Rewards whose true values are linear in the features, so that only the context limits the error.
