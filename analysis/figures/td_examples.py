@@ -35,6 +35,8 @@ def markov_figure(demo: MarkovDemo) -> Figure:
         panels = figure.subplots(2, 3).ravel()
         for method, ax in zip(methods, panels[:-1], strict=True):
             plot_rates(demo, [rate for rate in demo.rates if rate.method == method], ax=ax)
+            if ax.get_subplotspec().colspan.start:
+                ax.set_ylabel("")
         panels[-1].axis("off")
         marks = [line_mark(INK), line_mark(ACCENT), line_mark(INK, "--", linewidth=0.9)]
         names = ["independent outcomes", "along the chain", "predicted"]

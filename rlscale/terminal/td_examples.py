@@ -27,7 +27,7 @@ def print_markov(demo: MarkovDemo, console: Console) -> None:
             f"{rate.ratio:.2f}",
             interval_text(rate.ratio_interval, ".2f"),
         )
-    table.caption = "Steps a/(k + k_0); predicted: the trace of the limit covariance over k + k_0."
+    table.caption = "Steps a/(k + k_0); predicted: trace of the limit covariance / (k + k_0)."
     table.caption_justify = "left"
     console.print(table)
     far = [r for r in demo.rates if not r.ratio_interval[0] <= 1 <= r.ratio_interval[1]]

@@ -6,6 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rlscale.analysis.theory import in_context_td as ic
+from rlscale.analysis.theory.in_context_demo import loop_process
 from rlscale.scaling.errors import InputError
 
 METHODS = ("td", "residual-gradient", "average-reward")
@@ -148,3 +149,14 @@ def test_what_does_not_fit_is_refused_in_a_sentence(make, code):
         make()
     assert caught.value.code == code
     assert str(caught.value).endswith(".")
+
+
+@settings(max_examples=25, deadline=None)
+@given(states=st.integers(3, 15), threshold=st.floats(0, 1), seed=st.integers(0, 99))
+def test_loop_processes_go_on_and_never_stand_still(states, threshold, seed):
+    chain = loop_process(states, threshold, np.random.default_rng(seed))
+    assert chain.sum(axis=1) == pytest.approx(np.ones(states))
+    assert not np.diag(chain).any()
+    assert (chain[np.arange(states), np.roll(np.arange(states), -1)] > 0).all()
+    if threshold == 1:
+        assert np.count_nonzero(chain) == states

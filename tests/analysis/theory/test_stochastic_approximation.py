@@ -89,7 +89,8 @@ def test_the_derivative_of_q_learning_is_that_of_its_greedy_policy():
 
     assert mean(problem.goal) == pytest.approx(np.zeros(6), abs=1e-12)
     columns = [(mean(problem.goal + 1e-6 * e) - mean(problem.goal)) / 1e-6 for e in np.eye(6)]
-    assert -np.array(columns).T == pytest.approx(problem.matrix, abs=1e-8)
+    derivative = -np.array(columns).T
+    assert derivative == pytest.approx(problem.matrix, abs=1e-8)
 
 
 def test_summed_covariance_against_a_sum_over_lags():
