@@ -11,9 +11,11 @@ from rlscale.analysis.records import SCHEMA_VERSION, Record
 from rlscale.analysis.theory.in_context_td import Method, context_of, in_context_values, updates
 from rlscale.analysis.theory.stochastic_approximation import chain_transitions
 from rlscale.analysis.theory.td_dynamics import true_values
+from rlscale.scaling.errors import InputError
 
 _NORMAL_90 = 1.6449  # half the width of a two-sided interval of 90%, in standard errors
-_GAMMA, _LAMBDA, _STEP = 0.9, 0.5, 0.2
+_GAMMA, _LAMBDA = 0.9, 0.5
+_DIVERGED = 1e6  # times the error of values 0
 _EQUALITY_PROMPTS = 20
 _METHODS: tuple[tuple[str, Method, float, float], ...] = (
     ("TD(0)", "td", _GAMMA, 0.0),
@@ -69,21 +71,40 @@ class ContextDemo(Record):
 
 
 def context_demo(
-    num_features: int = 5, *, layers: int = 15, longest: int = 39, processes: int = 200, seed: int = 0
+    num_features: int = 5,
+    *,
+    layers: int = 15,
+    step_size: float = 0.2,
+    longest: int = 39,
+    processes: int = 200,
+    seed: int = 0,
 ) -> ContextDemo:
     """Compare layers with updates, and evaluate reward processes by the constructed TD(0) by context.
 
     Args:
         num_features: d.
         layers: L, each a batch update.
+        step_size: α in the reward processes.
         longest: context of the last point.
-        processes: random Loop processes, 2 or more.
+        processes: random Loop processes, 20 or more.
         seed: of all that is random.
+
+    Raises:
+        InputError: if the updates diverge with this step size (code ``diverges``).
     """
     rng = np.random.default_rng(seed)
     equality = [_equality(*method, num_features, layers, longest, rng) for method in _METHODS]
     lengths = np.arange(1, longest + 1)
-    found = np.array([_errors_by_context(num_features, layers, lengths, rng) for _ in range(processes)])
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = np.array(
+            [_errors_by_context(num_features, layers, step_size, lengths, rng) for _ in range(processes)]
+        )
+    if not (found < _DIVERGED * found[:, 0].mean()).all():
+        raise InputError(
+            f"{layers} updates of step size {step_size:g} diverge with {num_features} features: "
+            "choose a smaller step size.",
+            code="diverges",
+        )
     errors = found[:, 1:]
     half = _NORMAL_90 * errors.std(axis=0, ddof=1) / np.sqrt(processes)
     mean = errors.mean(axis=0)
@@ -91,7 +112,7 @@ def context_demo(
         num_features=num_features,
         layers=layers,
         gamma=_GAMMA,
-        step_size=_STEP,
+        step_size=step_size,
         processes=processes,
         seed=seed,
         equality=equality,
@@ -119,7 +140,9 @@ def _equality(
     return Equality(method=name, largest_value=largest_value, largest_gap=largest_gap)
 
 
-def _errors_by_context(d: int, layers: int, lengths: np.ndarray, rng: np.random.Generator) -> Floats:
+def _errors_by_context(
+    d: int, layers: int, step_size: float, lengths: np.ndarray, rng: np.random.Generator
+) -> Floats:
     """Of one process: the squared value error of values 0, then of those after each context."""
     chain = loop_process(int(rng.integers(5, 16)), float(rng.uniform(0.1, 0.9)), rng)
     features = rng.uniform(-1, 1, (len(chain), d))
@@ -130,7 +153,7 @@ def _errors_by_context(d: int, layers: int, lengths: np.ndarray, rng: np.random.
     visits = np.bincount(outcomes.state, outcomes.noise.visits, minlength=len(chain))
     walk = outcomes.noise.sample(int(lengths[-1]), 1, rng)[:, 0]
     states, successors = outcomes.state[walk], outcomes.successor[walk]
-    step = np.broadcast_to(_STEP * np.eye(d), (layers, d, d))
+    step = np.broadcast_to(step_size * np.eye(d), (layers, d, d))
     errors = [visits @ goal**2]
     for n in lengths:
         context = context_of(features[states[:n]], features[successors[:n]], rewards[states[:n]])

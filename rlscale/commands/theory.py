@@ -45,6 +45,17 @@ def check_gamma(gamma: float) -> float:
     return gamma
 
 
+def check_step(step: float) -> float:
+    """A step size.
+
+    Raises:
+        InputError: if it is not positive, or far too large.
+    """
+    if not 0 < step <= 10:
+        raise InputError(f"--step must be above 0 and at most 10: got {step}.", code="invalid_number")
+    return step
+
+
 #: The examples of ``td``, each with the options that are of it alone.
 _EXAMPLES = {
     "ring": {"states", "gamma", "lam", "n_step", "times"},
@@ -211,11 +222,15 @@ def _baird(steps: int, runs: int, seed: int, json_path: Path | None, figure: Pat
 def context(
     features: Annotated[int, typer.Option(metavar="D", help="Features of a state.", min=1, max=50)] = 5,
     layers: Annotated[int, typer.Option(metavar="L", help="Layers, each an update.", min=1, max=200)] = 15,
+    step: Annotated[
+        float,
+        typer.Option(metavar="A", help="Step size in the processes, up to 10.", callback=check_step),
+    ] = 0.2,
     longest: Annotated[
         int, typer.Option(metavar="N", help="Longest context, in transitions.", min=1, max=200)
     ] = 39,
     processes: Annotated[
-        int, typer.Option(metavar="COUNT", help="Random reward processes.", min=2, max=10_000)
+        int, typer.Option(metavar="COUNT", help="Random reward processes.", min=20, max=10_000)
     ] = 200,
     seed: Annotated[int, typer.Option(metavar="SEED", help="Seed of all that is random.", min=0)] = 0,
     json_path: JsonOption = None,
@@ -229,7 +244,9 @@ def context(
     from rlscale.terminal.td_examples import print_context
 
     _check_figure(figure)
-    demo = context_demo(features, layers=layers, longest=longest, processes=processes, seed=seed)
+    demo = context_demo(
+        features, layers=layers, step_size=step, longest=longest, processes=processes, seed=seed
+    )
     write_json(json_path, demo.model_dump(mode="json"))
     if figure is not None:
         from rlscale.analysis.figures.files import write_figure

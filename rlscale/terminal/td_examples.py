@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from rlscale.analysis.formatting.numbers import brief_number, interval_text
+from rlscale.analysis.formatting.numbers import brief_number, counted, interval_text
 from rlscale.analysis.theory.in_context_demo import ContextDemo
 from rlscale.analysis.theory.td_examples import BairdDemo, BairdMethod, MarkovDemo
 from rlscale.terminal.tables import new_table, print_line
@@ -81,7 +81,10 @@ def _at(method: BairdMethod, updates: float) -> str:
 
 def print_context(demo: ContextDemo, console: Console) -> None:
     """Gaps of the constructions from explicit updates, and value error by context."""
-    title = f"{demo.layers} layers beside {demo.layers} batch updates, {demo.num_features} features"
+    title = (
+        f"{counted(demo.layers, 'layer')} beside as many batch updates, "
+        f"{counted(demo.num_features, 'feature')}"
+    )
     table = new_table(title, "construction", "largest value", "largest gap")
     for each in demo.equality:
         table.add_row(each.method, brief_number(each.largest_value), brief_number(each.largest_gap, ".1e"))

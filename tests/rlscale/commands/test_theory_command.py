@@ -84,9 +84,17 @@ def test_wrong_options_are_refused_in_a_sentence(options, words):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("option", ["--features", "--longest", "--layers"])
-def test_contexts_and_features_of_zero_are_refused(option):
-    done = run("theory", "context", option, 0)
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--features", 0], "--features"),
+        (["--longest", 0], "--longest"),
+        (["--step", "nan"], "--step must be above 0"),
+        (["--step", 9, "--layers", 150, "--longest", 3, "--processes", 20], "choose a smaller step size"),
+    ],
+)
+def test_contexts_that_hold_or_teach_nothing_are_refused(options, words):
+    done = run("theory", "context", *options)
     assert done.returncode == 2
-    assert option in done.stderr
+    assert words in done.stderr
     assert "Traceback" not in done.stderr
