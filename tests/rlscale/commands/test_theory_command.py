@@ -27,12 +27,54 @@ def test_td_on_a_ring_prints_stores_and_draws_what_is_learned_first(tmp_path):
     assert (tmp_path / "td.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_rates_under_markov_noise_are_printed_stored_and_drawn_beside_the_predicted(tmp_path):
+    written = ["--json", tmp_path / "td.json", "--figure", tmp_path / "td.png"]
+    done = run("theory", "td", "--example", "markov", "--steps", 1000, "--runs", 40, *written)
+    assert done.returncode == 0, done.stderr
+    assert max(len(line) for line in done.stdout.splitlines() if not line.endswith(".")) <= 80
+    value = json.loads((tmp_path / "td.json").read_text())
+    rates = {(each["method"], each["noise"]): each for each in value["rates"]}
+    assert len(rates) == 10
+    for each in rates.values():
+        assert each["squared_error"][-1] == pytest.approx(each["ratio"] * each["predicted"][-1])
+        assert each["ratio_interval"][0] < each["ratio"] < each["ratio_interval"][1]
+    mean = rates["mean reward", "markov"]["predicted"], rates["mean reward", "independent"]["predicted"]
+    assert mean[0][-1] > 2 * mean[1][-1]
+    assert (tmp_path / "td.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_bairds_counterexample_diverges_and_is_repaired(tmp_path):
+    written = ["--json", tmp_path / "td.json", "--figure", tmp_path / "td.png"]
+    done = run("theory", "td", "--example", "baird", "--steps", 500, "--runs", 20, *written)
+    assert done.returncode == 0, done.stderr
+    assert "diverged" in done.stdout
+    value = json.loads((tmp_path / "td.json").read_text())
+    assert [each["factor"] > 1 for each in value["expected"]] == [True, False, False]
+    assert [each["method"] for each in value["sampled"]] == ["TD", "gradient TD"]
+    assert (tmp_path / "td.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_td_in_context_is_exact_and_its_error_falls_with_the_context(tmp_path):
+    written = ["--json", tmp_path / "td.json", "--figure", tmp_path / "td.png"]
+    done = run("theory", "context", "--processes", 30, "--longest", 20, *written)
+    assert done.returncode == 0, done.stderr
+    value = json.loads((tmp_path / "td.json").read_text())
+    assert len(value["equality"]) == 4
+    assert all(each["largest_gap"] < 1e-12 < 1e-2 < each["largest_value"] for each in value["equality"])
+    assert value["high"][-1] < value["low"][0]
+    assert value["high"][-1] < value["untrained"]
+    assert (tmp_path / "td.png").read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--gamma", "1"], "--gamma must be at least 0 and below 1"),
         (["--times", "1,x"], "positive numbers with commas"),
         (["--figure", "td.doc"], ".png, .pdf, .svg"),
+        (["--example", "square"], "choose ring or markov or baird"),
+        (["--example", "baird", "--gamma", "0.9"], "--gamma has no part in the example baird"),
+        (["--steps", "200"], "choose --example markov or baird"),
     ],
 )
 def test_wrong_options_are_refused_in_a_sentence(options, words):
@@ -104,6 +146,22 @@ def test_perceptrons_are_simulated_beside_their_equations(tmp_path):
 )
 def test_wrong_perceptrons_are_refused_in_a_sentence(command, options, words):
     done = run("theory", "perceptron", command, *options)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--features", 0], "--features"),
+        (["--longest", 0], "--longest"),
+        (["--step", "nan"], "--step must be above 0"),
+        (["--step", 9, "--layers", 150, "--longest", 3, "--processes", 20], "choose a smaller step size"),
+    ],
+)
+def test_contexts_that_hold_or_teach_nothing_are_refused(options, words):
+    done = run("theory", "context", *options)
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
