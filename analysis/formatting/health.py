@@ -26,7 +26,8 @@ def health_sentence(study: HealthStudy) -> str:
         return f"All {counted(study.num_healthy, 'run')} are healthy by their {by}."
     states = {state: sum(run.state == state for run in study.runs) for state in ("degrading", "collapsed")}
     ill = " and ".join(f"{count} {state}" for state, count in states.items() if count)
-    return f"By their {by}, {counted(study.num_healthy, 'run')} are healthy, {ill}."
+    verb = "is" if study.num_healthy == 1 else "are"
+    return f"By their {by}, {counted(study.num_healthy, 'run')} {verb} healthy, {ill}."
 
 
 def signs_text(run: RunHealth) -> str:

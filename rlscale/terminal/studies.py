@@ -22,7 +22,7 @@ _LISTED = 10
 def print_studies(fit: FitResult, console: Console) -> None:
     """Print the studies that the fit has: health, periods of training, measures of size, natural metrics."""
     if fit.health and fit.health.runs:
-        console.print(_unhealthy_table(fit.health))
+        _print_unhealthy(fit.health, console)
         console.print(_treatments_table(fit, fit.health))
         print_line(f"--unhealthy {'; '.join(f'{how}: {TREATMENTS[how]}' for how in TREATMENTS)}.", console)
         for how, why in fit.health.refused.items():
@@ -44,14 +44,14 @@ def print_studies(fit: FitResult, console: Console) -> None:
         )
 
 
-def _unhealthy_table(study: HealthStudy) -> Table:
-    """The runs that are not healthy, the first ones of many."""
-    table = new_table("Runs that do not train well", "run", "N", "", "signs")
+def _print_unhealthy(study: HealthStudy, console: Console) -> None:
+    """A line for each run that is not healthy, the first ones of many."""
+    print_line("Runs that do not train well:", console)
     for run in study.runs[:_LISTED]:
-        table.add_row(stored_text(run.run_id), brief_number(run.N), run.state, signs_text(run))
+        name = stored_text(run.run_id)
+        print_line(f"  {name} (N = {brief_number(run.N)}), {run.state}: {signs_text(run)}", console)
     if len(study.runs) > _LISTED:
-        table.add_row(f"{len(study.runs) - _LISTED} more", "", "", "")
-    return table
+        print_line(f"  and {len(study.runs) - _LISTED} more", console)
 
 
 def _treatments_table(fit: FitResult, study: HealthStudy) -> Table:
