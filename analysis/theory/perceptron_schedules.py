@@ -34,7 +34,7 @@ def optimal_steps(rho: float, q: float, rate: float) -> float:
 
 
 def free_steps(rho: float) -> float:
-    """T* = 1/|ln P|, where the rate is optimal too."""
+    """``T* = 1/|ln P|``, where the rate is optimal too."""
     return 1 / abs(log(correctness(rho)))
 
 

@@ -321,8 +321,8 @@ def q_learning_problem(
     A is that of the policy that is greedy at Q*, which must be the only one.
 
     Args:
-        process: p(s'|s, a), (n, actions, n).
-        behaviour: b(a|s), (n, actions), all positive.
+        process: ``p(s'|s, a)``, (n, actions, n).
+        behaviour: ``b(a|s)``, (n, actions), all positive.
         rewards: r(s, a), (n, actions).
     """
     p, r = np.asarray(process, float), np.asarray(rewards, float)

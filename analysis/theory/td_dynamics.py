@@ -105,7 +105,7 @@ def synchronous_steps(
 
 
 def largest_stable_step(operator: ArrayLike) -> float:
-    """The α below which synchronous updates converge: the least 2 Re μ / |μ|² of A's eigenvalues μ.
+    """The α below which synchronous updates converge: the least ``2 Re μ / |μ|²`` of A's eigenvalues.
 
     With one-step targets and eigenvalues of P in [-1, 1] that is at least 2/(1 + γ).
     """

@@ -140,7 +140,7 @@ def squared_lengths(
 class Students:
     """A batch of students that learn from episodes in lockstep.
 
-    The start: teacher and direction of the student random, with exactly the overlap ρ0 and |w|² = Q0 D.
+    The start: teacher and direction of the student random, with exactly the overlap ρ0 and ``|w|² = Q0 D``.
 
     Args:
         dimension: D, 4 or more.
