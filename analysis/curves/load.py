@@ -7,7 +7,7 @@ checked (``checks``).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -334,7 +334,7 @@ def _open_table(table: Table, selection: Selection, size_column: str, by: str | 
             interactions=table.numbers("interactions", mine),
             returns=table.numbers("return_mean", mine),
             row_number=lambda row: table.row_number(mine, row),
-            metrics=_measured({name: table.numbers(name, mine) for name in METRICS if name in table}),
+            metrics=_measured((name, table.numbers(name, mine)) for name in METRICS if name in table),
         )
 
     return OpenedCurves(table.source, runs, read, pd.DataFrame(groups, index=runs.index))
@@ -416,9 +416,9 @@ def _with_return_bounds(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**filled)
 
 
-def _measured(columns: dict[str, Floats]) -> dict[str, Floats]:
-    """The columns that have a value."""
-    return {name: values for name, values in columns.items() if not np.isnan(values).all()}
+def _measured(columns: Iterable[tuple[str, Floats]]) -> dict[str, Floats]:
+    """The columns that have a value; one without is not held beside the next."""
+    return {name: values for name, values in columns if not np.isnan(values).all()}
 
 
 # -- stores -----------------------------------------------------------------------
@@ -469,7 +469,7 @@ def _open_store(location: str, selection: Selection, size_column: str) -> Opened
             run_index=np.repeat(np.arange(len(chosen)), [len(table["interactions"]) for table in tables]),
             interactions=np.concatenate([table["interactions"] for table in tables]),
             returns=np.concatenate([table["return_mean"] for table in tables]),
-            metrics=_measured({name: np.concatenate([table[name] for table in tables]) for name in METRICS}),
+            metrics=_measured((name, np.concatenate([table[name] for table in tables])) for name in METRICS),
         )
 
     return OpenedCurves(location, runs, read, pd.DataFrame(index=runs.index))

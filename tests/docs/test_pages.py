@@ -72,24 +72,7 @@ def test_python_runs_and_prints_what_the_page_shows(block: Block, tmp_path: Path
         [sys.executable, "-c", block.text], cwd=tmp_path, env=env, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert_agree(done.stdout, block.following)
-
-
-def assert_agree(printed: str, shown: str) -> None:
-    """The same words, and numbers that differ by at most 2%.
-
-    Processors sum in different orders, and a draw of a bootstrap may end in another of two equal optima.
-    """
-    words, numbers = zip(*(taken_apart(text) for text in (printed, shown)), strict=True)
-    assert words[0] == words[1]
-    assert numbers[0] == pytest.approx(numbers[1], rel=0.02)
-
-
-def taken_apart(text: str) -> tuple[list[str], list[float]]:
-    """The words, with ``#`` for each number, and the numbers."""
-    number = r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?"
-    found = [float(each.replace(",", "")) for each in re.findall(number, text)]
-    return re.sub(number, "#", text).split(), found
+    assert done.stdout == block.following
 
 
 def shell_lines() -> list[str]:
@@ -133,8 +116,13 @@ def test_the_first_fit_and_forecast_of_the_readme_run_and_the_table_is_theirs(tm
     printed = shell(f"{lines[0].partition('#')[0]} --bootstrap 100").splitlines()
     readme = next(block for block in blocks("bash") if "rlscale fit data/" in block.text)
     for row in readme.following.splitlines():
-        (same,) = [one for one in printed if one.split()[:1] == row.split()[:1]]
-        assert_agree(same, row)
+        words = row.split()
+        (same,) = [one.split() for one in printed if one.split()[:1] == words[:1]]
+        assert same[:2] == words[:2]  # the name and the estimate
+        assert len(same) == len(words)
+        # Bootstrap ends differ between processors: a draw may end in another of two nearly equal optima.
+        for one, other in zip(same, words, strict=True):
+            assert one == other or float(one) == pytest.approx(float(other), rel=0.005)
     shell("rlscale forecast fit.json --compute 1e9 --compute 1e11")
 
 
