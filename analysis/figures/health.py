@@ -15,7 +15,6 @@ from rlscale.analysis.figures.style import (
     QUIET,
     axes_or_new,
     house_style,
-    key_above,
     line_mark,
     log_ticks,
     new_figure,
@@ -86,5 +85,6 @@ def health_figure(curves: Curves, health: Sequence[RunHealth]) -> Figure:
             ax.set_xlabel("Interactions $E$")
         states = {run.state for run in health}
         marks = [(line_mark(colour), state) for state, colour in _COLOURS.items() if state in states]
-        key_above(panels[0, 0], marks)
+        # Of the whole figure: above one panel it would lie on the name of its size, and stretch its column.
+        figure.legend(*zip(*marks, strict=True), loc="outside upper left", ncols=len(marks), frameon=False)
     return figure

@@ -67,7 +67,8 @@ def health_figures(section: HealthSection | None) -> list[ReportFigure]:
             "Health of the runs",
             "Returns and metrics of the policy's representation against interactions, a column a size. A "
             "dot marks where a run fell ill: from there on it had lost a part of what it had gained, or its "
-            "policy no longer told states apart. Sizes whose runs fall ill look worse than they are.",
+            "policy no longer told states apart. Sizes whose runs fall ill look worse than they are. A panel "
+            "is empty where a metric has no value, as ranks do of more units than observations.",
             lambda _, __: health_figure(section.curves, section.health),
         )
     ]
