@@ -1,9 +1,9 @@
 """Hopper beside stable-baselines3's PPO: the same settings, steps and seeds; returns and processor time.
 
     pip install -c constraints.txt -e '.[bench,control]'
-    python benchmarks/hopper_returns.py --steps 100000 --seeds 3
+    python benchmarks/hopper_returns.py --steps 100000 --seeds 0 1 2 [--only rlscale ...]
 
-Results are written after each pair of runs.
+Results join those of other lengths, trainers and seeds after each run.
 
 Both have two separate networks of 2 x 64 tanh, normalised observations and rewards, 2 x 1,024 steps in a
 batch, minibatches of 64 steps and 10 epochs. What differs is each one's own: initial weights, and the policy,
@@ -28,7 +28,7 @@ ENVS, STEPS, EPOCHS, MINIBATCH = 2, 1024, 10, 64
 
 
 def ours(steps: int, seed: int) -> list[tuple[int, float]]:
-    """(step, return) of every episode."""
+    """(step, return) of every episode, this trainer's."""
     from rlscale.scaling.config.run import run_config
     from rlscale.scaling.training.run import Run
 
@@ -67,7 +67,7 @@ def ours(steps: int, seed: int) -> list[tuple[int, float]]:
 
 
 def theirs(steps: int, seed: int) -> list[tuple[int, float]]:
-    """(step, return) of every episode."""
+    """(step, return) of every episode, stable-baselines3's."""
     import gymnasium
     import torch
     from stable_baselines3 import PPO
@@ -132,23 +132,42 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def stored() -> dict[str, Any]:
+    """The results so far: under ``lengths``, by steps and then by trainer, a ``summary`` and its ``runs``."""
+    if RESULTS.exists():
+        return json.loads(RESULTS.read_text())
+    return {"task": TASK, "window": WINDOW, "lengths": {}}
+
+
+def add(found: dict[str, Any], steps: int, trainer: str, run: dict[str, Any]) -> None:
+    """Put a run among the results, in place of an earlier one of its seed."""
+    trainers = found["lengths"].setdefault(str(steps), {})
+    earlier = trainers.get(trainer, {"runs": []})["runs"]
+    runs = sorted(
+        [each for each in earlier if each["seed"] != run["seed"]] + [run], key=lambda each: each["seed"]
+    )
+    trainers[trainer] = summary(runs) | {"runs": runs}
+
+
+TRAINERS = {"rlscale": ours, "stable-baselines3": theirs}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=100_000)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", choices=TRAINERS, default=list(TRAINERS))
     asked = parser.parse_args()
-    players = {"rlscale": ours, "stable-baselines3": theirs}
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in players}
-    for seed in range(asked.seeds):
-        for name, play in players.items():
+    for seed in asked.seeds:
+        for trainer in asked.only:
             began = time.process_time()
-            episodes = play(asked.steps, seed)
+            episodes = TRAINERS[trainer](asked.steps, seed)
             seconds = round(time.process_time() - began, 1)
-            runs[name].append({"returns": windows(episodes, asked.steps), "processor_seconds": seconds})
-            print(seed, name, runs[name][-1], flush=True)
-        found = {"task": TASK, "steps": asked.steps, "window": WINDOW}
-        summaries = {name: summary(runs[name]) for name in players}
-        RESULTS.write_text(json.dumps(found | summaries | {"runs": runs}, indent=1) + "\n")
+            run = {"seed": seed, "returns": windows(episodes, asked.steps), "processor_seconds": seconds}
+            print(trainer, run, flush=True)
+            found = stored()
+            add(found, asked.steps, trainer, run)
+            RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
