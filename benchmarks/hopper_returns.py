@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ RESULTS = Path(__file__).parent / "results" / "hopper_returns.json"
 ENVS, STEPS, EPOCHS, MINIBATCH = 2, 1024, 10, 64
 
 
-def ours(steps: int, seed: int) -> list[tuple[int, float]]:
+def ours(steps: int, seed: int, policy: str = "tanh-normal") -> list[tuple[int, float]]:
     """(step, return) of every episode, this trainer's."""
     from rlscale.scaling.config.run import run_config
     from rlscale.scaling.training.run import Run
@@ -35,6 +36,7 @@ def ours(steps: int, seed: int) -> list[tuple[int, float]]:
     agent = {
         "algorithm": "ppo",
         "architecture": "dual",
+        "policy": policy,
         "learning_rate": 3e-4,
         "adam_eps": 1e-5,
         "horizon": 199,
@@ -149,7 +151,7 @@ def add(found: dict[str, Any], steps: int, trainer: str, run: dict[str, Any]) ->
     trainers[trainer] = summary(runs) | {"runs": runs}
 
 
-TRAINERS = {"rlscale": ours, "stable-baselines3": theirs}
+TRAINERS = {"rlscale": ours, "rlscale-normal": partial(ours, policy="normal"), "stable-baselines3": theirs}
 
 
 def main() -> None:

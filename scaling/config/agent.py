@@ -53,6 +53,11 @@ class AgentConfig(Frozen):
         "dual",
         description="two networks, one network, or one network with a value head on detached features",
     )
+    policy: Literal["tanh-normal", "normal"] = Field(
+        "tanh-normal",
+        description="for actions that are numbers: a normal through a tanh, whose deviations depend on the "
+        "state; or a normal cut at the bounds, with one learnt deviation for all states",
+    )
     phasic: PhasicConfig | None = Field(None, description="auxiliary phase; only for ppg and ppg-ewma")
     learning_rate: float = Field(5e-4, ge=0, description="Adam step size at width 1")
     adam_betas: tuple[float, float] = Field((0.9, 0.999), description="decay of Adam's two moments")

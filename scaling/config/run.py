@@ -15,7 +15,7 @@ from rlscale.scaling.config.model import ModelConfig
 from rlscale.scaling.config.reading import Frozen, as_value_error, load_yaml, validated
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.modules import modules_in, name_modules
-from rlscale.scaling.tasks.catalog import Task, Vectors, find_task
+from rlscale.scaling.tasks.catalog import Continuous, Task, Vectors, find_task
 from rlscale.scaling.tasks.wrappers import NO_WRAPPERS, Wrappers
 
 
@@ -131,6 +131,11 @@ class RunConfig(Frozen):
                 f"agent.normalize_observation is for observations that are vectors, and those of {self.task} "
                 f"are images: leave it out"
             )
+        if self.agent.policy != "tanh-normal" and not isinstance(entry.actions, Continuous):
+            raise ValueError(
+                f"agent.policy {self.agent.policy} is for actions that are numbers, and those of {self.task} "
+                f"are choices: leave it out"
+            )
         if entry.check_levels is not None:
             with as_value_error("'levels': "):
                 entry.check_levels(self.levels.num_levels, self.levels.start_level)
@@ -158,6 +163,7 @@ class RunConfig(Frozen):
 #: Fields that were added after the first runs were stored, and the default that means "as before".
 LATER_FIELDS = {
     "agent.architecture": "dual",
+    "agent.policy": "tanh-normal",
     "agent.phasic": None,
     "levels": {"num_levels": None, "start_level": 0},
     "evaluation_episodes": 0,

@@ -28,8 +28,23 @@ class Inputs:
     state: torch.Tensor
 
 
+class StatelessLinear(nn.Linear):
+    """A linear layer, then ``num_stateless`` further outputs that are the same for all inputs, at first 0."""
+
+    def __init__(self, inputs: int, outputs: int, num_stateless: int) -> None:
+        super().__init__(inputs, outputs - num_stateless)
+        self.stateless = nn.Parameter(torch.zeros(num_stateless))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        linear = super().forward(x)
+        return torch.cat([linear, self.stateless.expand(*linear.shape[:-1], -1)], dim=-1)
+
+
 class Network(nn.Module):
-    """One trunk, an LSTM of ``lstm_units`` after it if they are given, and linear heads in float32."""
+    """One trunk, an LSTM of ``lstm_units`` after it if they are given, and linear heads in float32.
+
+    The last ``num_stateless`` outputs of the first head are the same for all observations.
+    """
 
     def __init__(
         self,
@@ -37,6 +52,7 @@ class Network(nn.Module):
         heads: Mapping[str, int],
         generator: torch.Generator,
         *,
+        num_stateless: int = 0,
         lstm_units: int | None = None,
         precision: torch.dtype = torch.float32,
     ) -> None:
@@ -44,12 +60,15 @@ class Network(nn.Module):
         self.trunk = trunk
         self.recurrence = Recurrence(trunk.num_features, lstm_units, generator) if lstm_units else None
         num_features = (self.recurrence or trunk).num_features
-        self.heads = nn.ModuleDict(
-            {
-                name: normed(nn.Linear(num_features, size), HEAD_SCALE, generator)
-                for name, size in heads.items()
-            }
-        )
+        self.heads = nn.ModuleDict()
+        for name, size in heads.items():
+            is_first = not self.heads
+            layer = (
+                StatelessLinear(num_features, size, num_stateless)
+                if num_stateless and is_first
+                else nn.Linear(num_features, size)
+            )
+            self.heads[name] = normed(layer, HEAD_SCALE, generator)
         self.precision = precision
 
     @property

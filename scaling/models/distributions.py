@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -47,10 +47,12 @@ class ActionHead(Protocol):
     """How a policy network expresses the actions of a task.
 
     num_outputs: outputs of the network's head for a state
+    num_stateless: how many of them, the last ones, are the same in all states and begin at 0
     shape, dtype: of one action as rollouts store it
     """
 
     num_outputs: int
+    num_stateless: int
     shape: tuple[int, ...]
     dtype: torch.dtype
 
@@ -74,18 +76,28 @@ class ActionHead(Protocol):
         ...
 
 
-def action_head(actions: Actions) -> ActionHead:
-    """The head for the actions of a task."""
+#: Policies over actions that are numbers between bounds.
+BoxPolicy = Literal["tanh-normal", "normal"]
+
+
+def action_head(actions: Actions, box_policy: BoxPolicy = "tanh-normal") -> ActionHead:
+    """The head for the actions of a task.
+
+    Args:
+        box_policy: the kind of policy if the actions are numbers between bounds.
+    """
     if isinstance(actions, Discrete):
         return CategoricalHead(actions.count)
     if isinstance(actions, Continuous):
-        return TanhNormalHead(actions.low, actions.high)
+        head = NormalHead if box_policy == "normal" else TanhNormalHead
+        return head(actions.low, actions.high)
     return MultiCategoricalHead(actions.counts)
 
 
 class CategoricalHead:
     """One of ``count`` choices; the outputs are logits."""
 
+    num_stateless = 0
     shape: tuple[int, ...] = ()
     dtype = torch.int64
 
@@ -151,6 +163,7 @@ def draw_choices(logits: np.ndarray, uniform: np.ndarray) -> np.ndarray:
 class MultiCategoricalHead:
     """Several independent choices; the outputs are the logits of the first, of the second, and so on."""
 
+    num_stateless = 0
     dtype = torch.int64
 
     def __init__(self, counts: Sequence[int]) -> None:
@@ -208,13 +221,8 @@ LEAST_DEVIATION = 1e-3
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
 
 
-class TanhNormalHead:
-    """Numbers between ``low`` and ``high``: a normal, through tanh, scaled to the bounds.
-
-    The outputs are means, then x of the deviations softplus(x) + ``LEAST_DEVIATION`` (as in Brax). Rollouts
-    store the number before the tanh, from which the log-density follows without loss at the bounds.
-    Densities are those of actions scaled to [-1, 1], so entropies do not depend on the actions' units.
-    """
+class _BoxHead:
+    """Numbers between ``low`` and ``high``; the outputs are means, then what deviations are made of."""
 
     dtype = torch.float32
 
@@ -225,13 +233,29 @@ class TanhNormalHead:
         self.shape: tuple[int, ...] = (len(low),)
         self.num_outputs = 2 * len(low)
 
-    def __call__(self, outputs: torch.Tensor) -> TanhNormalPolicy:
-        mean, raw = outputs.chunk(2, dim=-1)
-        return TanhNormalPolicy(mean, F.softplus(raw) + LEAST_DEVIATION)
-
     def noise(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """(count, numbers) standard normal."""
         return rng.standard_normal((count, *self.shape))
+
+    def _to_bounds(self, scaled: np.ndarray) -> np.ndarray:
+        """Numbers in [-1, 1] (n, numbers) float64 as the task takes them: float32, within the bounds."""
+        actions = (self.low + (scaled + 1) / 2 * self._range).astype(np.float32)
+        return np.minimum(np.maximum(actions, self._low32), self._high32)
+
+
+class TanhNormalHead(_BoxHead):
+    """Numbers between ``low`` and ``high``: a normal, through tanh, scaled to the bounds.
+
+    The outputs are means, then x of the deviations softplus(x) + ``LEAST_DEVIATION`` (as in Brax). Rollouts
+    store the number before the tanh, from which the log-density follows without loss at the bounds.
+    Densities are those of actions scaled to [-1, 1], so entropies do not depend on the actions' units.
+    """
+
+    num_stateless = 0
+
+    def __call__(self, outputs: torch.Tensor) -> TanhNormalPolicy:
+        mean, raw = outputs.chunk(2, dim=-1)
+        return TanhNormalPolicy(mean, F.softplus(raw) + LEAST_DEVIATION)
 
     def draw(self, outputs: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """(n, numbers) float32, before the tanh."""
@@ -241,19 +265,37 @@ class TanhNormalHead:
 
     def for_task(self, action: torch.Tensor) -> np.ndarray:
         """float32, within the bounds."""
-        share = (np.tanh(action.cpu().numpy().astype(np.float64)) + 1) / 2
-        scaled = (self.low + share * self._range).astype(np.float32)
-        return np.minimum(np.maximum(scaled, self._low32), self._high32)
+        return self._to_bounds(np.tanh(action.cpu().numpy().astype(np.float64)))
 
 
-class TanhNormalPolicy:
-    """See ``Policy``; actions are the numbers x before the tanh, densities are those of tanh(x).
+class NormalHead(_BoxHead):
+    """Numbers between ``low`` and ``high``: a normal with one deviation for all states, cut at the bounds.
 
-        log p(tanh x) = log N(x; mean, deviation) - log(1 - tanh(x)^2)
-
-    The entropy is that of the normal plus the mean of log(1 - tanh(x)^2), by Gauss-Hermite quadrature. The
-    divergence is that of the normals, because both go through the same map.
+    The outputs are means, then logarithms of the deviations, both of actions scaled to [-1, 1]: the policy
+    of "Proximal policy optimization algorithms" (Schulman et al. 2017, section 6.1), stable-baselines3 and
+    CleanRL. Rollouts store the number before it is cut, and densities are those of that number.
     """
+
+    def __init__(self, low: Sequence[float], high: Sequence[float]) -> None:
+        super().__init__(low, high)
+        self.num_stateless = len(low)
+
+    def __call__(self, outputs: torch.Tensor) -> NormalPolicy:
+        mean, log_deviation = outputs.chunk(2, dim=-1)
+        return NormalPolicy(mean, log_deviation.exp())
+
+    def draw(self, outputs: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """(n, numbers) float32, before they are cut."""
+        mean, log_deviation = outputs[:, : len(self.low)], outputs[:, len(self.low) :]
+        return mean + np.exp(log_deviation) * noise.astype(np.float32)
+
+    def for_task(self, action: torch.Tensor) -> np.ndarray:
+        """float32, within the bounds."""
+        return self._to_bounds(action.cpu().numpy().astype(np.float64))
+
+
+class NormalPolicy:
+    """See ``Policy``; independent normals with means and deviations (..., numbers)."""
 
     def __init__(self, mean: torch.Tensor, deviation: torch.Tensor) -> None:
         self.mean, self.deviation = mean, deviation
@@ -263,10 +305,38 @@ class TanhNormalPolicy:
         return mean + self.deviation * torch.as_tensor(noise, dtype=mean.dtype, device=mean.device)
 
     def log_prob(self, action: torch.Tensor) -> torch.Tensor:
-        z = (action - self.mean) / self.deviation
+        return self._log_densities(action).sum(dim=-1)
+
+    def entropy(self) -> torch.Tensor:
+        return self._normal().entropy().sum(dim=-1)
+
+    def kl_from(self, old: NormalPolicy) -> torch.Tensor:
+        return kl_divergence(old._normal(), self._normal()).sum(dim=-1)
+
+    def parameters(self) -> torch.Tensor:
+        return torch.cat([self.mean, self.deviation], dim=-1)
+
+    def _log_densities(self, x: torch.Tensor) -> torch.Tensor:
+        """Of each number, (..., numbers)."""
+        z = (x - self.mean) / self.deviation
         # In place of ``Normal.log_prob``, which takes twice as many operations.
-        log_density = -0.5 * (z * z) - self.deviation.log() - 0.5 * math.log(2 * math.pi)
-        return (log_density - log_slope(action)).sum(dim=-1)
+        return -0.5 * (z * z) - self.deviation.log() - 0.5 * math.log(2 * math.pi)
+
+    def _normal(self) -> Normal:
+        return Normal(self.mean, self.deviation, validate_args=False)
+
+
+class TanhNormalPolicy(NormalPolicy):
+    """See ``Policy``; actions are the numbers x before the tanh, densities are those of tanh(x).
+
+        log p(tanh x) = log N(x; mean, deviation) - log(1 - tanh(x)^2)
+
+    The entropy is that of the normal plus the mean of log(1 - tanh(x)^2), by Gauss-Hermite quadrature. The
+    divergence is that of the normals, because both go through the same map.
+    """
+
+    def log_prob(self, action: torch.Tensor) -> torch.Tensor:
+        return (self._log_densities(action) - log_slope(action)).sum(dim=-1)
 
     def entropy(self) -> torch.Tensor:
         like = self.mean
@@ -276,15 +346,6 @@ class TanhNormalPolicy:
         x = self.mean[..., None] + self.deviation[..., None] * nodes
         slope = (log_slope(x) * weights).sum(dim=-1) / math.sqrt(2 * math.pi)
         return (self._normal().entropy() + slope).sum(dim=-1)
-
-    def kl_from(self, old: TanhNormalPolicy) -> torch.Tensor:
-        return kl_divergence(old._normal(), self._normal()).sum(dim=-1)
-
-    def _normal(self) -> Normal:
-        return Normal(self.mean, self.deviation, validate_args=False)
-
-    def parameters(self) -> torch.Tensor:
-        return torch.cat([self.mean, self.deviation], dim=-1)
 
 
 def log_slope(x: torch.Tensor) -> torch.Tensor:

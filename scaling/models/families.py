@@ -10,7 +10,7 @@ from torch import nn
 from rlscale.scaling.config.model import ModelConfig
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.models.actor_critic import ActorCritic, Network
-from rlscale.scaling.models.distributions import action_head
+from rlscale.scaling.models.distributions import BoxPolicy, action_head
 from rlscale.scaling.models.impala import ImpalaCnn, impala_shape
 from rlscale.scaling.models.mlp import Mlp, mlp_units
 from rlscale.scaling.models.mnist_cnn import MnistCnn, mnist_cnn_shape
@@ -27,6 +27,7 @@ def build_actor_critic(
     actions: Actions,
     generator: torch.Generator,
     *,
+    box_policy: BoxPolicy = "tanh-normal",
     architecture: str = "dual",
     has_auxiliary: bool = False,
     precision: str = "float32",
@@ -35,6 +36,7 @@ def build_actor_critic(
 
     Args:
         actions: the task's; they decide how many outputs the policy has.
+        box_policy: the kind of policy if the actions are numbers between bounds.
         architecture: ``dual``, ``shared`` or ``detach``, see ``ActorCritic``.
         has_auxiliary: whether the policy network has PPG's auxiliary value head.
         precision: ``float32`` or ``bfloat16``, of the trunks' arithmetic.
@@ -43,21 +45,23 @@ def build_actor_critic(
         InputError: if the width leaves a layer without units, or the person's own family is no trunk.
     """
 
-    def network(**heads: int) -> Network:
+    def network(num_stateless: int = 0, **heads: int) -> Network:
         trunk = _trunk(model, observation_shape, generator)
         return Network(
             trunk,
             heads,
             generator,
+            num_stateless=num_stateless,
             lstm_units=_lstm_units(model, trunk),
             precision=getattr(torch, precision),
         )
 
-    head = action_head(actions)
+    head = action_head(actions, box_policy)
     auxiliary = {"auxiliary": 1} if has_auxiliary else {}
     if architecture == "dual":
-        return ActorCritic(network(logits=head.num_outputs, **auxiliary), network(value=1), head)
-    policy = network(logits=head.num_outputs, value=1, **auxiliary)
+        policy = network(head.num_stateless, logits=head.num_outputs, **auxiliary)
+        return ActorCritic(policy, network(value=1), head)
+    policy = network(head.num_stateless, logits=head.num_outputs, value=1, **auxiliary)
     return ActorCritic(policy, None, head, detach_value=architecture == "detach")
 
 

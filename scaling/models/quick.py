@@ -35,6 +35,10 @@ def quick_outputs(model: ActorCritic, rows: int) -> Callable[[np.ndarray], np.nd
     if rows * max(module.weight.numel() for module in modules) > MOST_MULTIPLICATIONS:
         return None
     *layers, (head, head_bias) = [(m.weight.detach().numpy().T, m.bias.detach().numpy()) for m in modules]
+    stateless = getattr(modules[-1], "stateless", None)
+    same = (
+        None if stateless is None else np.broadcast_to(stateless.detach().numpy(), (rows, stateless.numel()))
+    )
     activation = np.tanh if trunk.activation == "tanh" else _relu
 
     def outputs(observation: np.ndarray) -> np.ndarray:
@@ -43,7 +47,8 @@ def quick_outputs(model: ActorCritic, rows: int) -> Callable[[np.ndarray], np.nd
             x = x @ weight
             x += bias
             activation(x, out=x)
-        return x @ head + head_bias
+        x = x @ head + head_bias
+        return x if same is None else np.concatenate([x, same], axis=1)
 
     return outputs
 

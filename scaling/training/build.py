@@ -35,6 +35,7 @@ def build_networks(config: RunConfig, generator: torch.Generator) -> ActorCritic
             task.observations.shape,
             task.actions,
             generator,
+            box_policy=config.agent.policy,
             architecture=config.agent.architecture,
             has_auxiliary=config.agent.is_phasic,
             precision=config.precision,

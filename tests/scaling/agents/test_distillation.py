@@ -18,7 +18,10 @@ from rlscale.scaling.agents.distillation import (
     whole_minibatches,
     with_outputs,
 )
+from rlscale.scaling.config.model import ModelConfig
+from rlscale.scaling.models.families import build_actor_critic
 from rlscale.scaling.rollouts.rollout import Rows
+from rlscale.scaling.tasks.catalog import Continuous
 
 
 def images(count, seed=0):
@@ -68,6 +71,28 @@ def test_a_student_learns_what_it_is_taught_and_repeats_it_bit_for_bit():
     untouched = [name for name in fresh if name.startswith("value.")]
     assert untouched
     assert all(torch.equal(fresh[name], states[0][name]) for name in untouched)
+
+
+def test_a_student_of_a_normal_policy_learns_its_deviations_too():
+    actions = Continuous((-1.0,) * 2, (1.0,) * 2)
+    teacher, student = (
+        build_actor_critic(
+            ModelConfig(family="mlp", width=0.25),
+            (3,),
+            actions,
+            torch.Generator().manual_seed(seed),
+            box_policy="normal",
+        )
+        for seed in (1, 2)
+    )
+    with torch.no_grad():
+        teacher.policy.heads["logits"].stateless.copy_(torch.tensor([-0.5, 0.2]))
+    first = torch.zeros(256, 1)
+    observation = torch.randn(256, 1, 3, generator=torch.Generator().manual_seed(3))
+    rows = with_outputs(Rows(observation, first, first[:, :0]), teacher)
+    assert learn(student, rows, actor_loss, epochs=40) < 0.01
+    learned = student.policy.heads["logits"].stateless.detach()
+    torch.testing.assert_close(learned, torch.tensor([-0.5, 0.2]), rtol=0, atol=0.05)
 
 
 @given(count=st.integers(1, 50), size=st.integers(1, 60), seed=st.integers(0, 9))

@@ -312,6 +312,7 @@ ONLY_FOR_PPO = {"agent.batch_growth.exponent"}
 ONLY_FOR_MLP = {"model.activation", "model.layer_norm"}
 ONLY_WITH_MEMORY = {"model.recurrent", "model.hidden_size"}
 ONLY_FOR_GYMNASIUM = {"wrappers.atari", "wrappers.time", "agent.normalize_observation"}
+ONLY_FOR_NUMBERS = {"agent.policy"}
 
 
 def fields(config, *, without):
@@ -340,7 +341,12 @@ def assert_run_id_changes(config, path, others):
     "path",
     fields(
         BASE,
-        without=ONLY_FOR_PROCGEN | ONLY_FOR_MLP | ONLY_WITH_MEMORY | ONLY_FOR_GYMNASIUM | {"agent.phasic"},
+        without=ONLY_FOR_PROCGEN
+        | ONLY_FOR_MLP
+        | ONLY_WITH_MEMORY
+        | ONLY_FOR_GYMNASIUM
+        | ONLY_FOR_NUMBERS
+        | {"agent.phasic"},
     ),
     ids=".".join,
 )
@@ -353,7 +359,10 @@ PHASIC_PROCGEN = procgen(agent=PPG, levels={"num_levels": 200, "start_level": 5}
 
 @pytest.mark.parametrize(
     "path",
-    fields(PHASIC_PROCGEN, without=ONLY_FOR_PPO | ONLY_FOR_MLP | ONLY_FOR_GYMNASIUM | {"model.hidden_size"}),
+    fields(
+        PHASIC_PROCGEN,
+        without=ONLY_FOR_PPO | ONLY_FOR_MLP | ONLY_FOR_GYMNASIUM | ONLY_FOR_NUMBERS | {"model.hidden_size"},
+    ),
     ids=".".join,
 )
 def test_run_id_changes_with_every_field_of_procgen(path):
@@ -378,6 +387,7 @@ OTHER_VALUES_OF_CARTPOLE = OTHER_VALUES | {
     fields(
         CARTPOLE | WITH_MEMORY,
         without=ONLY_FOR_PROCGEN - {"model.family"}
+        | ONLY_FOR_NUMBERS
         | {"agent.phasic", "model.recurrent", "agent.minibatch_of", "wrappers.atari"},
     ),
     ids=".".join,
@@ -385,6 +395,18 @@ OTHER_VALUES_OF_CARTPOLE = OTHER_VALUES | {
 def test_run_id_changes_with_every_field_of_an_environment(path):
     name_modules(["own_code"])
     assert_run_id_changes(CARTPOLE | WITH_MEMORY, path, OTHER_VALUES_OF_CARTPOLE)
+
+
+def test_the_kind_of_policy_is_for_actions_that_are_numbers():
+    pendulum = CARTPOLE | {"task": "gymnasium:Pendulum-v1"}
+    normal = pendulum | {"agent": {"horizon": 99, "policy": "normal"}}
+    as_before = pendulum | {"agent": {"horizon": 99, "policy": "tanh-normal"}}
+    assert run_config(pendulum, source="").run_id == run_config(as_before, source="").run_id
+    assert run_config(normal, source="").run_id != run_config(as_before, source="").run_id
+    with pytest.raises(InputError, match=r"agent.policy normal is for actions that are numbers, .* leave it"):
+        run_config(CARTPOLE | {"agent": normal["agent"]}, source="test")
+    with pytest.raises(InputError, match=r"'agent.policy': input should be 'tanh-normal' or 'normal'"):
+        run_config(pendulum | {"agent": {"horizon": 99, "policy": "beta"}}, source="test")
 
 
 def test_layer_norm_is_for_two_families():

@@ -31,6 +31,7 @@ CASES = {
     "detached": ("digits-bandit", {**STEPS, "architecture": "detach"}, {"width": 0.02}, 64),
     "memory": ("gymnasium:CartPole-v1", GYM, {"width": 0.25, "recurrent": "lstm"}, 64),
     "continuous": ("own_code:Push", GYM, {"width": 0.25, "layer_norm": True}, 64),
+    "one deviation": ("own_code:Push", GYM | {"policy": "normal"}, {"width": 0.25}, 64),
     "several choices": ("own_code:Sums", GYM, {"width": 0.25, "activation": "relu"}, 64),
     "images": ("own_code:Pictures", GYM, {"family": "nature-cnn", "width": 0.05, "layer_norm": True}, 64),
     "one's own": ("own_code:Push", GYM, {"family": "own_code:Unnamed", "width": 0.5}, 64),

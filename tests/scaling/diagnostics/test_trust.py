@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlscale.scaling.diagnostics.trust import kl_k1, kl_k3, ratio_statistics
-from rlscale.scaling.models.distributions import CategoricalHead, TanhNormalHead
+from rlscale.scaling.models.distributions import CategoricalHead, NormalHead, TanhNormalHead
 
 log_ratios = st.lists(st.floats(-3, 3), min_size=1, max_size=50).map(torch.tensor)
 
@@ -66,7 +66,10 @@ def test_ratios_stay_finite_where_a_probability_vanishes():
     assert math.isfinite(kl_k3(log_ratio))
 
 
-@pytest.mark.parametrize("head", [CategoricalHead(4), TanhNormalHead([-1.0, -2.0], [1.0, 2.0])])
+BOUNDS = [-1.0, -2.0], [1.0, 2.0]
+
+
+@pytest.mark.parametrize("head", [CategoricalHead(4), TanhNormalHead(*BOUNDS), NormalHead(*BOUNDS)])
 def test_both_estimates_agree_with_the_exact_divergence(head):
     generator = torch.Generator().manual_seed(3)
     outputs = torch.randn(1, 4, generator=generator).expand(200_000, 4)

@@ -11,7 +11,9 @@ from torch.nn import functional as F
 from rlscale.scaling.models.distributions import LEAST_DEVIATION, action_head, log_slope
 from rlscale.scaling.tasks.catalog import Continuous, Discrete, MultiDiscrete
 
-SPACES = (Discrete(4), MultiDiscrete((3, 2, 4)), Continuous((-2.0, 0.0), (1.0, 4.0)))
+BOX = Continuous((-2.0, 0.0), (1.0, 4.0))
+SPACES = (Discrete(4), MultiDiscrete((3, 2, 4)), BOX)
+HEADS = [action_head(space) for space in SPACES] + [action_head(BOX, "normal")]
 
 
 def outputs_of(head, *batch, seed=0, dtype=torch.float64):
@@ -19,9 +21,8 @@ def outputs_of(head, *batch, seed=0, dtype=torch.float64):
     return torch.randn(*batch, head.num_outputs, generator=generator, dtype=dtype)
 
 
-@pytest.mark.parametrize("space", SPACES)
-def test_shapes_and_types_are_those_that_the_head_says(space):
-    head = action_head(space)
+@pytest.mark.parametrize("head", HEADS)
+def test_shapes_and_types_are_those_that_the_head_says(head):
     rng = np.random.default_rng(0)
     policy = head(outputs_of(head, 7, dtype=torch.float32))
     action = policy.sample(head.noise(rng, 7))
@@ -32,9 +33,9 @@ def test_shapes_and_types_are_those_that_the_head_says(space):
     assert rows.entropy().shape == rows.kl_from(rows).shape == (2, 3)
 
 
-@pytest.mark.parametrize("space", SPACES)
-def test_entropy_and_divergence_are_means_over_samples(space):
-    head, draws = action_head(space), 200_000
+@pytest.mark.parametrize("head", HEADS)
+def test_entropy_and_divergence_are_means_over_samples(head):
+    draws = 200_000
     outputs, old_outputs = outputs_of(head, 1), outputs_of(head, 1, seed=1)
     policy, old = head(outputs.expand(draws, -1)), head(old_outputs.expand(draws, -1))
     action = old.sample(head.noise(np.random.default_rng(0), draws))
@@ -98,6 +99,25 @@ def test_densities_are_finite_where_tanh_rounds_to_one():
     assert slope[3].item() == pytest.approx(2 * np.log(2) - 40, rel=1e-6)
     assert torch.isfinite(slope).all()
     assert torch.isfinite(x.grad).all()
+
+
+def test_a_normal_policy_is_torchs_normal_of_what_was_stored():
+    head = action_head(Continuous((-3.0,) * 2, (1.0,) * 2), "normal")
+    outputs, old_outputs = outputs_of(head, 50), outputs_of(head, 50, seed=1)
+    torchs_own, old = (Independent(Normal(o[:, :2], o[:, 2:].exp()), 1) for o in (outputs, old_outputs))
+    x = 3 * outputs_of(head, 50, seed=2)[:, :2]
+    policy = head(outputs)
+    torch.testing.assert_close(policy.log_prob(x), torchs_own.log_prob(x))
+    torch.testing.assert_close(policy.entropy(), torchs_own.entropy())
+    torch.testing.assert_close(policy.kl_from(head(old_outputs)), kl_divergence(old, torchs_own))
+    torch.testing.assert_close(policy.parameters(), torch.cat([outputs[:, :2], outputs[:, 2:].exp()], -1))
+
+
+def test_a_normal_policys_actions_are_cut_at_the_bounds_and_as_they_are_between():
+    head = action_head(BOX, "normal")
+    actions = head.for_task(torch.tensor([[0.0, 0.0], [0.5, -0.5], [1.1, 9.0], [-1.1, -9.0]]))
+    np.testing.assert_allclose(actions[:2], [[-0.5, 2.0], [0.25, 1.0]], rtol=1e-6)
+    np.testing.assert_array_equal(actions[2:], np.array([[1.0, 4.0], [-2.0, 0.0]], np.float32))
 
 
 def test_continuous_actions_are_scaled_to_the_bounds_and_stay_within():

@@ -11,13 +11,18 @@ from rlscale.scaling.models.quick import MOST_MULTIPLICATIONS, quick_outputs
 from rlscale.scaling.rollouts.policy import flat_inputs
 from rlscale.scaling.tasks.catalog import Continuous, Discrete, MultiDiscrete
 
-ACTIONS = [Discrete(5), MultiDiscrete((2, 4, 3)), Continuous((-1.0, 0.0), (1.0, 4.0))]
+BOX = Continuous((-1.0, 0.0), (1.0, 4.0))
+#: Actions, and the policy if they are numbers between bounds.
+ACTIONS = [(Discrete(5),), (MultiDiscrete((2, 4, 3)),), (BOX,), (BOX, "normal")]
 
 
 def networks(actions=ACTIONS[0], *, units=16, architecture="dual", **model):
     config = ModelConfig(family="mlp", width=units / 64, **model)
     generator = torch.Generator().manual_seed(0)
-    return build_actor_critic(config, (3,), actions, generator, architecture=architecture)
+    space, box_policy = (*actions, "tanh-normal")[:2]
+    return build_actor_critic(
+        config, (3,), space, generator, box_policy=box_policy, architecture=architecture
+    )
 
 
 @pytest.mark.parametrize("architecture", ["dual", "shared"])
@@ -37,7 +42,7 @@ def test_numpy_gives_torchs_outputs_also_after_the_weights_have_changed(actions,
 
 @pytest.mark.parametrize("actions", ACTIONS)
 def test_numpy_draws_what_torch_samples(actions):
-    head, rng = action_head(actions), np.random.default_rng(2)
+    head, rng = action_head(*actions), np.random.default_rng(2)
     outputs = (3 * rng.standard_normal((500, head.num_outputs))).astype(np.float32)
     noise = head.noise(rng, 500)
     drawn, sampled = head.draw(outputs, noise), head(torch.from_numpy(outputs)).sample(noise)

@@ -14,6 +14,7 @@ from rlscale.scaling.models.mlp import mlp_units
 from rlscale.scaling.models.nature_cnn import nature_cnn_shape
 from rlscale.scaling.models.sizing import sizes_of
 from rlscale.scaling.modules import name_modules
+from rlscale.scaling.rollouts.policy import flat_inputs
 from rlscale.scaling.tasks.catalog import Continuous, Discrete
 
 ATARI = (4, 84, 84)
@@ -24,9 +25,9 @@ def _own_code():
     name_modules(["own_code"])
 
 
-def networks(family, shape=(6,), actions=Discrete(3), seed=0, **options):
+def networks(family, shape=(6,), actions=Discrete(3), seed=0, built=None, **options):
     model = ModelConfig(family=family, **options)
-    return build_actor_critic(model, shape, actions, torch.Generator().manual_seed(seed))
+    return build_actor_critic(model, shape, actions, torch.Generator().manual_seed(seed), **(built or {}))
 
 
 @pytest.mark.parametrize(("width", "depth"), [(1.0, 2), (0.25, 1), (2.0, 4)])
@@ -101,6 +102,24 @@ def test_impala_with_memory_is_the_same_network_by_either_name():
 def test_a_continuous_action_has_a_mean_and_a_deviation():
     model = networks("mlp", actions=Continuous((-1.0,) * 2, (1.0,) * 2))
     assert model.policy.heads["logits"].out_features == 4
+
+
+@pytest.mark.parametrize("architecture", ["dual", "shared", "detach"])
+def test_a_normal_policy_learns_one_deviation_for_all_states(architecture):
+    actions = Continuous((-1.0,) * 2, (1.0,) * 2)
+    built = {"architecture": architecture}
+    model = networks("mlp", actions=actions, built=built | {"box_policy": "normal"})
+    plain = networks("mlp", actions=Continuous((-1.0,), (1.0,)), built=built)
+    assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in plain.parameters()) + 2
+    inputs = flat_inputs(torch.randn(5, 6))
+    deviation = model.actions(model.policy_logits(inputs)).deviation
+    assert torch.equal(deviation, torch.ones(5, 1, 2))
+    action = torch.randn(5, 1, 2)
+    model.actions(model.policy_logits(inputs)).log_prob(action).sum().backward()
+    stateless = model.policy.heads["logits"].stateless
+    mean = model.policy_logits(inputs)[..., :2].detach()
+    # d log N(a; mean, e^s) / ds = (a - mean)^2 / e^2s - 1
+    torch.testing.assert_close(stateless.grad, ((action - mean).square() - 1).sum((0, 1)))
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])

@@ -13,11 +13,19 @@ ENVS, STEPS = 4, 250  # Pendulum's time limit cuts an episode off after 200
 
 
 @pytest.mark.parametrize("architecture", ["dual", "shared"])
-@pytest.mark.parametrize("task", ["gymnasium:CartPole-v1", "gymnasium:Pendulum-v1"])
-def test_each_step_is_what_torch_would_have_done(task, architecture):
+@pytest.mark.parametrize(
+    ("task", "policy"),
+    [
+        ("gymnasium:CartPole-v1", "tanh-normal"),
+        ("gymnasium:Pendulum-v1", "tanh-normal"),
+        ("gymnasium:Pendulum-v1", "normal"),
+    ],
+)
+def test_each_step_is_what_torch_would_have_done(task, policy, architecture):
     agent = {
         "num_envs": ENVS,
         "architecture": architecture,
+        "policy": policy,
         "horizon": 99,
         "normalize_observation": "running",
     }

@@ -30,6 +30,7 @@ SHUFFLED = {
 }
 HOPPER = SHUFFLED | {"normalize_observation": "running", "normalize_reward": True}
 PHASES = {"policy_iterations": 2, "auxiliary_epochs": 2, "sequences": 4}
+NORMAL = QUICK | {"policy": "normal"}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -116,6 +117,12 @@ def rows(run, iterations):
     [
         ("gymnasium:CartPole-v1", PPO, {}),
         ("gymnasium:Pendulum-v1", PPO | {"normalize_reward": True}, {}),
+        ("gymnasium:Pendulum-v1", NORMAL, {}),
+        (
+            "gymnasium:Pendulum-v1",
+            NORMAL | {"algorithm": "ppg-ewma", "phasic": PHASES},
+            {"recurrent": "lstm"},
+        ),
         ("own_code:Remembers", QUICK | {"algorithm": "ppg-ewma", "phasic": PHASES}, {}),
         ("gymnasium:CartPole-v1", QUICK | {"rollout_steps": 7}, {"recurrent": "lstm"}),
         ("own_code:Recall", QUICK | {"rollout_steps": 7, "architecture": "shared"}, {"recurrent": "lstm"}),
