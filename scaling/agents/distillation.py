@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rlscale.scaling.agents.ppo import adam, clipped_together, gradient_step
+from rlscale.scaling.agents.ppo import adam, by_autograd, clipped_together, gradient_step
 from rlscale.scaling.config.agent import AgentConfig
 from rlscale.scaling.models.actor_critic import ActorCritic
 from rlscale.scaling.models.distributions import CategoricalPolicy, Policy
@@ -99,7 +99,7 @@ def taught(
             last = gradient_step(
                 optimizer,
                 rows.select(index),
-                objective,
+                by_autograd(objective),
                 chunk=model.chunk,
                 device=device,
                 clipped_together=clipped_together(model),

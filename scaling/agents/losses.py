@@ -32,32 +32,76 @@ def policy_loss(
     ``importance_cap`` bounds pi/pi_behav; 0 switches the bound off.
     """
     log_ratio = logp_new - logp_proximal
-    capped_behaviour = logp_behaviour
-    if importance_cap > 0:
-        capped_behaviour = torch.maximum(logp_behaviour, logp_new.detach() - math.log(importance_cap))
+    behaviour = _capped(logp_behaviour, logp_new, importance_cap)
     loss_weight = -advantage
-    to_behaviour = log_ratio if capped_behaviour is logp_proximal else logp_new - capped_behaviour
+    to_behaviour = log_ratio if behaviour is logp_proximal else logp_new - behaviour
     objective = loss_weight * torch.exp(to_behaviour)
     clipped = log_ratio
     if clip > 0:
         clipped = torch.clamp(log_ratio, math.log(1 - clip), math.log(1 + clip))
-        bounded = loss_weight * torch.exp(clipped + logp_proximal - capped_behaviour)
+        bounded = loss_weight * torch.exp(clipped + logp_proximal - behaviour)
         objective = torch.maximum(objective, bounded)
     surrogate = objective.mean()
     with torch.set_grad_enabled(kl_penalty != 0 and torch.is_grad_enabled()):
         kl_estimate = 0.5 * log_ratio.square().mean()
     with torch.no_grad():
-        outside, over_cap = (
-            torch.zeros((), device=log_ratio.device) if kept is asked else (kept != asked).float().mean()
-            for kept, asked in ((clipped, log_ratio), (capped_behaviour, logp_behaviour))
-        )
-    diagnostics = {
-        "policy_loss": surrogate.detach(),
-        "approx_kl": kl_estimate.detach(),
-        "clip_fraction": outside,
-        "importance_fraction": over_cap,
-    }
+        diagnostics = {
+            "policy_loss": surrogate.detach(),
+            "approx_kl": kl_estimate.detach(),
+            "clip_fraction": _share_changed(clipped, log_ratio),
+            "importance_fraction": _share_changed(behaviour, logp_behaviour),
+        }
     return (surrogate + kl_penalty * kl_estimate if kl_penalty else surrogate), diagnostics
+
+
+def policy_loss_slope(
+    logp_new: torch.Tensor,
+    logp_behaviour: torch.Tensor,
+    logp_proximal: torch.Tensor,
+    advantage: torch.Tensor,
+    *,
+    clip: float,
+    kl_penalty: float,
+    importance_cap: float,
+) -> tuple[torch.Tensor, Diagnostics]:
+    """The gradient (batch,) of ``policy_loss`` with respect to ``logp_new``, written out, and diagnostics.
+
+    The slope of w exp(log pi - const) is itself. It is that of the clipped objective too, except where the
+    maximum is the bound, which is constant.
+    """
+    log_ratio = logp_new - logp_proximal
+    behaviour = _capped(logp_behaviour, logp_new, importance_cap)
+    loss_weight = -advantage
+    to_behaviour = log_ratio if behaviour is logp_proximal else logp_new - behaviour
+    objective = slope = loss_weight * torch.exp(to_behaviour)
+    clipped = log_ratio
+    if clip > 0:
+        clipped = torch.clamp(log_ratio, math.log(1 - clip), math.log(1 + clip))
+        bounded = loss_weight * torch.exp(clipped + logp_proximal - behaviour)
+        slope = torch.where((clipped == log_ratio) | (objective > bounded), objective, 0.0)
+        objective = torch.maximum(objective, bounded)
+    count = log_ratio.numel()
+    slope = slope / count
+    if kl_penalty:
+        slope = slope.add(log_ratio, alpha=kl_penalty / count)
+    return slope, {
+        "policy_loss": objective.mean(),
+        "approx_kl": torch.dot(log_ratio, log_ratio) / (2 * count),
+        "clip_fraction": _share_changed(clipped, log_ratio),
+        "importance_fraction": _share_changed(behaviour, logp_behaviour),
+    }
+
+
+def _capped(logp_behaviour: torch.Tensor, logp_new: torch.Tensor, cap: float) -> torch.Tensor:
+    """The behaviour's log-probabilities, at least as large as the bound of pi/pi_behav asks for."""
+    return torch.maximum(logp_behaviour, logp_new.detach() - math.log(cap)) if cap > 0 else logp_behaviour
+
+
+def _share_changed(now: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    """How much of a batch was changed, a scalar."""
+    if now is before:
+        return torch.zeros((), device=before.device)
+    return (now != before).float().mean()
 
 
 def value_loss(value: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, Diagnostics]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from rlscale.scaling.agents.losses import Diagnostics, auxiliary_loss
-from rlscale.scaling.agents.ppo import PPO, adam, gradient_step, masked, means
+from rlscale.scaling.agents.ppo import PPO, adam, by_autograd, gradient_step, masked, means
 from rlscale.scaling.config.agent import AgentConfig
 from rlscale.scaling.models.actor_critic import ActorCritic
 from rlscale.scaling.rollouts.rollout import Rollout, Rows
@@ -84,7 +84,7 @@ class PPG:
             gradient_step(
                 self.auxiliary_optimizer,
                 minibatch,
-                self.auxiliary_objective,
+                by_autograd(self.auxiliary_objective),
                 chunk=self.model.chunk,
                 device=self._device,
                 clipped_together=self.ppo.clipped_together,

@@ -23,6 +23,7 @@ from rlscale.scaling.agents.feature_penalty import (
     with_collected_features,
 )
 from rlscale.scaling.agents.losses import Diagnostics, explained_variance, policy_loss, value_loss
+from rlscale.scaling.agents.quick import quick_gradients
 from rlscale.scaling.agents.reward_scale import RewardNormalizer
 from rlscale.scaling.config.agent import AgentConfig
 from rlscale.scaling.diagnostics.movement import global_norm
@@ -31,6 +32,8 @@ from rlscale.scaling.rollouts.rollout import Batch, Rollout, Rows, batch_of, min
 
 SomeRows = TypeVar("SomeRows", bound=Rows)
 Objective = Callable[[SomeRows], tuple[torch.Tensor, Diagnostics]]
+#: Adds a share of an objective's gradient to the gradients of the weights; returns the diagnostics.
+Gradients = Callable[[SomeRows, float], Diagnostics]
 
 
 #: Gradient steps of an iteration, of policy and of value, whose norms are measured where that is asked for.
@@ -64,6 +67,7 @@ class PPO:
         self._penalized = penalized(model.policy.trunk, penalty.layers) if penalty else ()
         self._device = next(model.parameters()).device
         self.clipped_together = clipped_together(model)
+        self._quick = quick_gradients(config, model, self._proximal_logp)
 
     def learn(
         self, rollout: Rollout, rng: np.random.Generator, *, with_norms: bool = False
@@ -112,16 +116,17 @@ class PPO:
         if config.feature_penalty:
             batch = with_collected_features(batch, self.model, self._penalized, self._device)
         steps: list[Diagnostics] = []
+        joint, of_policy, of_value = self._gradients()
         if self._joint:
             for minibatch, watched in self._epochs(batch, config.epochs_policy, rng, with_norms):
-                steps.append(self._step(self.optimizers[0], minibatch, self.joint_objective, watched))
+                steps.append(self._step(self.optimizers[0], minibatch, joint, watched))
                 self._update_proximal()
         else:
             value_optimizer, policy_optimizer = self.optimizers
             for minibatch, watched in self._epochs(batch, config.epochs_value, rng, with_norms):
-                steps.append(self._step(value_optimizer, minibatch, self.value_objective, watched))
+                steps.append(self._step(value_optimizer, minibatch, of_value, watched))
             for minibatch, watched in self._epochs(batch, config.epochs_policy, rng, with_norms):
-                steps.append(self._step(policy_optimizer, minibatch, self.policy_objective, watched))
+                steps.append(self._step(policy_optimizer, minibatch, of_policy, watched))
                 self._update_proximal()
         return means(steps) | {
             "entropy": float(rollout.entropy),
@@ -156,6 +161,15 @@ class PPO:
         scaled = config.normalize_advantage and config.normalize_advantage_of == "minibatch"
         for minibatch in minibatches(batch, config.minibatches, rng):
             yield replace(minibatch, advantage=standardized(minibatch.advantage)) if scaled else minibatch
+
+    def _gradients(self) -> tuple[Gradients[Batch], Gradients[Batch], Gradients[Batch]]:
+        """Those of the joint objective, the policy's and the value's."""
+        quick = self._quick
+        if quick is not None:
+            return quick.joint, quick.policy, quick.value
+        objectives = self.joint_objective, self.policy_objective, self.value_objective
+        joint, of_policy, of_value = map(by_autograd, objectives)
+        return joint, of_policy, of_value
 
     def joint_objective(self, rows: Batch) -> tuple[torch.Tensor, Diagnostics]:
         """Policy and value objectives from one pass through the networks."""
@@ -225,16 +239,17 @@ class PPO:
         self,
         optimizer: torch.optim.Optimizer,
         minibatch: SomeRows,
-        objective: Objective[SomeRows],
+        gradients: Gradients[SomeRows],
         with_norms: bool,
     ) -> Diagnostics:
         return gradient_step(
             optimizer,
             minibatch,
-            objective,
+            gradients,
             chunk=self.model.chunk,
             device=self._device,
             clipped_together=self.clipped_together,
+            vectors=self._quick.vectors if self._quick else None,
             max_norm=self.config.max_grad_norm,
             with_norms=with_norms,
         )
@@ -270,14 +285,26 @@ def clipped_together(model: ActorCritic) -> tuple[tuple[torch.nn.Parameter, ...]
     return tuple(tuple(network.parameters()) for network in model.networks)
 
 
+def by_autograd(objective: Objective[SomeRows]) -> Gradients[SomeRows]:
+    """The gradients of an objective."""
+
+    def gradients(rows: SomeRows, share: float) -> Diagnostics:
+        loss, diagnostics = objective(rows)
+        (loss if share == 1.0 else share * loss).backward()
+        return diagnostics
+
+    return gradients
+
+
 def gradient_step(
     optimizer: torch.optim.Optimizer,
     minibatch: SomeRows,
-    objective: Objective[SomeRows],
+    gradients: Gradients[SomeRows],
     *,
     chunk: int | None,
     device: torch.device,
     clipped_together: Sequence[Sequence[torch.nn.Parameter]] = (),
+    vectors: Sequence[torch.Tensor] | None = None,
     max_norm: float = 0.0,
     with_norms: bool = False,
 ) -> Diagnostics:
@@ -290,6 +317,7 @@ def gradient_step(
 
     Args:
         clipped_together: the parameters of the policy's network and, if it is not the same, of the value's.
+        vectors: of each of ``clipped_together`` the vector whose parts its gradients are, if there are such.
         with_norms: whether diagnostics have the norm of each network's gradient, before it is scaled down,
             and that of the change of its weights, where the objective reaches it.
     """
@@ -297,8 +325,7 @@ def gradient_step(
     gathered: Diagnostics = {}
     for part in minibatch.parts(chunk, device):
         share = part.num_steps / minibatch.num_steps
-        loss, diagnostics = objective(part)
-        (loss if share == 1.0 else share * loss).backward()
+        diagnostics = gradients(part, share)
         for name, value in diagnostics.items():
             gathered[name] = gathered.get(name, 0.0) + share * value
     moving = {
@@ -308,9 +335,12 @@ def gradient_step(
     }
     before = {name: [weight.detach().clone() for weight in each] for name, each in moving.items() if each}
     for name in before:
-        gradients = (weight.grad for weight in moving[name] if weight.grad is not None)
-        gathered[f"{name}_gradient_norm"] = global_norm(gradients)
-    if max_norm:
+        reached = (weight.grad for weight in moving[name] if weight.grad is not None)
+        gathered[f"{name}_gradient_norm"] = global_norm(reached)
+    if max_norm and vectors is not None:
+        for vector in vectors:
+            clip_norm(vector, max_norm)
+    elif max_norm:
         for parameters in clipped_together:
             torch.nn.utils.clip_grad_norm_(parameters, max_norm)
     optimizer.step()
@@ -318,6 +348,13 @@ def gradient_step(
         changes = (new.detach() - was for new, was in zip(moving[name], old, strict=True))
         gathered[f"{name}_update_norm"] = global_norm(changes)
     return gathered
+
+
+def clip_norm(vector: torch.Tensor, max_norm: float) -> None:
+    """Scale a vector down to that norm if it is longer; as ``clip_grad_norm_``, in a fifth of its time."""
+    longer = float(torch.linalg.vector_norm(vector)) / max_norm
+    if longer > 1.0:
+        vector /= longer
 
 
 def masked(rollout: Rollout, probability: float, rng: np.random.Generator) -> Rollout:

@@ -42,6 +42,13 @@ class Policy(Protocol):
         """The numbers that say what it does, (..., k): probabilities, or means and deviations of normals."""
         ...
 
+    def slopes(self, action: torch.Tensor, weight: torch.Tensor, entropy_weight: float) -> torch.Tensor:
+        """The gradient of sum(weight * log_prob(action) + entropy_weight * entropy()), written out.
+
+        With respect to the outputs of which the head made the policy, (..., num_outputs); ``weight`` (...).
+        """
+        ...
+
 
 class ActionHead(Protocol):
     """How a policy network expresses the actions of a task.
@@ -141,6 +148,15 @@ class CategoricalPolicy:
     def parameters(self) -> torch.Tensor:
         return self.choices.probs
 
+    def slopes(self, action: torch.Tensor, weight: torch.Tensor, entropy_weight: float) -> torch.Tensor:
+        # d log p_a / d logits = onehot(a) - p;  dH / d logits = -p (log p + H)
+        probabilities, weight = self.choices.probs, weight.unsqueeze(-1)
+        slopes = (probabilities * -weight).scatter_add_(-1, action.unsqueeze(-1), weight)
+        if entropy_weight:
+            surprise = self.choices.logits + self.entropy().unsqueeze(-1)
+            slopes.addcmul_(probabilities, surprise, value=-entropy_weight)
+        return slopes
+
 
 def sample(policy: Categorical, uniform: np.ndarray) -> torch.Tensor:
     """Choices (batch,) by inverting the distribution function at ``uniform`` (batch,) in [0, 1)."""
@@ -210,6 +226,10 @@ class MultiCategoricalPolicy:
 
     def parameters(self) -> torch.Tensor:
         return torch.cat([part.parameters() for part in self.parts], dim=-1)
+
+    def slopes(self, action: torch.Tensor, weight: torch.Tensor, entropy_weight: float) -> torch.Tensor:
+        parts = [part.slopes(action[..., i], weight, entropy_weight) for i, part in enumerate(self.parts)]
+        return torch.cat(parts, dim=-1)
 
     @staticmethod
     def _sum(values: list[torch.Tensor]) -> torch.Tensor:
@@ -316,6 +336,25 @@ class NormalPolicy:
     def parameters(self) -> torch.Tensor:
         return torch.cat([self.mean, self.deviation], dim=-1)
 
+    def slopes(self, action: torch.Tensor, weight: torch.Tensor, entropy_weight: float) -> torch.Tensor:
+        # d log N(x; m, s) / dm = z / s,  d / ds = (z^2 - 1) / s,  z = (x - m) / s
+        z, weight = (action - self.mean) / self.deviation, weight.unsqueeze(-1)
+        of_mean = weight * z / self.deviation
+        of_deviation = weight * (z * z - 1) / self.deviation
+        if entropy_weight:
+            more_mean, more_deviation = self._entropy_slopes()
+            of_mean = of_mean + entropy_weight * more_mean
+            of_deviation = of_deviation + entropy_weight * more_deviation
+        return torch.cat([of_mean, of_deviation * self._deviation_slope()], dim=-1)
+
+    def _entropy_slopes(self) -> tuple[torch.Tensor | float, torch.Tensor]:
+        """Of the entropy with respect to means and deviations."""
+        return 0.0, 1 / self.deviation
+
+    def _deviation_slope(self) -> torch.Tensor:
+        """Of the deviations with respect to the outputs."""
+        return self.deviation  # the exponential of the outputs
+
     def _log_densities(self, x: torch.Tensor) -> torch.Tensor:
         """Of each number, (..., numbers)."""
         z = (x - self.mean) / self.deviation
@@ -339,13 +378,26 @@ class TanhNormalPolicy(NormalPolicy):
         return (self._log_densities(action) - log_slope(action)).sum(dim=-1)
 
     def entropy(self) -> torch.Tensor:
+        x, _, weights = self._quadrature()
+        slope = (log_slope(x) * weights).sum(dim=-1) / math.sqrt(2 * math.pi)
+        return (self._normal().entropy() + slope).sum(dim=-1)
+
+    def _entropy_slopes(self) -> tuple[torch.Tensor, torch.Tensor]:
+        # d log(1 - tanh(x)^2) / dx = -2 tanh(x)
+        x, nodes, weights = self._quadrature()
+        change = -2 * torch.tanh(x) * weights / math.sqrt(2 * math.pi)
+        return change.sum(dim=-1), 1 / self.deviation + (change * nodes).sum(dim=-1)
+
+    def _deviation_slope(self) -> torch.Tensor:
+        return -torch.expm1(LEAST_DEVIATION - self.deviation)  # of softplus, a logistic function
+
+    def _quadrature(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Numbers (..., numbers, nodes) at the nodes of Gauss-Hermite quadrature, the nodes, and weights."""
         like = self.mean
         nodes, weights = (
             torch.as_tensor(a, dtype=like.dtype, device=like.device) for a in (_NODES, _WEIGHTS)
         )
-        x = self.mean[..., None] + self.deviation[..., None] * nodes
-        slope = (log_slope(x) * weights).sum(dim=-1) / math.sqrt(2 * math.pi)
-        return (self._normal().entropy() + slope).sum(dim=-1)
+        return self.mean[..., None] + self.deviation[..., None] * nodes, nodes, weights
 
 
 def log_slope(x: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlscale.scaling.agents.losses import explained_variance, policy_loss, value_loss
+from rlscale.scaling.agents.losses import explained_variance, policy_loss, policy_loss_slope, value_loss
 
 OPTIONS = {"clip": 0.2, "kl_penalty": 0.0, "importance_cap": 100.0}
 
@@ -42,6 +42,24 @@ def test_loss_equals_the_papers_form(seed, clip, kl_penalty, importance_cap):
     options = {"clip": clip, "kl_penalty": kl_penalty, "importance_cap": importance_cap}
     loss, _ = policy_loss(*batch, **options)
     assert loss.item() == pytest.approx(paper_loss(*(x.tolist() for x in batch), **options), rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("clip", [0.0, 0.05, 0.2, 0.9])
+@pytest.mark.parametrize("kl_penalty", [0.0, 1.0])
+@pytest.mark.parametrize("importance_cap", [0.0, 1.1, 100.0])
+@pytest.mark.parametrize("is_averaged", [True, False])
+def test_the_slope_of_the_loss_is_that_of_autograd(seed, clip, kl_penalty, importance_cap, is_averaged):
+    new, behaviour, proximal, advantage = random_batch(seed)
+    batch = new.requires_grad_(), behaviour, proximal if is_averaged else behaviour, advantage
+    options = {"clip": clip, "kl_penalty": kl_penalty, "importance_cap": importance_cap}
+    loss, expected = policy_loss(*batch, **options)
+    with torch.no_grad():
+        slope, diagnostics = policy_loss_slope(*batch, **options)
+    torch.testing.assert_close(slope, torch.autograd.grad(loss, new)[0], rtol=1e-12, atol=1e-15)
+    assert diagnostics.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(diagnostics[name].to(value.dtype), value, rtol=1e-12, atol=1e-15)
 
 
 def test_without_an_ewma_the_loss_is_that_of_ppo():

@@ -21,7 +21,7 @@ from learners import (
 
 from rlscale.scaling.agents.losses import auxiliary_loss
 from rlscale.scaling.agents.ppg import PPG, stored_rows
-from rlscale.scaling.agents.ppo import PPO, gradient_step
+from rlscale.scaling.agents.ppo import PPO, by_autograd, gradient_step
 from rlscale.scaling.config.run import run_config
 from rlscale.scaling.models.distributions import CategoricalPolicy
 from rlscale.scaling.models.sizing import sizes_of
@@ -326,7 +326,7 @@ def steps_in_parts(make_objective, rows, chunks):
         model, objective = make_objective()
         optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
         before = weights(model)
-        diagnostics = gradient_step(optimizer, rows, objective, chunk=chunk, device=CPU)
+        diagnostics = gradient_step(optimizer, rows, by_autograd(objective), chunk=chunk, device=CPU)
         results.append(([a - b for a, b in zip(weights(model), before, strict=True)], diagnostics))
     return results
 

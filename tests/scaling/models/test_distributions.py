@@ -46,6 +46,20 @@ def test_entropy_and_divergence_are_means_over_samples(head):
     assert policy.kl_from(policy).abs().max() < 1e-12
 
 
+@pytest.mark.parametrize("entropy_weight", [0.0, -0.7])
+@pytest.mark.parametrize("head", HEADS)
+def test_slopes_are_the_gradients_of_autograd(head, entropy_weight):
+    outputs = (2 * outputs_of(head, 5, 3)).requires_grad_()
+    policy, rng = head(outputs), np.random.default_rng(1)
+    action = head(outputs.flatten(0, 1)).sample(head.noise(rng, 15)).unflatten(0, (5, 3)).detach()
+    weight = torch.from_numpy(rng.standard_normal((5, 3)))
+    total = (weight * policy.log_prob(action) + entropy_weight * policy.entropy()).sum()
+    (expected,) = torch.autograd.grad(total, outputs, retain_graph=True)
+    with torch.no_grad():
+        found = policy.slopes(action, weight, entropy_weight)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
+
+
 def test_choices_are_drawn_independently_and_in_the_order_of_the_space():
     head = action_head(MultiDiscrete((2, 3)))
     logits = torch.log(torch.tensor([[0.3, 0.7, 0.2, 0.5, 0.3]])).expand(60_000, -1)
