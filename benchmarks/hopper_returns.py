@@ -6,9 +6,11 @@
 Results join those of other lengths, trainers and seeds after each run.
 
 Both have two separate networks of 2 x 64 tanh, normalised observations and rewards, 2 x 1,024 steps in a
-batch, minibatches of 64 steps and 10 epochs. What differs is each one's own: initial weights, and the policy,
-here a TanhNormal with a deviation that depends on the state, there a normal cut at the bounds, with one
-deviation for all states.
+batch, minibatches of 64 steps and 10 epochs. By default the policy here is a TanhNormal with a deviation that
+depends on the state, and initial weights have rows of one norm; there the policy is a normal cut at the
+bounds, with one deviation for all states, and initial weights are orthogonal. The further trainers here take
+their policy, their initial weights, or both. One difference is left: here the gradients of the two networks
+are clipped one by one, there together.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,9 @@ RESULTS = Path(__file__).parent / "results" / "hopper_returns.json"
 ENVS, STEPS, EPOCHS, MINIBATCH = 2, 1024, 10, 64
 
 
-def ours(steps: int, seed: int, policy: str = "tanh-normal") -> list[tuple[int, float]]:
+def ours(
+    steps: int, seed: int, *, policy: str = "tanh-normal", initialization: str = "normed"
+) -> list[tuple[int, float]]:
     """(step, return) of every episode, this trainer's."""
     from rlscale.scaling.config.run import run_config
     from rlscale.scaling.training.run import Run
@@ -56,7 +61,13 @@ def ours(steps: int, seed: int, policy: str = "tanh-normal") -> list[tuple[int, 
         "normalize_reward": True,
         "max_grad_norm": 0.5,
     }
-    values = {"task": f"gymnasium:{TASK}", "interactions": steps, "seed": seed, "agent": agent}
+    values = {
+        "task": f"gymnasium:{TASK}",
+        "interactions": steps,
+        "seed": seed,
+        "model": {"initialization": initialization},
+        "agent": agent,
+    }
     run = Run(run_config(values, source="Hopper"))
     found: list[tuple[int, float]] = []
     while run.interactions < steps:
@@ -151,7 +162,13 @@ def add(found: dict[str, Any], steps: int, trainer: str, run: dict[str, Any]) ->
     trainers[trainer] = summary(runs) | {"runs": runs}
 
 
-TRAINERS = {"rlscale": ours, "rlscale-normal": partial(ours, policy="normal"), "stable-baselines3": theirs}
+TRAINERS: dict[str, Callable[[int, int], list[tuple[int, float]]]] = {
+    "rlscale": ours,
+    "rlscale, normal": partial(ours, policy="normal"),
+    "rlscale, orthogonal": partial(ours, initialization="orthogonal"),
+    "rlscale, both": partial(ours, policy="normal", initialization="orthogonal"),
+    "stable-baselines3": theirs,
+}
 
 
 def main() -> None:

@@ -33,6 +33,11 @@ class ModelConfig(Frozen):
     layer_norm: bool = Field(
         False, description="normalise each layer before its nonlinearity; only for mlp and nature-cnn"
     )
+    initialization: Literal["normed", "orthogonal"] = Field(
+        "normed",
+        description="initial weights: normed, one norm for all rows of a layer; orthogonal, those of "
+        "stable-baselines3 and CleanRL, only for mlp",
+    )
     recurrent: Literal["lstm"] | None = Field(
         None, description="lstm: memory after the trunk of any family; leave it out for none"
     )
@@ -52,6 +57,11 @@ class ModelConfig(Frozen):
     def family_column(self) -> str:
         """The family as curves name it: networks with memory are a family of their own."""
         return f"{self.family}-{self.recurrent}" if self.recurrent else self.family
+
+    @property
+    def is_orthogonal(self) -> bool:
+        """Whether initial weights are orthogonal."""
+        return self.initialization == "orthogonal"
 
     @property
     def is_own(self) -> bool:
@@ -80,6 +90,10 @@ class ModelConfig(Frozen):
     def _activation_fits(self) -> Self:
         if self.activation != "tanh" and self.family != "mlp":
             raise ValueError(f"activation is for the family mlp; leave it out for {self.family}")
+        if self.is_orthogonal and self.family != "mlp":
+            raise ValueError(
+                f"initialization {self.initialization} is for the family mlp; leave it out for {self.family}"
+            )
         if self.layer_norm and self.family not in ("mlp", "nature-cnn"):
             raise ValueError(
                 f"layer_norm is for the families mlp and nature-cnn; leave it out for {self.family}"

@@ -182,6 +182,7 @@ LATER_FIELDS = {
     "agent.reset_adam": False,
     "agent.reward_mask": 0.0,
     "model.layer_norm": False,
+    "model.initialization": "normed",
     "diagnostics": None,
 }
 

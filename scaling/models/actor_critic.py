@@ -11,7 +11,16 @@ from torch import nn
 
 from rlscale.scaling.models.distributions import ActionHead
 from rlscale.scaling.models.recurrence import Recurrence
-from rlscale.scaling.models.trunk import HEAD_SCALE, Activation, Trunk, normed, recorded
+from rlscale.scaling.models.trunk import (
+    HEAD_SCALE,
+    POLICY_GAIN,
+    VALUE_GAIN,
+    Activation,
+    Trunk,
+    normed,
+    orthogonal,
+    recorded,
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,8 @@ class StatelessLinear(nn.Linear):
 class Network(nn.Module):
     """One trunk, an LSTM of ``lstm_units`` after it if they are given, and linear heads in float32.
 
-    The last ``num_stateless`` outputs of the first head are the same for all observations.
+    The last ``num_stateless`` outputs of the first head are the same for all observations. The heads' initial
+    weights are orthogonal if ``is_orthogonal``, or else rows of one norm.
     """
 
     def __init__(
@@ -53,6 +63,7 @@ class Network(nn.Module):
         generator: torch.Generator,
         *,
         num_stateless: int = 0,
+        is_orthogonal: bool = False,
         lstm_units: int | None = None,
         precision: torch.dtype = torch.float32,
     ) -> None:
@@ -68,7 +79,10 @@ class Network(nn.Module):
                 if num_stateless and is_first
                 else nn.Linear(num_features, size)
             )
-            self.heads[name] = normed(layer, HEAD_SCALE, generator)
+            gain = POLICY_GAIN if name == "logits" else VALUE_GAIN
+            self.heads[name] = (
+                orthogonal(layer, gain, generator) if is_orthogonal else normed(layer, HEAD_SCALE, generator)
+            )
         self.precision = precision
 
     @property

@@ -52,6 +52,7 @@ def build_actor_critic(
             heads,
             generator,
             num_stateless=num_stateless,
+            is_orthogonal=model.is_orthogonal,
             lstm_units=_lstm_units(model, trunk),
             precision=getattr(torch, precision),
         )
@@ -82,6 +83,7 @@ def _trunk(model: ModelConfig, observation_shape: tuple[int, ...], generator: to
             observation_shape,
             generator,
             layer_norm=model.layer_norm,
+            is_orthogonal=model.is_orthogonal,
         )
     if model.family == "mnist-cnn":
         return MnistCnn(mnist_cnn_shape(model.width, model.depth), observation_shape, generator)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from rlscale.scaling.errors import InputError
-from rlscale.scaling.models.trunk import DENSE_SCALE, Activation, Trunk, normed
+from rlscale.scaling.models.trunk import DENSE_SCALE, HIDDEN_GAIN, Activation, Trunk, normed, orthogonal
 
 BASE_UNITS = 64
 
@@ -36,6 +36,7 @@ class Mlp(Trunk):
     Args:
         activation: ``tanh`` or ``relu``.
         layer_norm: whether each layer is normalised before its nonlinearity.
+        is_orthogonal: whether initial weights are orthogonal, or else rows of one norm.
     """
 
     def __init__(
@@ -47,10 +48,17 @@ class Mlp(Trunk):
         generator: torch.Generator,
         *,
         layer_norm: bool = False,
+        is_orthogonal: bool = False,
     ) -> None:
         super().__init__()
         inputs = [observation_shape[0]] + [units] * (depth - 1)
-        self.dense = nn.ModuleList(normed(nn.Linear(size, units), DENSE_SCALE, generator) for size in inputs)
+        layers = [nn.Linear(size, units) for size in inputs]
+        self.dense = nn.ModuleList(
+            orthogonal(layer, HIDDEN_GAIN, generator)
+            if is_orthogonal
+            else normed(layer, DENSE_SCALE, generator)
+            for layer in layers
+        )
         self.norms = nn.ModuleList(nn.LayerNorm(units) if layer_norm else nn.Identity() for _ in inputs)
         self.num_features = units
         self.pre_activations = tuple(f"norms.{i}" if layer_norm else f"dense.{i}" for i in range(depth))

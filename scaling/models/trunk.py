@@ -76,6 +76,20 @@ Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 CONV_SCALE, DENSE_SCALE, HEAD_SCALE = 1.0, 1.4, 0.1
 
 
+#: Gains of orthogonal weights as in stable-baselines3 and CleanRL: hidden layers, policy's head, other heads.
+HIDDEN_GAIN, POLICY_GAIN, VALUE_GAIN = math.sqrt(2), 0.01, 1.0
+
+
+def orthogonal(layer: nn.Linear, gain: float, generator: torch.Generator) -> nn.Linear:
+    """``gain`` times a random matrix with orthonormal rows, or columns if there are fewer; biases 0.
+
+    The standard deviation of a weight is gain / sqrt(the larger of fan-in and fan-out).
+    """
+    nn.init.orthogonal_(layer.weight, gain, generator=generator)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 @torch.no_grad()
 def normed(layer: Layer, scale: float, generator: torch.Generator) -> Layer:
     """Torch's default weights, each output unit's vector rescaled to L2 norm ``scale``; biases 0.

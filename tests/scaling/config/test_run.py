@@ -309,7 +309,7 @@ OTHER_VALUES_OF_PROCGEN = OTHER_VALUES | {
 }
 ONLY_FOR_PROCGEN = {"model.family", "levels.num_levels", "levels.start_level", "evaluation_episodes"}
 ONLY_FOR_PPO = {"agent.batch_growth.exponent"}
-ONLY_FOR_MLP = {"model.activation", "model.layer_norm"}
+ONLY_FOR_MLP = {"model.activation", "model.layer_norm", "model.initialization"}
 ONLY_WITH_MEMORY = {"model.recurrent", "model.hidden_size"}
 ONLY_FOR_GYMNASIUM = {"wrappers.atari", "wrappers.time", "agent.normalize_observation"}
 ONLY_FOR_NUMBERS = {"agent.policy"}
@@ -378,6 +378,7 @@ OTHER_VALUES_OF_CARTPOLE = OTHER_VALUES | {
     "task": "gymnasium:CartPole-v0",
     "family": "own_code:MyTrunk",
     "activation": "relu",
+    "initialization": "orthogonal",
     "normalize_observation": "running",
 }
 
@@ -407,6 +408,13 @@ def test_the_kind_of_policy_is_for_actions_that_are_numbers():
         run_config(CARTPOLE | {"agent": normal["agent"]}, source="test")
     with pytest.raises(InputError, match=r"'agent.policy': input should be 'tanh-normal' or 'normal'"):
         run_config(pendulum | {"agent": {"horizon": 99, "policy": "beta"}}, source="test")
+
+
+@pytest.mark.parametrize(("family", "task"), [("impala", PROCGEN), ("mnist-cnn", BASE)])
+def test_orthogonal_weights_are_for_one_family(family, task):
+    model = {"family": family, "initialization": "orthogonal"}
+    with pytest.raises(InputError, match=f"initialization orthogonal is for .* leave it out for {family}"):
+        run_config(task | {"model": model}, source="")
 
 
 def test_layer_norm_is_for_two_families():

@@ -122,6 +122,30 @@ def test_a_normal_policy_learns_one_deviation_for_all_states(architecture):
     torch.testing.assert_close(stateless.grad, ((action - mean).square() - 1).sum((0, 1)))
 
 
+@pytest.mark.parametrize("architecture", ["dual", "shared"])
+def test_orthogonal_weights_are_those_of_stable_baselines3(architecture):
+    """Gains sqrt(2) of hidden layers, 0.01 of the policy's head and 1 of the value's; biases 0."""
+    built = {"architecture": architecture, "box_policy": "normal"}
+    actions = Continuous((-1.0,) * 2, (1.0,) * 2)
+    model, same, other = (
+        networks("mlp", actions=actions, seed=seed, built=built, initialization="orthogonal")
+        for seed in (0, 0, 1)
+    )
+    gains = {"logits": 0.01, "value": 1.0}
+    for network in model.networks:
+        layers = [(layer, 2**0.5) for layer in network.trunk.dense]
+        layers += [(layer, gains[name]) for name, layer in network.heads.items()]
+        for layer, gain in layers:
+            weight = layer.weight.detach().double()
+            short = weight if weight.shape[0] <= weight.shape[1] else weight.T
+            expected = gain**2 * torch.eye(len(short), dtype=torch.float64)
+            torch.testing.assert_close(short @ short.T, expected, rtol=1e-5, atol=1e-5 * gain**2)
+            assert not layer.bias.any()
+    for one, again in zip(model.parameters(), same.parameters(), strict=True):
+        assert torch.equal(one, again)
+    assert not torch.equal(model.policy.trunk.dense[0].weight, other.policy.trunk.dense[0].weight)
+
+
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_mlp_is_dense_layers_with_its_activation(activation):
     trunk = networks("mlp", activation=activation, width=0.5).policy.trunk
