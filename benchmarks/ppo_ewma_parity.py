@@ -379,8 +379,9 @@ def _record_ours(recorder: Recorder, learner: Any) -> None:
     from rlscale.scaling.agents.reward_scale import RewardNormalizer
 
     ppo = getattr(learner, "ppo", learner)
-    estimate, step = ppo.estimate, ppo_module.gradient_step
+    estimate, step, by_autograd = ppo.estimate, ppo_module.gradient_step, ppo_module.by_autograd
     rewards = RewardNormalizer()
+    losses: list[torch.Tensor] = []  # sums over the parts of a minibatch
 
     def recorded_estimate(rollout: Any) -> tuple[torch.Tensor, torch.Tensor]:
         recorder.begin_phase()
@@ -390,23 +391,26 @@ def _record_ours(recorder: Recorder, learner: Any) -> None:
         recorder.add("value target", target.T)
         return advantage, target
 
-    def recorded_step(optimizer: Any, minibatch: Any, objective: Any, **options: Any) -> Tensors:
-        whole = torch.zeros(())
-
+    def recorded_gradients(objective: Any) -> Any:
         def listening(part: Any) -> tuple[torch.Tensor, Tensors]:
             loss, diagnostics = objective(part)
-            whole.add_(loss.detach() * (part.num_steps / minibatch.num_steps))
+            losses.append(loss.detach() * part.num_steps)
             return loss, diagnostics
 
-        diagnostics = step(optimizer, minibatch, listening, **options)
+        return by_autograd(listening)
+
+    def recorded_step(optimizer: Any, minibatch: Any, gradients: Any, **options: Any) -> Tensors:
+        losses.clear()
+        diagnostics = step(optimizer, minibatch, gradients, **options)
         if "clone_kl" not in diagnostics:
-            recorder.add("whole loss", whole)
+            recorder.add("whole loss", torch.stack(losses).sum() / minibatch.num_steps)
         for key, value in diagnostics.items():
             recorder.add(OUR_TERMS[key], value)
         return diagnostics
 
     ppo.estimate = recorded_estimate
     ppo_module.gradient_step = ppg_module.gradient_step = recorded_step
+    ppo_module.by_autograd = recorded_gradients
     if ppo.ewma is not None:
         _record_our_ewma(recorder, ppo.ewma)
     if learner is not ppo:
