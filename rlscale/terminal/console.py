@@ -12,7 +12,7 @@ import yaml
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from rlscale.scaling.errors import InputError
+from rlscale.scaling.errors import DamagedRun, InputError
 from rlscale.scaling.files import write_file
 from rlscale.terminal.printable import printable
 
@@ -39,6 +39,11 @@ def warn(sentence: str | None) -> None:
     """Print a warning on stderr; nothing if None."""
     if sentence is not None:
         complain(f"warning: {sentence}")
+
+
+def warn_of_damage(damage: DamagedRun) -> None:
+    """Say that a run of a store is left out, and why."""
+    warn(f"run {damage.run_id} is left out: {damage}")
 
 
 def complain(sentence: str) -> None:

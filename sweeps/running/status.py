@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from rlscale.scaling.config.run import with_later_fields
+from rlscale.scaling.errors import DamagedRun
 from rlscale.sweeps.running.drivers import SILENCE_SECONDS, DriverRecord, Watch, drivers
 from rlscale.sweeps.specs.spec import expand, parse_spec
 from rlscale.sweeps.store.records import RunRecord, Status
@@ -149,8 +150,13 @@ class SweepReader:
         self._read_spec()
         run_ids = self._store.run_ids(self._sweep)
         changing = [run_id for run_id in run_ids if run_id not in self._done]
-        records = self._store.read_runs(self._sweep, changing)
-        read = {record.run_id: self._status_of(record) for record in records}
+        damaged: dict[str, RunStatus] = {}
+
+        def on_damage(error: DamagedRun) -> None:
+            damaged[error.run_id] = self._status_of_damaged(error)
+
+        records = self._store.read_runs(self._sweep, changing, on_damage)
+        read = {record.run_id: self._status_of(record) for record in records} | damaged
         self._done |= {run_id: status for run_id, status in read.items() if status.status == "done"}
         statuses = dict(self._wanted)
         for run_id in run_ids:
@@ -159,7 +165,26 @@ class SweepReader:
                 statuses[run_id] = status
         return list(statuses.values())
 
+    def _status_of_damaged(self, error: DamagedRun) -> RunStatus:
+        """It counts as failed, because ``retry`` does it again."""
+        wanted = self._wanted.get(error.run_id)
+        stored = Stored(
+            interactions=0,
+            wall_seconds=0.0,
+            num_params=None,
+            attempts=0,
+            reason=str(error),
+            failure=error.code,
+            updated="",
+        )
+        return RunStatus(error.run_id, "failed", wanted.config if wanted else {}, stored)
+
     def _status_of(self, record: RunRecord) -> RunStatus:
+        if record.status == "done":
+            try:
+                self._store.check_curve_ends(self._sweep, record.run_id)
+            except DamagedRun as error:
+                return self._status_of_damaged(error)
         wanted = self._wanted.get(record.run_id)
         return RunStatus.of(
             record, wanted.config if wanted else self._sharing(with_later_fields(record.config))

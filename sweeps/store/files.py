@@ -1,7 +1,7 @@
 """Whole files on any filesystem that pyarrow can reach: a reader never sees half of one.
 
-On a local disk or a shared mount a file is written beside its place and renamed into it; an
-object store's PUT is atomic. The filesystem need only list every file that was written before
+On a local disk or a shared mount a file is written beside its place, flushed and renamed into it; an
+object store's PUT is atomic and durable. The filesystem need only list every file that was written before
 the listing; no lock, link or conditional write is needed.
 """
 
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from rlscale.scaling.errors import InputError, StoreUnavailable
-from rlscale.scaling.files import is_temporary, write_file
+from rlscale.scaling.files import is_temporary, make_folders, write_file
 
 _READS = 10  # of an object that is replaced while it is read
 _SECRET = re.compile(
@@ -88,6 +88,18 @@ class Files:
             except FileNotFoundError:
                 return None
 
+    def read_ends(self, path: str, size: int) -> tuple[bytes, bytes] | None:
+        """The first and the last ``size`` bytes of a file, None if there is none."""
+        with _naming(path, "read"):
+            try:
+                with self.open(path) as stream:
+                    first: bytes = stream.read(size)
+                    stream.seek(max(0, stream.size() - size))
+                    last: bytes = stream.read(size)
+                    return first, last
+            except FileNotFoundError:
+                return None
+
     def open(self, path: str) -> pa.NativeFile:
         """A file to read from; FileNotFoundError if there is none.
 
@@ -117,7 +129,7 @@ class Files:
         if self.is_local:
             self._check_inside(folder)
             with _naming(folder, "written"):
-                os.makedirs(folder, exist_ok=True)
+                make_folders(folder)
 
     def write(self, path: str, data: bytes | pa.Buffer) -> None:
         """Write or replace one file.
