@@ -52,6 +52,12 @@ class DamagedRun(InputError):
         self.sweep, self.run_id, self.may_be_redone = sweep, run_id, may_be_redone
 
 
+class DamagedSpec(InputError):
+    """The stored spec of a sweep cannot be read; its runs can."""
+
+    code = "damaged_spec"
+
+
 class OutOfMemory(InputError):
     """This machine has too little memory for a run; the run may fit alone or on another machine."""
 

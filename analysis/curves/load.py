@@ -22,7 +22,7 @@ from rlscale.analysis.curves import checks as curve_checks
 from rlscale.analysis.curves.checks import RawCurves
 from rlscale.analysis.curves.curve_set import METRICS, MIN_SIZES, SIZE_COLUMNS, Curves
 from rlscale.analysis.curves.selection import SETTINGS, Selection, select
-from rlscale.scaling.errors import DamagedRun, InputError
+from rlscale.scaling.errors import DamagedRun, DamagedSpec, InputError
 from rlscale.scaling.tasks.catalog import return_bounds
 from rlscale.sweeps.store.choices import Duplicates
 from rlscale.sweeps.store.records import RunRecord
@@ -436,7 +436,7 @@ def leave_out(damage: DamagedRun) -> None:
 def _spec_if_readable(store: RunStore, sweep: str) -> dict[str, Any] | None:
     try:
         return store.read_spec(sweep)
-    except InputError:  # it only says where the curves come from
+    except DamagedSpec:  # it only says where the curves come from
         return None
 
 

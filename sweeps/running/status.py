@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from rlscale.scaling.config.run import with_later_fields
-from rlscale.scaling.errors import DamagedRun
+from rlscale.scaling.errors import DamagedRun, DamagedSpec
 from rlscale.sweeps.running.drivers import SILENCE_SECONDS, DriverRecord, Watch, drivers
 from rlscale.sweeps.specs.spec import expand, parse_spec
 from rlscale.sweeps.store.records import RunRecord, Status
@@ -106,13 +106,15 @@ class SweepProgress:
 class SweepState:
     """A sweep's runs, and its drivers with the seconds for which each was silent.
 
-    ``has_spec`` is false if the runs were not made by a sweep: single and imported ones.
+    ``has_spec`` is false if the runs were not made by a sweep: single and imported ones. ``spec_problem`` is
+    a sentence if the stored spec cannot be read, None otherwise.
     """
 
     sweep: str
     has_spec: bool
     statuses: Sequence[RunStatus]
     drivers: Sequence[tuple[DriverRecord, float]]
+    spec_problem: str | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -135,6 +137,7 @@ class SweepReader:
         self._done: dict[str, RunStatus] = {}
         self._groups: dict[str, Any] = {}
         self._spec: dict[str, Any] | None = None
+        self._spec_problem: str | None = None
         self._wanted: dict[str, RunStatus] = {}
 
     def read_state(self) -> SweepState:
@@ -143,7 +146,7 @@ class SweepReader:
         silences = self._watch.look(there.values())
         pairs = [(driver, silences[driver_id]) for driver_id, driver in there.items()]
         statuses = self.read()
-        return SweepState(self._sweep, self._spec is not None, statuses, pairs)
+        return SweepState(self._sweep, self._spec is not None, statuses, pairs, self._spec_problem)
 
     def read(self) -> list[RunStatus]:
         """Every run of the sweep: those its spec wants and any others that are stored."""
@@ -198,7 +201,11 @@ class SweepReader:
         }
 
     def _read_spec(self) -> None:
-        spec = self._store.read_spec(self._sweep)
+        try:
+            spec = self._store.read_spec(self._sweep)
+            self._spec_problem = None
+        except DamagedSpec as error:
+            spec, self._spec_problem = None, str(error)
         if spec == self._spec:
             return
         source = f"the stored spec of {self._sweep}"

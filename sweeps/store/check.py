@@ -63,9 +63,10 @@ def repair(store: RunStore, finding: Finding) -> bool:
     if finding.kind == "left over":
         folder.clean_finished()
         return True
-    record, damaged = to_continue(folder)
-    if record is None:
-        return bool(damaged)
+    blank = RunRecord(sweep=folder.sweep, run_id=folder.run_id, status="failed", config={}, columns={})
+    record, damaged = to_continue(folder, blank)
+    if not record.config:  # all its records are lost: only the sweep's spec knows what the run is
+        return False
     if record.status == "done":
         folder.clean_finished()
     elif not damaged:

@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from rlscale.scaling.errors import DamagedRun, InputError
+from rlscale.scaling.errors import DamagedRun, DamagedSpec, InputError
 from rlscale.scaling.files import replacing
 from rlscale.sweeps.store.files import Files
 from rlscale.sweeps.store.names import CURVE, RUN, is_leftover
@@ -184,10 +184,9 @@ class RunStore:
         except (ValueError, RecursionError) as error:
             spec = error
         if not isinstance(spec, dict | None):
-            raise InputError(
+            raise DamagedSpec(
                 f"{self._sweep_dir(sweep)}/{_SPEC} is damaged; "
-                f"run the sweep again with its spec, which writes it again.",
-                code="damaged_file",
+                f"run the sweep again with its spec, which writes it again."
             )
         return spec
 

@@ -184,23 +184,21 @@ def begin_attempt(
     pid: int,
 ) -> RunWriter:
     """See ``RunStore.claim``."""
-    record, damaged = to_continue(folder)
-    if record is not None and record.status == "done":
+    blank = RunRecord(sweep=folder.sweep, run_id=folder.run_id, status="running", config={}, columns={})
+    record, damaged = to_continue(folder, blank)
+    if record.status == "done":
         raise InputError(
             f"Run {folder.run_id} of sweep {folder.sweep} is done already in {folder.path}.",
             code="already_done",
         )
-    base = record or RunRecord(
-        sweep=folder.sweep, run_id=folder.run_id, status="running", config={}, columns={}
-    )
-    claimed = base.changed(
+    claimed = record.changed(
         status="running",
         reason=None,
         failure=None,
         config=dict(config),
         columns=dict(columns),
         provenance=dict(provenance),
-        attempts=(*base.attempts, _new_attempt(base, host, pid)),
+        attempts=(*record.attempts, _new_attempt(record, host, pid)),
     )
     return RunWriter(folder, claimed, folder.take(claimed), damaged)
 
