@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from rlscale.scaling.errors import InputError
+
 _TEMPORARY = ".tmp-"
+_NAME_LENGTH = 40  # of the file's name in its temporary name, so that long names do not become too long
+_SPECIAL = ("/dev", "/proc")  # folders whose entries stand for something that a rename would not reach
 #: Some network filesystems cannot flush folders; some virtual ones cannot flush at all.
 _CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
@@ -31,8 +37,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         OSError: if the file cannot be renamed into place.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}{_TEMPORARY}{uuid.uuid4().hex[:8]}")
+    temporary = target.with_name(f".{target.name[:_NAME_LENGTH]}{_TEMPORARY}{uuid.uuid4().hex}")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # never somebody else's file
     try:
+        with suppress(FileNotFoundError):
+            shutil.copymode(target, temporary)
         yield temporary
         _flush(temporary)
         os.replace(temporary, target)
@@ -51,6 +60,76 @@ def write_file(path: str | os.PathLike[str], content: bytes | memoryview) -> Non
     """
     with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(content)
+
+
+@contextmanager
+def output(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a path to write to; at the end of the block, what was written there is what ``path`` names.
+
+    That is a file, as by ``replacing``; a link is followed to its file. A device or a pipe gets the content.
+
+    Raises:
+        InputError: if it cannot be written (code ``unwritable_file``); the file that was there is unchanged.
+    """
+    try:
+        check_output(path)
+        if _is_special(Path(path)):
+            with tempfile.TemporaryDirectory() as folder:
+                temporary = Path(folder) / "content"
+                yield temporary
+                with open(temporary, "rb") as content, open(path, "wb") as stream:
+                    shutil.copyfileobj(content, stream)
+            return
+        with replacing(os.path.realpath(path)) as temporary:
+            yield temporary
+    except OSError as error:
+        raise _unwritable(path, error.strerror or str(error)) from error
+
+
+def write_output(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write what a person asked for to where she asked for it; see ``output``."""
+    with output(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def check_output(path: str | os.PathLike[str]) -> None:
+    """Refuse a name that cannot be written, before the work whose result it would hold.
+
+    Raises:
+        InputError: if it is a folder or in none, or cannot be a name (code ``unwritable_file``).
+    """
+    if "\0" in str(path):
+        raise _unwritable(repr(str(path)), "it has a NUL in it")
+    target = Path(path)
+    try:
+        if target.is_dir():
+            raise InputError(
+                f"{path} is a folder; name the file to write, e.g. {target / 'result'}.",
+                code="unwritable_file",
+            )
+        target.parent.stat()
+        target.stat()
+    except FileNotFoundError:
+        if not os.path.isdir(target.parent):
+            raise InputError(
+                f"{path} cannot be written: there is no folder {target.parent}; create it first.",
+                code="unwritable_file",
+            ) from None
+    except OSError as error:
+        raise _unwritable(path, error.strerror or str(error)) from error
+
+
+def _is_special(path: Path) -> bool:
+    """Whether this is a device, a pipe, or a name such as ``/dev/stdout`` of something that is open."""
+    folder = os.path.realpath(path.parent)
+    return (path.exists() and not path.is_file()) or folder.startswith(_SPECIAL)
+
+
+def _unwritable(path: object, problem: str) -> InputError:
+    return InputError(
+        f"{path} cannot be written: {problem}; name a file in a folder that exists and is writable.",
+        code="unwritable_file",
+    )
 
 
 def make_folders(folder: str | os.PathLike[str]) -> None:

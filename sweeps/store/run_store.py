@@ -29,7 +29,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from rlscale.scaling.errors import DamagedRun, DamagedSpec, InputError
-from rlscale.scaling.files import replacing
+from rlscale.scaling.files import output
 from rlscale.sweeps.store.files import Files
 from rlscale.sweeps.store.names import CURVE, RUN, is_leftover
 from rlscale.sweeps.store.records import RunRecord, Status
@@ -248,25 +248,10 @@ class RunStore:
         Raises:
             InputError: if there are no rows, or ``path`` cannot be written.
         """
-        target = Path(path)
-        if target.is_dir():
-            raise InputError(
-                f"{target} is a folder; name the file to write, e.g. {target / 'curves.parquet'}.",
-                code="unwritable_file",
-            )
-        if not target.parent.is_dir():
-            raise InputError(
-                f"{target} cannot be written: there is no folder {target.parent}; create it first.",
-                code="unwritable_file",
-            )
-        rows = 0
-        try:
-            with replacing(target) as temporary:
-                rows = self._write_rows(temporary, sweep, on_damage)
-                if rows == 0:
-                    raise InputError(f"{self.location} holds no rows to export yet.", code="no_curves")
-        except OSError as error:
-            raise InputError(f"{target} cannot be written: {error}", code="unwritable_file") from error
+        with output(path) as temporary:
+            rows = self._write_rows(temporary, sweep, on_damage)
+            if rows == 0:
+                raise InputError(f"{self.location} holds no rows to export yet.", code="no_curves")
         return rows
 
     def _write_rows(self, path: Path, sweep: str | None, on_damage: OnDamage) -> int:
