@@ -21,6 +21,7 @@ from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.candidates import candidate_groups, missing_side
 from rlscale.analysis.forecast.design import DesignModel, Group, measured_groups
 from rlscale.analysis.forecast.plan import best_plan
+from rlscale.analysis.quantities import check_quantity
 from rlscale.analysis.records import (
     INTERVAL_LEVEL,
     SCHEMA_VERSION,
@@ -102,10 +103,7 @@ def suggest(fit: FitResult, budget: float, *, target: float | None = None) -> Su
     """
     target = DEFAULT_REACH * fit.range.C[1] if target is None else target
     for name, value in (("--budget", budget), ("--target-compute", target)):
-        if not (np.isfinite(value) and value > 0):
-            raise InputError(
-                f"{name} must be a positive, finite compute: got {value}.", code="invalid_number"
-            )
+        check_quantity(name, value)
     laws = fit.draw_laws()
     if not laws:
         raise InputError(
