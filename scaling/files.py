@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -117,6 +118,33 @@ def check_output(path: str | os.PathLike[str]) -> None:
             ) from None
     except OSError as error:
         raise _unwritable(path, error.strerror or str(error)) from error
+
+
+def require_file(path: str | os.PathLike[str], most: int | None = None) -> None:
+    """Refuse what is no regular file, because reading it may never end; whether it exists is for the reader.
+
+    Args:
+        most: bytes that such a file can have.
+
+    Raises:
+        InputError: if it is a pipe, a device or a socket (code ``not_a_file``), or larger (``too_large``).
+    """
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise InputError(
+            f"{path} is a pipe or a device, whose end cannot be known; save its content to a file and "
+            f"give that.",
+            code="not_a_file",
+        )
+    if most is not None and found.st_size > most:
+        raise InputError(
+            f"{path} has {found.st_size:,} bytes, too many for what it should hold (at most {most:,}); "
+            f"check the path.",
+            code="too_large",
+        )
 
 
 def _is_special(path: Path) -> bool:

@@ -13,7 +13,7 @@ from scipy.optimize import brentq
 from rlscale.analysis.fit.findings import InteractionFlops
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.result import Budget
-from rlscale.analysis.quantities import check_quantity
+from rlscale.analysis.theory.quantities import check_quantity
 from rlscale.scaling.errors import InputError
 
 _SECONDS = 3600.0

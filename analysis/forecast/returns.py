@@ -16,9 +16,9 @@ from rlscale.analysis.arrays import Floats
 from rlscale.analysis.fit.monotone_map import MonotoneMap
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.result import ReturnForecast, SampleEfficiency
-from rlscale.analysis.quantities import check_quantity
 from rlscale.analysis.statistics.intervals import interval_of
 from rlscale.analysis.theory.power_law import PowerLaw
+from rlscale.analysis.theory.quantities import check_quantity
 from rlscale.scaling.errors import InputError
 
 

@@ -11,10 +11,10 @@ from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.prediction import ReturnPredictor
 from rlscale.analysis.forecast.result import Budget, ExtrapolatedReturn, Forecast, ForecastResult
 from rlscale.analysis.forecast.returns import at_returns, sample_efficiency
-from rlscale.analysis.quantities import check_quantity
 from rlscale.analysis.records import CodedWarning, Interval, warning_fields
 from rlscale.analysis.statistics.intervals import bias_corrected_interval, interval_of, percentile_interval
 from rlscale.analysis.theory.power_law import PowerLaw, check_env_cost
+from rlscale.analysis.theory.quantities import check_quantity
 from rlscale.scaling.errors import InputError
 
 

@@ -21,7 +21,6 @@ from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.candidates import candidate_groups, missing_side
 from rlscale.analysis.forecast.design import DesignModel, Group, measured_groups
 from rlscale.analysis.forecast.plan import best_plan
-from rlscale.analysis.quantities import check_quantity
 from rlscale.analysis.records import (
     INTERVAL_LEVEL,
     SCHEMA_VERSION,
@@ -31,6 +30,7 @@ from rlscale.analysis.records import (
     warning_fields,
 )
 from rlscale.analysis.statistics.intervals import percentile_interval
+from rlscale.analysis.theory.quantities import check_quantity
 from rlscale.scaling.errors import InputError
 
 #: The target by default, in multiples of the largest measured compute.

@@ -46,9 +46,9 @@ from rlscale.analysis.forecast.record import (
 from rlscale.analysis.forecast.rolling_origin import RollingOrigin
 from rlscale.analysis.points.frontier import efficient_frontier
 from rlscale.analysis.points.preprocess import BinnedPoints
-from rlscale.analysis.quantities import check_quantity
 from rlscale.analysis.records import INTERVAL_LEVEL, CodedWarning, warning_fields
 from rlscale.analysis.studies.backtest.splits import late_rows, naive_frontier, naive_returns, score_points
+from rlscale.analysis.theory.quantities import check_quantity
 from rlscale.scaling.errors import InputError
 
 _TAILS = (0.1, 0.4)  # shares of the map's range from which draws continue it

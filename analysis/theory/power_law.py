@@ -40,8 +40,8 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from rlscale.analysis.arrays import Bools, Floats
-from rlscale.analysis.quantities import check_quantity
 from rlscale.analysis.theory.delay import NO_DELAY, Delay
+from rlscale.analysis.theory.quantities import check_quantity
 from rlscale.scaling.errors import InputError
 
 #: Of the bracket about an optimum of a delayed law: 20 e-folds become 6e-7, and a line within them is exact.

@@ -14,7 +14,7 @@ from rlscale.scaling.files import is_temporary
 from rlscale.sweeps.store.names import CHECKPOINTS, DAMAGED, RUN, is_leftover, lease_key
 from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.repair import to_continue
-from rlscale.sweeps.store.run_folder import RunFolder
+from rlscale.sweeps.store.run_folder import REMEDY, RunFolder
 from rlscale.sweeps.store.run_store import RunStore
 
 Kind = Literal["damaged", "refused", "left over"]
@@ -87,10 +87,10 @@ def _check_run(folder: RunFolder) -> Iterator[Finding]:
         _check_rows(folder, record)
     except DamagedRun as error:
         if not error.may_be_redone:
-            yield found("refused", str(error), _BY_HAND)
+            yield found("refused", _problem(error), _BY_HAND)
         else:
             cure = f"it is set aside, and the run marked as failed; {_AGAIN}"
-            yield found("damaged", str(error), cure, is_repairable=True)
+            yield found("damaged", _problem(error), cure, is_repairable=True)
         return
     for problem in _damaged_checkpoints(folder, record):
         yield found("damaged", problem, "nothing; the run goes on from the one before, or begins again")
@@ -147,7 +147,7 @@ def _damaged_records(folder: RunFolder, names: Iterable[str]) -> Iterator[str]:
             try:
                 folder.read_record(name)
             except DamagedRun as error:
-                yield str(error)
+                yield _problem(error)
 
 
 def _is_whole_zip(content: bytes) -> bool:
@@ -157,6 +157,11 @@ def _is_whole_zip(content: bytes) -> bool:
             return archive.testzip() is None
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError):
         return False
+
+
+def _problem(error: DamagedRun) -> str:
+    """What is wrong, without the advice to call the check that says it."""
+    return str(error).removesuffix(f"; {REMEDY}.")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -34,6 +34,10 @@ _REMEDIES = {
 _CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role"
 
 
+class NotAFileError(OSError):
+    """Something that is no regular file is in the place of one; reading it might never end."""
+
+
 class Files:
     """Files below one root; paths are the filesystem's own, as ``root`` and ``list`` give them."""
 
@@ -79,7 +83,7 @@ class Files:
                     continue
 
     def read(self, path: str) -> bytes | None:
-        """The content of a file, None if there is none."""
+        """The content of a file, None if there is none; a pipe or a folder in its place has no content."""
         with _naming(path, "read"):
             try:
                 with self.open(path) as stream:
@@ -87,6 +91,8 @@ class Files:
                     return content
             except FileNotFoundError:
                 return None
+            except NotAFileError:
+                return b""
 
     def read_ends(self, path: str, size: int) -> tuple[bytes, bytes] | None:
         """The first and the last ``size`` bytes of a file, None if there is none."""
@@ -97,7 +103,7 @@ class Files:
                     stream.seek(max(0, stream.size() - size))
                     last: bytes = stream.read(size)
                     return first, last
-            except FileNotFoundError:
+            except (FileNotFoundError, NotAFileError):
                 return None
 
     def open(self, path: str) -> pa.NativeFile:
@@ -107,6 +113,8 @@ class Files:
         store is not confused with one of the content.
         """
         if self.is_local:
+            if self.type_of(path) not in (pafs.FileType.File, pafs.FileType.NotFound):
+                raise NotAFileError(f"{path} is a pipe, a device or a folder")
             return self.fs.open_input_file(path)
         with _naming(path, "read"):
             return pa.BufferReader(self._whole_object(path))

@@ -57,7 +57,8 @@ _FOOTER = b"run_record"
 _PARQUET = b"PAR1"  # the first and the last bytes of a Parquet file
 _IDENTITY = ("sweep", "run_id")  # columns that say whose rows they are
 _READS = 10  # of a folder that changes while it is read
-_REMEDY = "rlscale sweep check STORE --repair repairs what it can, and running the sweep again does the rest"
+#: The end of what is said of a file that is lost.
+REMEDY = "rlscale sweep check STORE --repair repairs what it can, and running the sweep again does the rest"
 _OTHER_VERSION = "read it with the version that wrote it, or move the folder away to have the run done again"
 
 
@@ -262,7 +263,7 @@ class RunFolder:
 
     def _damaged(self, name: str, problem: str) -> DamagedRun:
         """The error of a file of this run that is lost."""
-        message = " ".join(f"{self.path}/{name} {problem}; {_REMEDY}.".split())
+        message = " ".join(f"{self.path}/{name} {problem}; {REMEDY}.".split())
         return DamagedRun(message, sweep=self.sweep, run_id=self.run_id)
 
     def _refused(self, name: str, problem: str) -> DamagedRun:

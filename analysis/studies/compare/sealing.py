@@ -27,10 +27,10 @@ from rlscale.analysis.forecast.record import (
     sha256_of,
 )
 from rlscale.analysis.forecast.scoring import ItemScore, Score, new_runs, no_new_runs, outcome, scored
-from rlscale.analysis.quantities import check_quantity
 from rlscale.analysis.records import CodedWarning, warning_fields
 from rlscale.analysis.studies.compare.result import Comparison
 from rlscale.analysis.studies.compare.study import CompareRecipes, Solution
+from rlscale.analysis.theory.quantities import check_quantity
 from rlscale.scaling.errors import InputError
 
 _NEAR = float(np.log(1.01))  # beyond the common returns by less counts as within

@@ -13,7 +13,7 @@ from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.budgets import flops_budget, gpu_hours_budget
 from rlscale.analysis.forecast.sizes import forecast
-from rlscale.analysis.quantities import LEAST, MOST
+from rlscale.analysis.theory.quantities import LEAST, MOST
 from rlscale.scaling.errors import InputError
 
 SIZES = tuple(4e4 * 2.0 ** np.arange(6))
