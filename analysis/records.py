@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.files import require_file
 
 #: Level of every interval, two-sided.
 INTERVAL_LEVEL = 0.90
@@ -94,6 +95,7 @@ def read_stored(path: str | Path, model: type[M], command: str) -> M:
             (``damaged_file``).
     """
     remedy = f"write one with: {command}"
+    require_file(path)
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from rlscale.commands import (
     backtest,
     capacity,
+    check,
     cluster,
     compare,
     config,
@@ -135,6 +136,7 @@ app.add_typer(
         resume=cluster.sweep_resume,
         stop=cluster.sweep_stop,
         logs=cluster.sweep_logs,
+        check=check.sweep_check,
     ),
     name="sweep",
 )

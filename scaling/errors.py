@@ -36,6 +36,28 @@ class StoreUnavailable(InputError):
     code = "store_unavailable"
 
 
+class DamagedRun(InputError):
+    """A file of one run in a store cannot be used; the other runs can.
+
+    Attributes:
+        sweep, run_id: which run it is.
+        may_be_redone: whether the run may be done again in its place. It may not if the file is intact but
+            of another run or a later version.
+    """
+
+    code = "damaged_run"
+
+    def __init__(self, message: str, *, sweep: str, run_id: str, may_be_redone: bool = True) -> None:
+        super().__init__(message)
+        self.sweep, self.run_id, self.may_be_redone = sweep, run_id, may_be_redone
+
+
+class DamagedSpec(InputError):
+    """The stored spec of a sweep cannot be read; its runs can."""
+
+    code = "damaged_spec"
+
+
 class OutOfMemory(InputError):
     """This machine has too little memory for a run; the run may fit alone or on another machine."""
 

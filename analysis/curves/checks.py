@@ -37,6 +37,8 @@ class RawCurves:
         interactions, returns: shape ``(rows,)``.
         row_number: number of a row in its file, from 1; None in a store, where each run has a file.
         metrics: further columns, shape ``(rows,)`` each, NaN where there is no value.
+        left_out: positions, among the runs that were asked for, of those that could not be read.
+        notes: why not.
     """
 
     source: str
@@ -48,6 +50,8 @@ class RawCurves:
     returns: Floats
     row_number: Callable[[int], int] | None = None
     metrics: Mapping[str, Floats] = field(default_factory=dict)
+    left_out: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def refusal(
         self, column: str, wrong: Ints, values: Floats, fault: str, code: str = "invalid_value"

@@ -22,7 +22,7 @@ from rlscale.analysis.curves import checks as curve_checks
 from rlscale.analysis.curves.checks import RawCurves
 from rlscale.analysis.curves.curve_set import METRICS, MIN_SIZES, SIZE_COLUMNS, Curves
 from rlscale.analysis.curves.selection import SETTINGS, Selection, select
-from rlscale.scaling.errors import InputError
+from rlscale.scaling.errors import DamagedRun, DamagedSpec, InputError
 from rlscale.scaling.tasks.catalog import return_bounds
 from rlscale.sweeps.store.choices import Duplicates
 from rlscale.sweeps.store.records import RunRecord
@@ -106,9 +106,11 @@ def read_store_record(source: str | Path, selection: Selection = Selection()) ->
         return None
     store = RunStore(source)
     runs = tuple(
-        run for run in store.runs(selection.sweep) if selection.has({**run.columns, "sweep": run.sweep})
+        run
+        for run in store.runs(selection.sweep, leave_out)
+        if selection.has({**run.columns, "sweep": run.sweep})
     )
-    specs = {name: store.read_spec(name) for name in sorted({run.sweep for run in runs})}
+    specs = {name: _spec_if_readable(store, name) for name in sorted({run.sweep for run in runs})}
     return StoreRecord({name: spec for name, spec in specs.items() if spec is not None}, runs)
 
 
@@ -344,6 +346,9 @@ def _selected(opened: OpenedCurves, selection: Selection, how: _Reading) -> Curv
     """The checked curves of the selected runs."""
     kept, notes = select(opened.runs, selection, opened.source)
     raw = opened.read(kept)
+    notes = (*notes, *raw.notes)
+    kept = kept.copy()
+    kept[np.flatnonzero(kept)[list(raw.left_out)]] = False
     curve_checks.check_numbers(raw)
     raw, notes_on_duplicates = curve_checks.each_step_once(raw, how.duplicates)
     order = curve_checks.order_of_rows(raw)
@@ -424,13 +429,31 @@ def _measured(columns: Iterable[tuple[str, Floats]]) -> dict[str, Floats]:
 # -- stores -----------------------------------------------------------------------
 
 
+def leave_out(damage: DamagedRun) -> None:
+    """Go on without a damaged run; ``load_curves`` says so in its notes."""
+
+
+def _spec_if_readable(store: RunStore, sweep: str) -> dict[str, Any] | None:
+    try:
+        return store.read_spec(sweep)
+    except DamagedSpec:  # it only says where the curves come from
+        return None
+
+
 def _is_store(source: str) -> bool:
     return "://" in source or os.path.isdir(source)
 
 
 def _open_store(location: str, selection: Selection, size_column: str) -> OpenedCurves:
     store = RunStore(location)
-    records = list(store.runs(selection.sweep))
+    damaged: dict[str, DamagedRun] = {}
+
+    def on_damage(error: DamagedRun) -> None:
+        damaged[f"{error.sweep} {error.run_id}"] = error
+
+    records = list(store.runs(selection.sweep, on_damage))
+    if not records and damaged:
+        raise next(iter(damaged.values()))
     if not records:
         raise InputError(
             f"{location} holds no run: it is empty or no store; give a store with finished runs, "
@@ -460,12 +483,23 @@ def _open_store(location: str, selection: Selection, size_column: str) -> Opened
                 code="invalid_record",
             )
         with ThreadPoolExecutor(_READERS) as pool:
-            tables = list(pool.map(lambda record: _read_rows(store, record), chosen))
+            found = list(pool.map(lambda record: _read_rows(store, record), chosen))
+        for each in found:
+            if isinstance(each, DamagedRun):
+                on_damage(each)
+        tables = [each for each in found if not isinstance(each, DamagedRun)]
+        left_out = tuple(place for place, each in enumerate(found) if isinstance(each, DamagedRun))
+        chosen = [record for place, record in enumerate(chosen) if place not in left_out]
+        sizes = np.delete(sizes, left_out)
+        if damaged and not tables:
+            raise next(iter(damaged.values()))
         return RawCurves(
             source=location,
             size_column=size_column,
             run_ids=tuple(record.run_id for record in chosen),
             sizes=sizes,
+            left_out=left_out,
+            notes=tuple(f"Run {error.run_id} is left out: {error}" for error in damaged.values()),
             run_index=np.repeat(np.arange(len(chosen)), [len(table["interactions"]) for table in tables]),
             interactions=np.concatenate([table["interactions"] for table in tables]),
             returns=np.concatenate([table["return_mean"] for table in tables]),
@@ -475,7 +509,10 @@ def _open_store(location: str, selection: Selection, size_column: str) -> Opened
     return OpenedCurves(location, runs, read, pd.DataFrame(index=runs.index))
 
 
-def _read_rows(store: RunStore, record: RunRecord) -> dict[str, Floats]:
+def _read_rows(store: RunStore, record: RunRecord) -> dict[str, Floats] | DamagedRun:
     names = ("interactions", "return_mean", *METRICS)
-    table = store.read_curve(record.sweep, record.run_id, columns=names)
+    try:
+        table = store.read_curve(record.sweep, record.run_id, columns=names)
+    except DamagedRun as error:
+        return error
     return {name: table.column(name).to_numpy().astype(np.float64) for name in names}

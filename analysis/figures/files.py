@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from rlscale.analysis.figures.style import house_style
 from rlscale.scaling.errors import InputError
-from rlscale.scaling.files import replacing
+from rlscale.scaling.files import output
 
 _ENDINGS = (".png", ".pdf", ".svg")
 _DPI = 200
@@ -32,11 +32,5 @@ def write_figure(figure: Figure, path: Path) -> None:
     Raises:
         InputError: if the file cannot be written (code ``unwritable_file``).
     """
-    try:
-        with house_style(), replacing(path) as temporary:
-            figure.savefig(temporary, dpi=_DPI, format=path.suffix[1:].lower())
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written: {error.strerror}; name a file in a folder that exists.",
-            code="unwritable_file",
-        ) from error
+    with house_style(), output(path) as temporary:
+        figure.savefig(temporary, dpi=_DPI, format=path.suffix[1:].lower())

@@ -39,6 +39,7 @@ from rlscale.analysis.records import (
 )
 from rlscale.analysis.theory.delay import NO_DELAY, Delay
 from rlscale.analysis.theory.power_law import PowerLaw
+from rlscale.scaling.files import write_output
 
 
 class DataRange(Record):
@@ -243,7 +244,7 @@ class FitResult(Record):
         """The text that ``rlscale fit --json`` writes, also written to ``path`` if given."""
         text = json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            write_output(path, text.encode())
         return text
 
     def draw_laws(self) -> list[PowerLaw]:

@@ -13,6 +13,7 @@ from scipy.optimize import brentq
 from rlscale.analysis.fit.findings import InteractionFlops
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.result import Budget
+from rlscale.analysis.theory.quantities import check_quantity
 from rlscale.scaling.errors import InputError
 
 _SECONDS = 3600.0
@@ -29,7 +30,7 @@ def flops_budget(fit: FitResult, flops: float, *, per_param_interaction: float |
     Raises:
         InputError: if a number cannot be used, or the fit knows no FLOPs.
     """
-    compute, conversion = _compute_of(fit, _positive("--flops", flops), per_param_interaction)
+    compute, conversion = _compute_of(fit, check_quantity("--flops", flops), per_param_interaction)
     return Budget(unit="flops", value=flops, flops=flops, compute=compute, conversion=conversion)
 
 
@@ -58,13 +59,13 @@ def gpu_hours_budget(
             "add e.g. --gpu-flops 1e14 --utilization 0.3.",
             code="missing_option",
         )
-    _positive("--gpu-hours", hours)
-    _positive("--gpu-flops", gpu_flops)
+    check_quantity("--gpu-hours", hours)
+    check_quantity("--gpu-flops", gpu_flops)
     if not 0 < utilization <= 1:
         raise InputError(
             f"--utilization must be above 0 and at most 1: got {utilization}.", code="invalid_number"
         )
-    flops = hours * _SECONDS * gpu_flops * utilization
+    flops = check_quantity("The FLOPs of these hours", hours * _SECONDS * gpu_flops * utilization)
     compute, conversion = _compute_of(fit, flops, per_param_interaction)
     rate = f"{hours:g} hours at {utilization:.0%} of {gpu_flops:.3g} FLOP/s are {flops:.3g} FLOPs. "
     return Budget(unit="gpu-hours", value=hours, flops=flops, compute=compute, conversion=rate + conversion)
@@ -80,8 +81,10 @@ def log_flops_per_interaction(known: InteractionFlops, log_n: float) -> float:
 def _compute_of(fit: FitResult, flops: float, per_param_interaction: float | None) -> tuple[float, str]:
     """(C, how it was found)."""
     if per_param_interaction is not None:
-        rate = _positive("--flops-per-param-interaction", per_param_interaction)
-        return flops / rate, f"{rate:.3g} FLOPs per unit of size and interaction, as given."
+        rate = check_quantity("--flops-per-param-interaction", per_param_interaction)
+        return check_quantity(
+            "The compute of this budget", flops / rate
+        ), f"{rate:.3g} FLOPs per unit of size and interaction, as given."
     known = fit.interaction_flops
     if known is None:
         raise InputError(
@@ -106,10 +109,5 @@ def _compute_of(fit: FitResult, flops: float, per_param_interaction: float | Non
     inside = np.log(known.N[0]) <= log_n <= np.log(known.N[-1])
     where = "measured by the sweep" if inside else "as of the sweep's nearest size"
     n = float(np.exp(log_n))
-    return float(np.exp(log_c)), f"{rate:.3g} FLOPs per unit of size and interaction at N = {n:.3g}, {where}."
-
-
-def _positive(option: str, value: float) -> float:
-    if not (np.isfinite(value) and value > 0):
-        raise InputError(f"{option} must be a positive, finite number: got {value}.", code="invalid_number")
-    return float(value)
+    compute = check_quantity("The compute of this budget", float(np.exp(min(log_c, 700.0))))
+    return compute, f"{rate:.3g} FLOPs per unit of size and interaction at N = {n:.3g}, {where}."

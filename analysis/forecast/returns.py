@@ -18,6 +18,7 @@ from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.result import ReturnForecast, SampleEfficiency
 from rlscale.analysis.statistics.intervals import interval_of
 from rlscale.analysis.theory.power_law import PowerLaw
+from rlscale.analysis.theory.quantities import check_quantity
 from rlscale.scaling.errors import InputError
 
 
@@ -63,11 +64,7 @@ def sample_efficiency(
     Raises:
         InputError: if the return lies outside the map, or the interactions cannot be used.
     """
-    e_ref = float(reference_interactions)
-    if not (np.isfinite(e_ref) and e_ref > 0):
-        raise InputError(
-            f"The reference's interactions must be positive and finite: got {e_ref}.", code="invalid_number"
-        )
+    e_ref = check_quantity("The reference's interactions", reference_interactions)
     (item,) = at_returns(fit, [reference_return])
     intervals = {}
     if item.intervals:

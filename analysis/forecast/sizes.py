@@ -14,6 +14,7 @@ from rlscale.analysis.forecast.returns import at_returns, sample_efficiency
 from rlscale.analysis.records import CodedWarning, Interval, warning_fields
 from rlscale.analysis.statistics.intervals import bias_corrected_interval, interval_of, percentile_interval
 from rlscale.analysis.theory.power_law import PowerLaw, check_env_cost
+from rlscale.analysis.theory.quantities import check_quantity
 from rlscale.scaling.errors import InputError
 
 
@@ -52,10 +53,7 @@ def forecast(
             code="nothing_to_forecast",
         )
     for compute in spent:
-        if not (np.isfinite(compute) and compute > 0):
-            raise InputError(
-                f"Compute must be a positive, finite number: got {compute}.", code="invalid_number"
-            )
+        check_quantity("Compute", compute)
     if env_cost is not None:
         check_env_cost(env_cost)
     laws = fit.draw_laws()

@@ -30,6 +30,7 @@ from rlscale.analysis.records import (
     warning_fields,
 )
 from rlscale.analysis.statistics.intervals import percentile_interval
+from rlscale.analysis.theory.quantities import check_quantity
 from rlscale.scaling.errors import InputError
 
 #: The target by default, in multiples of the largest measured compute.
@@ -102,10 +103,7 @@ def suggest(fit: FitResult, budget: float, *, target: float | None = None) -> Su
     """
     target = DEFAULT_REACH * fit.range.C[1] if target is None else target
     for name, value in (("--budget", budget), ("--target-compute", target)):
-        if not (np.isfinite(value) and value > 0):
-            raise InputError(
-                f"{name} must be a positive, finite compute: got {value}.", code="invalid_number"
-            )
+        check_quantity(name, value)
     laws = fit.draw_laws()
     if not laws:
         raise InputError(

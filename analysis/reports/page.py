@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from rlscale.analysis.reports.figures import png_of, svg_of
 from rlscale.scaling.errors import InputError
-from rlscale.scaling.files import write_file
+from rlscale.scaling.files import check_output, write_output
 
 #: Characters of an SVG above which the page shows a PNG instead.
 MAX_INLINE_SVG = 500_000
@@ -115,9 +115,11 @@ def _template(name: str) -> str:
 
 def paths_of(out: Path) -> ReportPaths:
     """Where a page and its figures go; without its figures yet."""
-    if out.is_dir() or not out.name:
+    check_output(out)
+    if out.exists() and not out.is_file():
         raise InputError(
-            f"{out} is a folder; name the file to write, e.g. {out / 'report.html'}.", code="unwritable_file"
+            f"{out} is no file, and a report needs a folder for its figures beside it; name a file.",
+            code="unwritable_file",
         )
     return ReportPaths(out, out.with_name(f"{out.stem}_figures"), {}, {})
 
@@ -127,7 +129,7 @@ def write_part(path: Path, content: bytes, *, folder: bool = False) -> Path:
     try:
         if folder:
             path.parent.mkdir(exist_ok=True)
-        write_file(path, content)
+        write_output(path, content)
     except OSError as error:
         raise _unwritable(path, error) from error
     return path

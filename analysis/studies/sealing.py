@@ -48,6 +48,7 @@ from rlscale.analysis.points.frontier import efficient_frontier
 from rlscale.analysis.points.preprocess import BinnedPoints
 from rlscale.analysis.records import INTERVAL_LEVEL, CodedWarning, warning_fields
 from rlscale.analysis.studies.backtest.splits import late_rows, naive_frontier, naive_returns, score_points
+from rlscale.analysis.theory.quantities import check_quantity
 from rlscale.scaling.errors import InputError
 
 _TAILS = (0.1, 0.4)  # shares of the map's range from which draws continue it
@@ -348,11 +349,7 @@ def _check(fit: FitResult, curves: Curves, at: Sequence[RunToCome], computes: Se
             code="nothing_to_forecast",
         )
     for value in [*computes, *(x for place in at for x in (place.N, place.E, place.runs))]:
-        if not (np.isfinite(value) and value > 0):
-            raise InputError(
-                f"Size, steps, runs and compute must be positive and finite: got {value:g}.",
-                code="invalid_number",
-            )
+        check_quantity("Each size, number of steps or runs, and compute", value)
     if not fit.bootstrap.replicates:
         raise InputError(
             "The fit has no bootstrap draws, so its forecasts have no quantiles; fit with --bootstrap 1000.",

@@ -41,6 +41,7 @@ from scipy.special import expit, logit
 
 from rlscale.analysis.arrays import Bools, Floats
 from rlscale.analysis.theory.delay import NO_DELAY, Delay
+from rlscale.analysis.theory.quantities import check_quantity
 from rlscale.scaling.errors import InputError
 
 #: Of the bracket about an optimum of a delayed law: 20 e-folds become 6e-7, and a line within them is exact.
@@ -362,10 +363,7 @@ class PowerLaw:
                 (code ``invalid_number``).
         """
         check_env_cost(env_cost)
-        if not (np.isfinite(intrinsic) and intrinsic > 0):
-            raise InputError(
-                f"Intrinsic performance must be positive and finite: got {intrinsic}.", code="invalid_number"
-            )
+        check_quantity("Intrinsic performance", intrinsic)
         log_i = float(np.log(intrinsic))
         log_s = -self.beta * log_i
         ratio = self.alpha_N / self.alpha_E
@@ -404,10 +402,7 @@ class PowerLaw:
 
 def check_env_cost(env_cost: float) -> None:
     """Refuse a cost of the environment that is negative or not finite (code ``invalid_number``)."""
-    if not (np.isfinite(env_cost) and env_cost >= 0):
-        raise InputError(
-            f"The environment's cost must be 0 or more parameters: got {env_cost}.", code="invalid_number"
-        )
+    check_quantity("The environment's cost in parameters", env_cost, may_be_zero=True)
 
 
 def _log(values: ArrayLike) -> Floats:

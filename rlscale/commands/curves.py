@@ -15,7 +15,7 @@ from rlscale.commands.options import (
     StoreOption,
     SweepOption,
 )
-from rlscale.terminal.console import console, write_json
+from rlscale.terminal.console import console, warn_of_damage, write_json
 
 
 def curves_import(
@@ -106,7 +106,7 @@ def curves_show(
     from rlscale.terminal.curves import curves_table
 
     opened = RunStore(store)
-    records = list(opened.runs(sweep))
+    records = list(opened.runs(sweep, warn_of_damage))
     if not records:
         console.print(f"{store} holds no curves yet.", markup=False, highlight=False, soft_wrap=True)
     for name in dict.fromkeys(record.sweep for record in records):
@@ -121,5 +121,5 @@ def curves_export(
     """Write all curves to one tidy Parquet file, with the columns of the run in each row."""
     from rlscale.sweeps.store.run_store import RunStore
 
-    rows = RunStore(store).export(out, sweep)
+    rows = RunStore(store).export(out, sweep, warn_of_damage)
     console.print(f"Wrote {rows:,} rows to {out}.", markup=False, highlight=False, soft_wrap=True)

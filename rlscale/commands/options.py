@@ -10,6 +10,7 @@ import typer
 
 from rlscale.analysis.choices import LateStartChoice, Objective, SizeColumn, UnhealthyChoice
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.files import check_output
 from rlscale.sweeps.store.choices import Duplicates
 
 
@@ -164,16 +165,8 @@ def _choice(option: str, text: str, choices: tuple[str, ...]) -> str:
 
 def writable(path: Path | None) -> Path | None:
     """Refuse a path that cannot be written, before the work that its file would hold."""
-    if path is not None and path.is_dir():
-        raise InputError(
-            f"{path} is a folder; name the file to write, e.g. {path / 'result.json'}.",
-            code="unwritable_file",
-        )
-    if path is not None and not path.parent.is_dir():
-        raise InputError(
-            f"{path} cannot be written: there is no folder {path.parent}; create it first.",
-            code="unwritable_file",
-        )
+    if path is not None:
+        check_output(path)
     return path
 
 

@@ -158,8 +158,8 @@ def sweep_retry(
     mnist_dir: MnistOption = None,
     imports: ImportOption = None,
 ) -> None:
-    """Run only the failed runs again."""
-    from rlscale.sweeps.running.launch import retry_failed
+    """Run only the failed runs again, and those whose files are damaged."""
+    from rlscale.sweeps.running.launch import has_failed, retry_failed
     from rlscale.sweeps.running.where import Where
     from rlscale.sweeps.store.run_store import RunStore
     from rlscale.terminal.live import run_with_view
@@ -167,7 +167,7 @@ def sweep_retry(
     opened, where = RunStore(store), Where(address, device, mnist_dir)
     complete = True
     for name in opened.select(sweep):
-        if not any(record.status == "failed" for record in opened.runs(name)):
+        if not has_failed(opened, name):
             console.print(f"{name}: no run has failed.", highlight=False)
             continue
 

@@ -43,8 +43,8 @@ def train(
     prepare_task(config.task)
     columns = run_columns(config)
     opened = RunStore(store, create=True)
-    record = opened.read_run(sweep, config.run_id)
-    if record is not None and record.status == "done":
+    if opened.is_done(sweep, config.run_id):
+        opened.clean_finished(sweep, config.run_id)
         console.print(f"Run {config.run_id} is done already in {store}.", markup=False, highlight=False)
         return
     warn(warning_of_threads([config]))
@@ -57,6 +57,8 @@ def train(
         host=socket.gethostname(),
         pid=os.getpid(),
     )
+    for damage in writer.damaged:
+        warn(damage)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

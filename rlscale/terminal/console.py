@@ -12,8 +12,8 @@ import yaml
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from rlscale.scaling.errors import InputError
-from rlscale.scaling.files import write_file
+from rlscale.scaling.errors import DamagedRun
+from rlscale.scaling.files import write_output
 from rlscale.terminal.printable import printable
 
 
@@ -41,6 +41,11 @@ def warn(sentence: str | None) -> None:
         complain(f"warning: {sentence}")
 
 
+def warn_of_damage(damage: DamagedRun) -> None:
+    """Say that a run of a store is left out, and why."""
+    warn(f"run {damage.run_id} is left out: {damage}")
+
+
 def complain(sentence: str) -> None:
     """Print an error on stderr."""
     PrintingConsole(stderr=True, soft_wrap=True).print(
@@ -49,7 +54,7 @@ def complain(sentence: str) -> None:
 
 
 def write_json(path: Path | None, value: dict[str, Any]) -> None:
-    """Write ``value`` beside ``path`` and rename it into place; nothing if ``path`` is None.
+    """Write ``value`` to ``path``; nothing if it is None.
 
     Raises:
         InputError: if the file cannot be written.
@@ -74,10 +79,4 @@ def write_yaml(path: Path | None, value: dict[str, Any], *, heading: str = "") -
 
 
 def _write(path: Path, text: str) -> None:
-    try:
-        write_file(path, text.encode())
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written: {error.strerror}; name a file in a folder that exists.",
-            code="unwritable_file",
-        ) from error
+    write_output(path, text.encode())

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from rlscale.analysis.formatting.numbers import compact_count
+from rlscale.scaling.errors import DamagedRun
 from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.run_store import RunStore
+from rlscale.terminal.console import warn_of_damage
 from rlscale.terminal.sweep import ID_LENGTH
 from rlscale.terminal.tables import runs_table, stored_text
 
@@ -22,7 +24,11 @@ def curves_table(store: RunStore, sweep: str, records: Sequence[RunRecord]) -> T
     table = runs_table("N", "seed", "status", "rows", "interactions", "return", differing=(), first="run")
     table.title = stored_text(f"{sweep}: {len(records)} curves, {tasks}")
     for record in records:
-        curve = store.read_curve(sweep, record.run_id)
+        try:
+            curve = store.read_curve(sweep, record.run_id)
+        except DamagedRun as error:
+            warn_of_damage(error)
+            continue
         returns = curve.column("return_mean").drop_null()
         columns = record.columns
         table.add_row(

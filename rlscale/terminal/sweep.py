@@ -65,6 +65,8 @@ def status_parts(state: SweepState, *, show_all: bool = False) -> list[Renderabl
         parts.append(stored_text(f"... and {left_out:,} more of these; --all shows every run"))
     parts.append(stored_text(progress_line(progress(runs))))
     parts += [stored_text(driver_line(driver, silence)) for driver, silence in state.drivers]
+    if state.spec_problem is not None:
+        parts.append(stored_text(state.spec_problem))
     if state.has_spec and not state.has_ended and not state.has_live_driver:
         parts.append(stored_text("no driver works on it; continue with: rlscale sweep resume"))
     return parts
@@ -193,6 +195,7 @@ def status_json(state: SweepState) -> dict[str, Any]:
     done = progress(state.statuses)
     return {
         "sweep": state.sweep,
+        "spec_problem": state.spec_problem,
         "counts": counts(state.statuses),
         "interactions": done.interactions,
         "interactions_wanted": done.interactions_wanted,

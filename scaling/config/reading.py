@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.files import require_file
 
 Model = TypeVar("Model", bound=BaseModel)
+_MOST_BYTES = 10_000_000  # of a config; the largest sweeps need a tenth of it
+_MOST_VALUES = 1_000_000
 
 
 class Frozen(BaseModel):
@@ -23,10 +27,11 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping.
 
     Raises:
-        InputError: if the file is missing, is not YAML or is not a mapping.
+        InputError: if the file is missing, is not YAML or is not a mapping, or is no file or too large.
     """
+    require_file(path, _MOST_BYTES)
     try:
-        values = yaml.safe_load(path.read_text())
+        values = _loaded(path.read_text(), path)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.", code="unreadable_file") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -38,6 +43,34 @@ def load_yaml(path: Path) -> dict[str, Any]:
             code="unreadable_file",
         )
     return values
+
+
+def _loaded(text: str, path: Path) -> Any:
+    """The value of a YAML text, whose aliases may not multiply it."""
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _count(node, {}) > _MOST_VALUES:
+            raise InputError(
+                f"{path} holds more than {_MOST_VALUES:,} values once its aliases (*name) are written out; "
+                f"remove aliases.",
+                code="too_large",
+            )
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _count(node: yaml.Node, known: dict[int, float]) -> float:
+    """The number of values in a YAML node with its aliases written out; infinite if one contains itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        children = (child for part in parts for child in (part if isinstance(part, tuple) else (part,)))
+        known[id(node)] = 1 + sum(_count(child, known) for child in children)
+    return known[id(node)]
 
 
 def validated(model: type[Model], values: Mapping[str, Any], *, source: str) -> Model:

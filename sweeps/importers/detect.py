@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.files import require_file
 from rlscale.sweeps.importers.readers import sb3, wandb
 from rlscale.sweeps.importers.readers.runs import FORMATS, Format, folders_with, listed
 from rlscale.sweeps.importers.readers.tensorboard import is_event_file
@@ -88,6 +89,7 @@ def _of_progress(header: list[str]) -> Format | None:
 
 def _head(path: Path) -> bytes:
     try:
+        require_file(path)
         with path.open("rb") as file:
             return file.read(_HEADER_BYTES)
     except OSError as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rlscale.scaling.config.run import RunConfig, run_config
+from rlscale.scaling.config.run import RunConfig
 from rlscale.scaling.costs.measure import measure
 from rlscale.scaling.modules import named_modules
 from rlscale.scaling.tasks.data_folder import MNIST
@@ -24,7 +24,7 @@ from rlscale.sweeps.running.events import (
     StoreTrouble,
     ignore,
 )
-from rlscale.sweeps.running.missing import to_do
+from rlscale.sweeps.running.missing import to_do, to_retry
 from rlscale.sweeps.running.ray_runner import Job, Work, no_outcomes, run_jobs
 from rlscale.sweeps.running.where import Where, workers_device
 from rlscale.sweeps.specs.spec import Resources, SweepSpec, expand, parse_spec
@@ -76,20 +76,36 @@ def run_sweep(
 def retry_failed(
     store: RunStore, sweep: str, where: Where = Where(), on_event: OnEvent = ignore
 ) -> SweepOutcome:
-    """Do the failed runs of a sweep again, from their last checkpoints.
+    """Do the failed and the damaged runs of a sweep again, from their last checkpoints.
 
     Raises:
         InputError, KeyboardInterrupt, StoppedOnRequest: see ``run_sweep``.
     """
-    records = [record for record in store.runs(sweep) if record.status == "failed"]
-    configs = [run_config(record.config, source=f"run {record.run_id}") for record in records]
-    stored = store.read_spec(sweep)
-    resources = parse_spec(stored, source=f"the stored spec of {sweep}").resources if stored else Resources()
+    spec = _stored_spec(store, sweep)
+    resources = spec.resources if spec else Resources()
+    configs, lost = to_retry(store, sweep, _configs_by_id(spec))
+    if lost:
+        raise lost[0]
     where = _checked(where, configs, resources)
     jobs = _jobs(configs)
     on_event(Started(len(jobs), 0, 0))
     ended = _run(jobs, store, Work(_location(store), sweep, resources, where), on_event)
     return SweepOutcome(0, [], ended)
+
+
+def has_failed(store: RunStore, sweep: str) -> bool:
+    """Whether ``retry_failed`` would find a run to do again."""
+    configs, lost = to_retry(store, sweep, _configs_by_id(_stored_spec(store, sweep)))
+    return bool(configs or lost)
+
+
+def _stored_spec(store: RunStore, sweep: str) -> SweepSpec | None:
+    stored = store.read_spec(sweep)
+    return parse_spec(stored, source=f"the stored spec of {sweep}") if stored else None
+
+
+def _configs_by_id(spec: SweepSpec | None) -> dict[str, RunConfig]:
+    return {config.run_id: config for config in expand(spec, source=spec.name)} if spec else {}
 
 
 def _checked(where: Where, configs: Sequence[RunConfig], resources: Resources) -> Where:

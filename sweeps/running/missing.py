@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from rlscale.scaling.config.run import RunConfig
+from rlscale.scaling.config.run import RunConfig, run_config
+from rlscale.scaling.errors import DamagedRun
 from rlscale.sweeps.store.names import CURVE
 from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.run_store import RunStore
@@ -16,12 +17,66 @@ def to_do(
     """(runs that are missing, runs that failed earlier): done ones are in neither.
 
     A run that is marked running is also missing: its worker is gone or, if it still lives, loses
-    its lease to the new attempt. One listing shows which runs are done, so only the records of the
-    others are read.
+    its lease to the new attempt. So is one whose files are damaged. One listing shows which runs are done,
+    so only the records of the others are read.
+
+    Raises:
+        DamagedRun: if a file in the place of a run is of another run or a later version.
     """
     files = store.file_names(sweep)
-    unfinished = {c.run_id: c for c in configs if CURVE not in files.get(c.run_id, ())}
-    begun = [run_id for run_id in unfinished if run_id in files]
-    ended = {r.run_id: r for r in store.read_runs(sweep, begun) if r.status in ("done", "failed")}
-    missing = [config for run_id, config in unfinished.items() if run_id not in ended]
-    return missing, [record for record in ended.values() if record.status == "failed"]
+    done = {
+        config.run_id
+        for config in configs
+        if CURVE in files.get(config.run_id, ()) and _has_whole_curve(store, sweep, config.run_id)
+    }
+    begun = [c.run_id for c in configs if c.run_id in files and CURVE not in files[c.run_id]]
+    records = list(store.read_runs(sweep, begun, pass_over, files))
+    done |= {record.run_id for record in records if record.status == "done"}
+    failed = {record.run_id: record for record in records if record.status == "failed"}
+    missing = [config for config in configs if config.run_id not in done and config.run_id not in failed]
+    return missing, list(failed.values())
+
+
+def to_retry(
+    store: RunStore, sweep: str, wanted: Mapping[str, RunConfig]
+) -> tuple[list[RunConfig], list[DamagedRun]]:
+    """Runs that failed or whose files are damaged, and those of the latter of which no config is left.
+
+    Args:
+        wanted: the runs of the sweep's spec by id; of a damaged run nothing else may tell the config.
+
+    Raises:
+        DamagedRun: as ``to_do``.
+    """
+    found: list[DamagedRun] = []
+
+    def on_damage(error: DamagedRun) -> None:
+        pass_over(error)
+        found.append(error)
+
+    configs = [
+        run_config(record.config, source=f"run {record.run_id}")
+        for record in store.runs(sweep, on_damage)
+        if record.status == "failed"
+        or (record.status == "done" and not _has_whole_curve(store, sweep, record.run_id))
+    ]
+    configs += [wanted[error.run_id] for error in found if error.run_id in wanted]
+    return configs, [error for error in found if error.run_id not in wanted]
+
+
+def _has_whole_curve(store: RunStore, sweep: str, run_id: str) -> bool:
+    try:
+        store.check_curve_ends(sweep, run_id)
+    except DamagedRun:
+        return False
+    return True
+
+
+def pass_over(error: DamagedRun) -> None:
+    """Accept a damaged run, which a new attempt repairs or does again.
+
+    Raises:
+        DamagedRun: if it may not be done again.
+    """
+    if not error.may_be_redone:
+        raise error

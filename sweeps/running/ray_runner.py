@@ -27,6 +27,7 @@ from ray import exceptions as ray_exceptions
 
 from rlscale.scaling.config.run import RunConfig, run_config
 from rlscale.scaling.errors import (
+    DamagedRun,
     InputError,
     LeaseLost,
     NonFiniteLoss,
@@ -347,7 +348,10 @@ class _Driver:
 
     def _record(self, job: Job) -> RunRecord | None:
         work = self._work
-        return self._patiently(lambda: RunStore(work.store).read_run(work.sweep, job.config.run_id))
+        try:
+            return self._patiently(lambda: RunStore(work.store).read_run(work.sweep, job.config.run_id))
+        except DamagedRun:  # nothing is known of it
+            return None
 
 
 @ray.remote(max_retries=0, scheduling_strategy="SPREAD")
@@ -389,8 +393,7 @@ def _attempt(
 
     name_modules(work.where.modules, work.where.module_folder)
     run = run_config(config, source="the config")
-    record = patiently(lambda: store.read_run(work.sweep, run.run_id))
-    if record is not None and record.status == "done":
+    if patiently(lambda: store.is_done(work.sweep, run.run_id)):
         # A worker that was killed right at the end did not clean up.
         patiently(lambda: store.clean_finished(work.sweep, run.run_id))
         return AttemptEnd("done")

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from rlscale.scaling.config.run import with_later_fields
+from rlscale.scaling.errors import DamagedRun, DamagedSpec
 from rlscale.sweeps.running.drivers import SILENCE_SECONDS, DriverRecord, Watch, drivers
 from rlscale.sweeps.specs.spec import expand, parse_spec
 from rlscale.sweeps.store.records import RunRecord, Status
@@ -105,13 +106,15 @@ class SweepProgress:
 class SweepState:
     """A sweep's runs, and its drivers with the seconds for which each was silent.
 
-    ``has_spec`` is false if the runs were not made by a sweep: single and imported ones.
+    ``has_spec`` is false if the runs were not made by a sweep: single and imported ones. ``spec_problem`` is
+    a sentence if the stored spec cannot be read, None otherwise.
     """
 
     sweep: str
     has_spec: bool
     statuses: Sequence[RunStatus]
     drivers: Sequence[tuple[DriverRecord, float]]
+    spec_problem: str | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -134,6 +137,7 @@ class SweepReader:
         self._done: dict[str, RunStatus] = {}
         self._groups: dict[str, Any] = {}
         self._spec: dict[str, Any] | None = None
+        self._spec_problem: str | None = None
         self._wanted: dict[str, RunStatus] = {}
 
     def read_state(self) -> SweepState:
@@ -142,15 +146,20 @@ class SweepReader:
         silences = self._watch.look(there.values())
         pairs = [(driver, silences[driver_id]) for driver_id, driver in there.items()]
         statuses = self.read()
-        return SweepState(self._sweep, self._spec is not None, statuses, pairs)
+        return SweepState(self._sweep, self._spec is not None, statuses, pairs, self._spec_problem)
 
     def read(self) -> list[RunStatus]:
         """Every run of the sweep: those its spec wants and any others that are stored."""
         self._read_spec()
         run_ids = self._store.run_ids(self._sweep)
         changing = [run_id for run_id in run_ids if run_id not in self._done]
-        records = self._store.read_runs(self._sweep, changing)
-        read = {record.run_id: self._status_of(record) for record in records}
+        damaged: dict[str, RunStatus] = {}
+
+        def on_damage(error: DamagedRun) -> None:
+            damaged[error.run_id] = self._status_of_damaged(error)
+
+        records = self._store.read_runs(self._sweep, changing, on_damage)
+        read = {record.run_id: self._status_of(record) for record in records} | damaged
         self._done |= {run_id: status for run_id, status in read.items() if status.status == "done"}
         statuses = dict(self._wanted)
         for run_id in run_ids:
@@ -159,7 +168,26 @@ class SweepReader:
                 statuses[run_id] = status
         return list(statuses.values())
 
+    def _status_of_damaged(self, error: DamagedRun) -> RunStatus:
+        """It counts as failed, because ``retry`` does it again."""
+        wanted = self._wanted.get(error.run_id)
+        stored = Stored(
+            interactions=0,
+            wall_seconds=0.0,
+            num_params=None,
+            attempts=0,
+            reason=str(error),
+            failure=error.code,
+            updated="",
+        )
+        return RunStatus(error.run_id, "failed", wanted.config if wanted else {}, stored)
+
     def _status_of(self, record: RunRecord) -> RunStatus:
+        if record.status == "done":
+            try:
+                self._store.check_curve_ends(self._sweep, record.run_id)
+            except DamagedRun as error:
+                return self._status_of_damaged(error)
         wanted = self._wanted.get(record.run_id)
         return RunStatus.of(
             record, wanted.config if wanted else self._sharing(with_later_fields(record.config))
@@ -173,7 +201,11 @@ class SweepReader:
         }
 
     def _read_spec(self) -> None:
-        spec = self._store.read_spec(self._sweep)
+        try:
+            spec = self._store.read_spec(self._sweep)
+            self._spec_problem = None
+        except DamagedSpec as error:
+            spec, self._spec_problem = None, str(error)
         if spec == self._spec:
             return
         source = f"the stored spec of {self._sweep}"

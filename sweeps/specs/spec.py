@@ -24,6 +24,7 @@ can have its own length:
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -146,6 +147,7 @@ class SweepSpec(Frozen):
     axes: tuple[AxisGroup, ...] = Field(description="values that vary; names in one entry vary together")
     resources: Resources = Field(Resources(), description="resources and fault limits of a run")
     tuning: Tuning | None = Field(None, description="search for learning rates; none without it")
+    max_runs: int = Field(100_000, ge=1, description="most runs that the axes may make")
 
     @field_validator("name")
     @classmethod
@@ -257,6 +259,13 @@ _LAST_EXPANDED: dict[str, tuple[RunConfig, ...]] = {}
 
 
 def _expanded(spec: SweepSpec, source: str) -> tuple[RunConfig, ...]:
+    count = math.prod(len(next(iter(group.values()))) for group in spec.axes)
+    if count > spec.max_runs:
+        raise InputError(
+            f"{source}: the axes make {count:,} runs, more than max_runs allows ({spec.max_runs:,}); "
+            f"shorten an axis, let axes vary together, or raise max_runs.",
+            code="too_many_runs",
+        )
     configs: dict[str, RunConfig] = {}
     parts: dict[Frozen, Frozen] = {}
     for point in points_of(spec.axes):

@@ -1,7 +1,7 @@
 """Whole files on any filesystem that pyarrow can reach: a reader never sees half of one.
 
-On a local disk or a shared mount a file is written beside its place and renamed into it; an
-object store's PUT is atomic. The filesystem need only list every file that was written before
+On a local disk or a shared mount a file is written beside its place, flushed and renamed into it; an
+object store's PUT is atomic and durable. The filesystem need only list every file that was written before
 the listing; no lock, link or conditional write is needed.
 """
 
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from rlscale.scaling.errors import InputError, StoreUnavailable
-from rlscale.scaling.files import is_temporary, write_file
+from rlscale.scaling.files import is_temporary, make_folders, write_file
 
 _READS = 10  # of an object that is replaced while it is read
 _SECRET = re.compile(
@@ -32,6 +32,10 @@ _REMEDIES = {
     "ACCESS_DENIED": "check the credentials, and that they may list, read, write and delete there",
 }
 _CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role"
+
+
+class NotAFileError(OSError):
+    """Something that is no regular file is in the place of one; reading it might never end."""
 
 
 class Files:
@@ -79,13 +83,27 @@ class Files:
                     continue
 
     def read(self, path: str) -> bytes | None:
-        """The content of a file, None if there is none."""
+        """The content of a file, None if there is none; a pipe or a folder in its place has no content."""
         with _naming(path, "read"):
             try:
                 with self.open(path) as stream:
                     content: bytes = stream.read()
                     return content
             except FileNotFoundError:
+                return None
+            except NotAFileError:
+                return b""
+
+    def read_ends(self, path: str, size: int) -> tuple[bytes, bytes] | None:
+        """The first and the last ``size`` bytes of a file, None if there is none."""
+        with _naming(path, "read"):
+            try:
+                with self.open(path) as stream:
+                    first: bytes = stream.read(size)
+                    stream.seek(max(0, stream.size() - size))
+                    last: bytes = stream.read(size)
+                    return first, last
+            except (FileNotFoundError, NotAFileError):
                 return None
 
     def open(self, path: str) -> pa.NativeFile:
@@ -95,6 +113,8 @@ class Files:
         store is not confused with one of the content.
         """
         if self.is_local:
+            if self.type_of(path) not in (pafs.FileType.File, pafs.FileType.NotFound):
+                raise NotAFileError(f"{path} is a pipe, a device or a folder")
             return self.fs.open_input_file(path)
         with _naming(path, "read"):
             return pa.BufferReader(self._whole_object(path))
@@ -117,7 +137,7 @@ class Files:
         if self.is_local:
             self._check_inside(folder)
             with _naming(folder, "written"):
-                os.makedirs(folder, exist_ok=True)
+                make_folders(folder)
 
     def write(self, path: str, data: bytes | pa.Buffer) -> None:
         """Write or replace one file.

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 
 RUN, CURVE, CHECKPOINTS = "run.json", "curve.parquet", "checkpoint"
+DAMAGED = "damaged-"  # before the name of a file that could not be read and was set aside
 _KEY = r"[0-9]{6,}-[0-9a-f]{8}"
 #: Earlier versions wrote segments without a key.
 SEGMENT_PATTERN = rf"[0-9]{{6}}(?:\.{_KEY})?"
@@ -97,9 +98,29 @@ def attempt_of_log(name: str) -> int | None:
     return None if number is None else int(number)
 
 
+def segments_of_parts(names: Iterable[str]) -> tuple[str, ...]:
+    """The segments of a curve as the names of its parts tell them, without a lease that lists them.
+
+    An attempt goes on from a segment of those before it. So its part takes the place of the one with the same
+    index that an earlier attempt wrote, and of all after that.
+    """
+
+    def written(segment: str) -> tuple[int, str, int]:
+        _, _, key = segment.partition(".")
+        return (*(_order(key) if key else (0, "")), int(segment[:6]))
+
+    segments: list[str] = []
+    for segment in sorted(filter(None, map(segment_of_part, names)), key=written):
+        index = int(segment[:6])
+        if index <= len(segments):
+            segments[index:] = [segment]
+    return tuple(segments)
+
+
 def is_leftover(name: str) -> bool:
     """Whether a file of this name has no place in a finished run's folder."""
-    return name not in (RUN, CURVE) and attempt_of_log(name) is None
+    kept = name in (RUN, CURVE) or name.startswith(DAMAGED)
+    return not kept and attempt_of_log(name) is None
 
 
 def _first_group(pattern: re.Pattern[str], name: str) -> str | None:

@@ -22,14 +22,16 @@ so that this also works on object stores:
 
 from __future__ import annotations
 
+import json
+import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from rlscale.scaling.errors import InputError, LeaseLost
+from rlscale.scaling.errors import DamagedRun, InputError, LeaseLost
 from rlscale.sweeps.store.files import Files
 from rlscale.sweeps.store.names import (
     CHECKPOINTS,
@@ -46,12 +48,18 @@ from rlscale.sweeps.store.names import (
     part_name,
     segment_of_checkpoint,
     segment_of_part,
+    segments_of_parts,
 )
 from rlscale.sweeps.store.records import RunRecord
-from rlscale.sweeps.store.schema import CURVE_SCHEMA, conform
+from rlscale.sweeps.store.schema import CURVE_SCHEMA, SCHEMA_VERSION, conform
 
 _FOOTER = b"run_record"
+_PARQUET = b"PAR1"  # the first and the last bytes of a Parquet file
+_IDENTITY = ("sweep", "run_id")  # columns that say whose rows they are
 _READS = 10  # of a folder that changes while it is read
+#: The end of what is said of a file that is lost.
+REMEDY = "rlscale sweep check STORE --repair repairs what it can, and running the sweep again does the rest"
+_OTHER_VERSION = "read it with the version that wrote it, or move the folder away to have the run done again"
 
 
 class RunFolder:
@@ -62,26 +70,65 @@ class RunFolder:
 
     # -- reading --------------------------------------------------------------------
 
-    def record(self) -> RunRecord | None:
-        """The record that counts, None if nothing is stored of the run."""
+    def record(self, names: Collection[str] | None = None) -> RunRecord | None:
+        """The record that counts, None if nothing is stored of the run.
+
+        A lease that cannot be read is replaced by what ``run.json`` and the parts say.
+
+        Args:
+            names: what ``names()`` returned a moment ago, to save listing the folder again.
+
+        Raises:
+            DamagedRun: if no file that can be read says what counts.
+        """
         for _ in range(_READS):
-            content = self.files.read(f"{self.path}/{RUN}")
-            written = None if content is None else self._parsed(content, RUN)
-            if written is not None and written.status == "done":
-                return written
-            names = self.names()
-            if CURVE in names:
-                return self._record_in_footer() or (written and written.ended("done", None))
-            key = highest_key(names)
+            there = self.names() if names is None else names
+            names = None
+            if CURVE in there:
+                return self._finished_record()
+            key = highest_key(there)
             if key is None:
-                return written and _with_parts_of_earlier_versions(written, names)
-            content = self.files.read(f"{self.path}/{lease_name(key)}")
-            if content is not None:  # else a new attempt has just begun, or the run has just ended
-                return self._parsed(content, lease_name(key))
+                return self._record_without_lease(there)
+            try:
+                record = self.read_record(lease_name(key))
+            except DamagedRun:
+                written = self.read_record(RUN)
+                if written is None:
+                    raise
+                return self._with_found_segments(written, there)
+            if record is not None:  # else a new attempt has just begun, or the run has just ended
+                return record
         raise self._always_changing()
+
+    def _finished_record(self) -> RunRecord | None:
+        """The record of a run whose final file is there."""
+        try:
+            written = self.read_record(RUN)
+        except DamagedRun:
+            in_footer = self._record_in_footer()
+            if in_footer is None:
+                raise
+            return in_footer
+        if written is not None and written.status == "done":
+            return written
+        return self._record_in_footer() or (written and written.ended("done", None))
+
+    def _record_without_lease(self, names: Collection[str]) -> RunRecord | None:
+        written = self.read_record(RUN)
+        if written is None:
+            return None
+        if written.status == "done":
+            raise self._damaged(CURVE, "is missing, though the run is done")
+        return _with_parts_of_earlier_versions(written, names)
+
+    def read_record(self, name: str) -> RunRecord | None:
+        """The record in a lease or ``run.json``, None if there is no such file."""
+        content = self.files.read(f"{self.path}/{name}")
+        return None if content is None else self._parsed(content, name)
 
     def curve(self, columns: Sequence[str] | None) -> pa.Table:
         """All rows stored, in order of ``interactions``; possibly none. See ``RunStore.read_curve``."""
+        before: RunRecord | None = None
         for _ in range(_READS):
             try:
                 return self._table(CURVE, columns)
@@ -93,14 +140,29 @@ class RunFolder:
                 continue
             try:
                 return self.parts(record.segments, columns)
-            except FileNotFoundError:  # dropped by a new attempt, or merged into the final file
-                continue
+            except FileNotFoundError as error:  # dropped by a new attempt, or merged into the final file
+                if record == before:  # neither
+                    raise self._damaged(os.path.basename(str(error)), "is missing") from error
+                before = record
         raise self._always_changing()
 
     def parts(self, segments: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of these segments; FileNotFoundError if one is gone."""
         tables = [self._table(part_name(segment), columns) for segment in segments]
         return pa.concat_tables(tables) if tables else schema_of(columns).empty_table()
+
+    def check_curve_ends(self) -> None:
+        """Make sure that the final file, which is there, has the beginning and the end of a Parquet file.
+
+        An object store keeps an object whole or not at all, so there nothing is read.
+
+        Raises:
+            DamagedRun: if it is empty or truncated.
+        """
+        if not self.files.is_local:
+            return
+        if self.files.read_ends(f"{self.path}/{CURVE}", len(_PARQUET)) != (_PARQUET, _PARQUET):
+            raise self._damaged(CURVE, "is empty or truncated")
 
     def logs(self) -> list[tuple[int, str]]:
         """(attempt, text) of each attempt that stored a log, in their order."""
@@ -134,55 +196,127 @@ class RunFolder:
         return {info.base_name for info in self.files.list(f"{self.path}/{CHECKPOINTS}")}
 
     def _parsed(self, content: bytes, name: str) -> RunRecord:
-        path = f"{self.path}/{name}"
         try:
             record = RunRecord.model_validate_json(content)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            problem = f"{where}: {first['msg']}" if where else first["msg"]
-            raise InputError(
-                f"{path} is not a run record of this version ({problem}); "
-                f"move the folder away to have the run done again.",
-                code="damaged_file",
-            ) from error
+            problem = f"is not a run record of this version ({where + ': ' if where else ''}{first['msg']})"
+            if not _is_json_object(content):
+                raise self._damaged(name, problem) from error
+            raise self._refused(name, f"{problem}; {_OTHER_VERSION}") from error
+        if record.schema_version > SCHEMA_VERSION:
+            raise self._refused(
+                name, f"is of a later version (schema {record.schema_version}); {_OTHER_VERSION}"
+            )
         if (record.sweep, record.run_id) != (self.sweep, self.run_id):
-            raise InputError(
-                f"{path} is the record of run {record.run_id!r} of sweep {record.sweep!r}; "
-                f"give the folder its old name, or move it out of the store.",
-                code="damaged_file",
+            raise self._refused(
+                name,
+                f"is the record of run {record.run_id!r} of sweep {record.sweep!r}; "
+                f"give the folder its old name, or move it out of the store",
             )
         return record
 
     def _record_in_footer(self) -> RunRecord | None:
-        path = f"{self.path}/{CURVE}"
-        try:
-            with self.files.open(path) as stream:
-                content = (pq.read_schema(stream).metadata or {}).get(_FOOTER)
-        except (pa.ArrowException, OSError) as error:
-            raise _unreadable(path, error) from error
+        content = (self._opened(CURVE).schema_arrow.metadata or {}).get(_FOOTER)
         return None if content is None else self._parsed(content, CURVE)
 
     def _table(self, name: str, columns: Sequence[str] | None) -> pa.Table:
-        path, schema = f"{self.path}/{name}", schema_of(columns)
+        """The rows of one file; see ``_opened`` for the errors."""
+        schema, file = schema_of(columns), self._opened(name)
         try:
-            with self.files.open(path) as stream:
-                return conform(pq.ParquetFile(stream).read(schema.names, use_threads=False), schema)
-        except FileNotFoundError:
-            raise
+            table = file.read(list(dict.fromkeys((*schema.names, *_IDENTITY))), use_threads=False)
+            self._check_identity(name, table)
+            return conform(table, schema)
         except KeyError as error:
-            raise InputError(
-                f"{path} lacks the column {error}; restore it, or remove it to have the run done again.",
-                code="missing_column",
-            ) from error
+            raise self._refused(name, f"lacks the column {error}; restore the file") from error
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise _unreadable(path, error) from error
+            raise self._unreadable(name, error) from error
+
+    def _check_identity(self, name: str, table: pa.Table) -> None:
+        """Refuse a file whose rows are another run's."""
+        for column, mine in zip(_IDENTITY, (self.sweep, self.run_id), strict=True):
+            there = table.column(column).unique().to_pylist() if column in table.column_names else []
+            if there not in ([], [mine]):
+                raise self._refused(
+                    name,
+                    f"holds rows of {column} {there[0]!r}, not {mine!r}; move it to the folder of its run",
+                )
+
+    def _opened(self, name: str) -> pq.ParquetFile:
+        """A Parquet file that was read whole, so that what fails after that is its content, not the disk.
+
+        Raises:
+            FileNotFoundError: if it is not there.
+            DamagedRun: if it is not Parquet.
+        """
+        content = self.files.read(f"{self.path}/{name}")
+        if content is None:
+            raise FileNotFoundError(f"{self.path}/{name}")
+        try:
+            return pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise self._unreadable(name, error) from error
+
+    def _unreadable(self, name: str, error: Exception) -> DamagedRun:
+        return self._damaged(name, f"is not a readable Parquet file of a curve ({error})")
+
+    def _damaged(self, name: str, problem: str) -> DamagedRun:
+        """The error of a file of this run that is lost."""
+        message = " ".join(f"{self.path}/{name} {problem}; {REMEDY}.".split())
+        return DamagedRun(message, sweep=self.sweep, run_id=self.run_id)
+
+    def _refused(self, name: str, problem: str) -> DamagedRun:
+        """The error of a file that is intact, but not of this version or this run."""
+        return DamagedRun(
+            f"{self.path}/{name} {problem}.", sweep=self.sweep, run_id=self.run_id, may_be_redone=False
+        )
 
     def _always_changing(self) -> InputError:
         return InputError(
             f"{self.path} keeps changing while it is read; try again once its run has ended.",
             code="store_changing",
         )
+
+    # -- what is damaged -------------------------------------------------------------
+
+    def intact(self, segments: Sequence[str]) -> tuple[tuple[str, ...], DamagedRun | None]:
+        """Those of the segments before the first whose part cannot be read, and why not, if there is one."""
+        for position, segment in enumerate(segments):
+            try:
+                self._table(part_name(segment), None)
+            except FileNotFoundError:
+                return tuple(segments[:position]), self._damaged(part_name(segment), "is missing")
+            except DamagedRun as error:
+                return tuple(segments[:position]), error
+        return tuple(segments), None
+
+    def as_far_as(self, record: RunRecord, segments: tuple[str, ...]) -> RunRecord:
+        """The record of the run when these were its segments; their parts must be intact."""
+        interactions, wall_seconds = 0, 0.0
+        if segments:
+            last = self._table(part_name(segments[-1]), ("interactions", "wall_seconds"))
+            if last.num_rows:
+                interactions, wall_seconds = (last.column(name)[-1].as_py() for name in last.column_names)
+        return record.model_copy(
+            update={"segments": segments, "interactions": interactions, "wall_seconds": wall_seconds or 0.0}
+        )
+
+    def check_curve(self) -> None:
+        """Read the final file.
+
+        Raises:
+            DamagedRun: if it is missing or cannot be read.
+        """
+        try:
+            self._table(CURVE, None)
+        except FileNotFoundError:
+            raise self._damaged(CURVE, "is missing") from None
+
+    def _with_found_segments(self, record: RunRecord, names: Collection[str]) -> RunRecord:
+        """The record with the segments that the parts make up, as far as they are intact."""
+        segments, _ = self.intact(segments_of_parts(names))
+        return self.as_far_as(record, segments)
 
     # -- writing --------------------------------------------------------------------
 
@@ -215,7 +349,7 @@ class RunFolder:
         try:
             self.check_holder(key)
         except LeaseLost:
-            self._repeat_record()
+            self.repeat_record()
             raise
 
     def check_holder(self, key: str) -> None:
@@ -244,11 +378,23 @@ class RunFolder:
             self.files.delete(f"{self.path}/{part_name(uncommitted)}")
             self.files.delete(self.checkpoint_path(uncommitted))
 
-    def clean_finished(self) -> None:
-        """Remove what a finished run no longer needs, and repair its record."""
-        record = self._repeat_record()
+    def clean_finished(self, *, is_curve_known: bool = False) -> None:
+        """Remove what a finished run no longer needs, and repair its record.
+
+        Nothing is removed if the final file cannot be read: the rest is then all that is left of the run.
+
+        Args:
+            is_curve_known: whether the caller has just written the final file, so that it is not read.
+        """
+        try:
+            if not is_curve_known:
+                self.check_curve()
+        except DamagedRun:
+            return
+        names = self.names()
+        record = self.repeat_record(names)
         kept = {checkpoint_name(segment) for segment in record.checkpoints} if record else set()
-        for name in self.names():
+        for name in names:
             if lease_key(name) or segment_of_part(name):
                 self.files.delete(f"{self.path}/{name}")
         self._remove_temporary()
@@ -257,8 +403,13 @@ class RunFolder:
         if not kept:
             self.files.delete_folder(f"{self.path}/{CHECKPOINTS}")
 
-    def _repeat_record(self) -> RunRecord | None:
-        record = self.record()
+    def repeat_record(self, names: Collection[str] | None = None) -> RunRecord | None:
+        """Write the record that counts to ``run.json``, unless it is there already. Returns it.
+
+        Args:
+            names: as for ``record``.
+        """
+        record = self.record(names)
         if record is not None and self.files.read(f"{self.path}/{RUN}") != record.as_bytes():
             self.files.write(f"{self.path}/{RUN}", record.as_bytes())
         return record
@@ -292,13 +443,20 @@ class RunFolder:
 
     def write_table(self, name: str, table: pa.Table) -> None:
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
+        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
         self.files.write(f"{self.path}/{name}", sink.getvalue())
 
     def write_curve(self, table: pa.Table, record: RunRecord) -> None:
         """Write the final file: with it the run is done."""
         metadata = {**(table.schema.metadata or {}), _FOOTER: record.as_bytes()}
         self.write_table(CURVE, table.replace_schema_metadata(metadata))
+
+
+def _is_json_object(content: bytes) -> bool:
+    try:
+        return isinstance(json.loads(content), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def schema_of(columns: Sequence[str] | None) -> pa.Schema:
@@ -308,17 +466,10 @@ def schema_of(columns: Sequence[str] | None) -> pa.Schema:
     return pa.schema([CURVE_SCHEMA.field(name) for name in columns], metadata=CURVE_SCHEMA.metadata)
 
 
-def _with_parts_of_earlier_versions(record: RunRecord, names: set[str]) -> RunRecord:
+def _with_parts_of_earlier_versions(record: RunRecord, names: Collection[str]) -> RunRecord:
     """Versions without leases kept no list of the parts: all parts in the folder count."""
     if record.segments:
         return record
     found = (segment_of_part(name) for name in names)
     without_key = sorted(segment for segment in found if segment and "." not in segment)
     return record.model_copy(update={"segments": tuple(without_key)})
-
-
-def _unreadable(path: str, error: Exception) -> InputError:
-    return InputError(
-        f"{path} is not a readable Parquet file of a curve ({error}); restore or remove it.",
-        code="unreadable_file",
-    )

@@ -72,6 +72,8 @@ def logged(writer: RunWriter) -> Iterator[LoggedWriter]:
     """
     log = RunLog()
     log.add(_beginning(writer))
+    for damage in writer.damaged:
+        log.add(f"done again from what is intact: {damage}")
     logged_writer = LoggedWriter(writer, log)
     with _captured(log):
         try:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from rlscale.scaling.errors import InputError
-from rlscale.scaling.files import replacing
+from rlscale.scaling.errors import DamagedRun, DamagedSpec, InputError
+from rlscale.scaling.files import output
 from rlscale.sweeps.store.files import Files
 from rlscale.sweeps.store.names import CURVE, RUN, is_leftover
 from rlscale.sweeps.store.records import RunRecord, Status
@@ -41,6 +41,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SPEC = "spec.json"
 _EXPORTED_AT_ONCE = 1 << 20  # rows: few enough to hold, enough for a row group
 _REQUESTS_AT_ONCE = 16  # to a store that answers slowly, as object stores do
+
+
+OnDamage = Callable[[DamagedRun], None]
+
+
+def refuse(damage: DamagedRun) -> None:
+    """Stop at the first damaged run."""
+    raise damage
 
 
 class RunStore:
@@ -73,24 +81,77 @@ class RunStore:
         """Ids of the runs of one sweep, sorted."""
         return self._children(self._sweep_dir(sweep), "run=")
 
-    def runs(self, sweep: str | None = None) -> Iterator[RunRecord]:
-        """The records of all runs, or those of one sweep."""
-        for name in self.select(sweep):
-            yield from self.read_runs(name, self.run_ids(name))
+    def runs(self, sweep: str | None = None, on_damage: OnDamage = refuse) -> Iterator[RunRecord]:
+        """The records of all runs, or those of one sweep.
 
-    def read_runs(self, sweep: str, run_ids: Sequence[str]) -> Iterator[RunRecord]:
-        """The records of those of these runs that have one."""
+        Args:
+            on_damage: called with the error of each run whose record cannot be used, which is left out, and
+                of each folder whose name is no run's; raises it by default.
+        """
+        for name in self.select(sweep):
+            for stray in self.strays(name):
+                on_damage(stray)
+            files = None if self.files.is_local else self.file_names(name)
+            yield from self.read_runs(name, self.run_ids(name), on_damage, files)
+
+    def read_runs(
+        self,
+        sweep: str,
+        run_ids: Sequence[str],
+        on_damage: OnDamage = refuse,
+        files: Mapping[str, set[str]] | None = None,
+    ) -> Iterator[RunRecord]:
+        """The records of those of these runs that have one.
+
+        Args:
+            on_damage: as for ``runs``.
+            files: what ``file_names`` returned a moment ago, to save listing each run's folder.
+        """
+
+        def read(run_id: str) -> RunRecord | DamagedRun | None:
+            try:
+                return self.folder(sweep, run_id).record(None if files is None else files.get(run_id))
+            except DamagedRun as error:
+                return error
+
         if self.files.is_local:
-            records: Iterable[RunRecord | None] = (self.read_run(sweep, run_id) for run_id in run_ids)
-            yield from (record for record in records if record is not None)
+            yield from _intact(map(read, run_ids), on_damage)
             return
         with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
-            records = pool.map(lambda run_id: self.read_run(sweep, run_id), run_ids)
-            yield from (record for record in records if record is not None)
+            yield from _intact(pool.map(read, run_ids), on_damage)
 
     def read_run(self, sweep: str, run_id: str) -> RunRecord | None:
-        """The record of one run, or None if there is none."""
-        return self._folder(sweep, run_id).record()
+        """The record of one run, or None if there is none.
+
+        Raises:
+            DamagedRun: if it cannot be read.
+        """
+        return self.folder(sweep, run_id).record()
+
+    def is_done(self, sweep: str, run_id: str) -> bool:
+        """Whether nothing is left to do for a run: it is done, and its curve can be read.
+
+        Raises:
+            DamagedRun: if a file of it is not of this version or this run.
+        """
+        try:
+            record = self.read_run(sweep, run_id)
+            if record is None or record.status != "done":
+                return False
+            self.folder(sweep, run_id).check_curve()
+            return True
+        except DamagedRun as error:
+            if not error.may_be_redone:
+                raise
+            return False
+
+    def check_curve_ends(self, sweep: str, run_id: str) -> None:
+        """Make sure, at the cost of a few bytes, that the final file of a finished run is whole.
+
+        Raises:
+            DamagedRun: if it is empty or truncated.
+        """
+        self.folder(sweep, run_id).check_curve_ends()
 
     def file_names(self, sweep: str) -> dict[str, set[str]]:
         """The files of each run by its id, from one listing; a run that is done has ``CURVE``."""
@@ -104,14 +165,14 @@ class RunStore:
 
     def read_logs(self, sweep: str, run_id: str) -> list[tuple[int, str]]:
         """(attempt, log) of each of a run's attempts that stored a log, in their order."""
-        return self._folder(sweep, run_id).logs()
+        return self.folder(sweep, run_id).logs()
 
     def read_checkpoints(self, sweep: str, run_id: str) -> Iterator[bytes]:
         """The content of a run's stored checkpoints, the oldest first.
 
         A run that is done has some if its config says ``keep_checkpoints``.
         """
-        return self._folder(sweep, run_id).kept_checkpoints()
+        return self.folder(sweep, run_id).kept_checkpoints()
 
     # -- files beside the runs ------------------------------------------------------
 
@@ -123,10 +184,9 @@ class RunStore:
         except (ValueError, RecursionError) as error:
             spec = error
         if not isinstance(spec, dict | None):
-            raise InputError(
+            raise DamagedSpec(
                 f"{self._sweep_dir(sweep)}/{_SPEC} is damaged; "
-                f"run the sweep again with its spec, which writes it again.",
-                code="damaged_file",
+                f"run the sweep again with its spec, which writes it again."
             )
         return spec
 
@@ -172,45 +232,33 @@ class RunStore:
         The final file is preferred. When a run ends, that file replaces its parts, so the reader
         tries again if a part is gone.
         """
-        return self._folder(sweep, run_id).curve(columns)
+        return self.folder(sweep, run_id).curve(columns)
 
     def read_curves(self, sweep: str | None = None) -> pa.Table:
         """Every row of the store (or of one sweep), with the run columns: ``EXPORT_SCHEMA``."""
         tables = list(self._wide_tables(sweep))
         return pa.concat_tables(tables) if tables else EXPORT_SCHEMA.empty_table()
 
-    def export(self, path: str | Path, sweep: str | None = None) -> int:
+    def export(self, path: str | Path, sweep: str | None = None, on_damage: OnDamage = refuse) -> int:
         """Write one tidy Parquet file of all rows; values are untouched. Returns their number.
+
+        Args:
+            on_damage: as for ``runs``.
 
         Raises:
             InputError: if there are no rows, or ``path`` cannot be written.
         """
-        target = Path(path)
-        if target.is_dir():
-            raise InputError(
-                f"{target} is a folder; name the file to write, e.g. {target / 'curves.parquet'}.",
-                code="unwritable_file",
-            )
-        if not target.parent.is_dir():
-            raise InputError(
-                f"{target} cannot be written: there is no folder {target.parent}; create it first.",
-                code="unwritable_file",
-            )
-        rows = 0
-        try:
-            with replacing(target) as temporary:
-                rows = self._write_rows(temporary, sweep)
-                if rows == 0:
-                    raise InputError(f"{self.location} holds no rows to export yet.", code="no_curves")
-        except OSError as error:
-            raise InputError(f"{target} cannot be written: {error}", code="unwritable_file") from error
+        with output(path) as temporary:
+            rows = self._write_rows(temporary, sweep, on_damage)
+            if rows == 0:
+                raise InputError(f"{self.location} holds no rows to export yet.", code="no_curves")
         return rows
 
-    def _write_rows(self, path: Path, sweep: str | None) -> int:
+    def _write_rows(self, path: Path, sweep: str | None, on_damage: OnDamage) -> int:
         """Write all rows to a new Parquet file, in row groups of bounded size. Returns their number."""
         rows, waiting = 0, list[pa.Table]()
         with pq.ParquetWriter(path, EXPORT_SCHEMA, compression="zstd") as writer:
-            for table in self._wide_tables(sweep):
+            for table in self._wide_tables(sweep, on_damage):
                 waiting.append(table)
                 rows += table.num_rows
                 if sum(each.num_rows for each in waiting) >= _EXPORTED_AT_ONCE:
@@ -220,10 +268,14 @@ class RunStore:
                 writer.write_table(pa.concat_tables(waiting))
         return rows
 
-    def _wide_tables(self, sweep: str | None) -> Iterator[pa.Table]:
+    def _wide_tables(self, sweep: str | None, on_damage: OnDamage = refuse) -> Iterator[pa.Table]:
         """For each run a table of its rows, with the run columns repeated in each row."""
-        for record in self.runs(sweep):
-            table = self.read_curve(record.sweep, record.run_id)
+        for record in self.runs(sweep, on_damage):
+            try:
+                table = self.read_curve(record.sweep, record.run_id)
+            except DamagedRun as error:
+                on_damage(error)
+                continue
             values = {**record.columns, "status": record.status}
             for name in RUN_COLUMNS:
                 field = EXPORT_SCHEMA.field(name)
@@ -233,7 +285,7 @@ class RunStore:
 
     def add_curve(self, record: RunRecord, table: pa.Table) -> None:
         """Store a complete curve that was imported as a finished run."""
-        folder = self._folder(record.sweep, record.run_id)
+        folder = self.folder(record.sweep, record.run_id)
         self.files.make_folder(folder.path)
         folder.write_curve(conform(table, CURVE_SCHEMA), record)
         self.files.write(f"{folder.path}/{RUN}", record.as_bytes())
@@ -259,7 +311,7 @@ class RunStore:
             StoreUnavailable: if the store cannot be written.
         """
         return begin_attempt(
-            self._folder(sweep, run_id),
+            self.folder(sweep, run_id),
             config=config,
             columns=columns,
             provenance=provenance,
@@ -277,11 +329,11 @@ class RunStore:
         Raises:
             LeaseLost: if an attempt finished the run meanwhile, or another began.
         """
-        return mark_run(self._folder(record.sweep, record.run_id), record, status, reason, failure)
+        return mark_run(self.folder(record.sweep, record.run_id), record, status, reason, failure)
 
     def clean_finished(self, sweep: str, run_id: str) -> None:
         """Remove what a finished run no longer needs: its leases, parts and checkpoints."""
-        self._folder(sweep, run_id).clean_finished()
+        self.folder(sweep, run_id).clean_finished()
 
     def clean_sweep(self, sweep: str) -> None:
         """The same for all finished runs of a sweep whose last attempt died before it cleaned up."""
@@ -294,7 +346,8 @@ class RunStore:
     def _sweep_dir(self, sweep: str) -> str:
         return f"{self.files.root}/sweep={check_name(sweep, 'sweep')}"
 
-    def _folder(self, sweep: str, run_id: str) -> RunFolder:
+    def folder(self, sweep: str, run_id: str) -> RunFolder:
+        """The files of one run, which may not exist."""
         path = f"{self._sweep_dir(sweep)}/run={check_name(run_id, 'run_id')}"
         return RunFolder(self.files, path, sweep, run_id)
 
@@ -315,9 +368,37 @@ class RunStore:
         return [sweep]
 
     def _children(self, folder: str, prefix: str) -> list[str]:
+        names = (name[len(prefix) :] for name in self._folders(folder, prefix))
+        return sorted(name for name in names if _NAME.fullmatch(name))
+
+    def strays(self, sweep: str) -> list[DamagedRun]:
+        """An error for each folder that begins like a run's and has no name of one, as ``run=x (copy)``."""
+        folder = self._sweep_dir(sweep)
+        names = sorted(self._folders(folder, "run="))
+        return [
+            DamagedRun(
+                f"{folder}/{name} has no name of a run; rename it, or move it out of the store.",
+                sweep=sweep,
+                run_id=name.removeprefix("run="),
+                may_be_redone=False,
+            )
+            for name in names
+            if not _NAME.fullmatch(name.removeprefix("run="))
+        ]
+
+    def _folders(self, folder: str, prefix: str) -> list[str]:
         infos = self.files.list(folder)
         names = (info.base_name for info in infos if info.type == pafs.FileType.Directory)
-        return sorted(name[len(prefix) :] for name in names if name.startswith(prefix))
+        return [name for name in names if name.startswith(prefix)]
+
+
+def _intact(records: Iterable[RunRecord | DamagedRun | None], on_damage: OnDamage) -> Iterator[RunRecord]:
+    """Those that are records; of the errors, ``on_damage`` is told."""
+    for record in records:
+        if isinstance(record, DamagedRun):
+            on_damage(record)
+        elif record is not None:
+            yield record
 
 
 def check_name(name: str, what: str) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from rlscale.scaling.errors import InputError, LeaseLost
+from rlscale.scaling.errors import DamagedRun, InputError, LeaseLost
 from rlscale.sweeps.store.names import RUN, log_name, part_name, segment_name
 from rlscale.sweeps.store.records import AttemptRecord, RunRecord, Status, now
+from rlscale.sweeps.store.repair import to_continue
 from rlscale.sweeps.store.run_folder import RunFolder
 from rlscale.sweeps.store.schema import CURVE_SCHEMA, KEY_COLUMNS
 
@@ -23,10 +24,11 @@ class RunWriter:
     Attributes:
         record: the run's record as this attempt last wrote it.
         folder: the run's files.
+        damaged: a sentence for each file of earlier attempts that could not be read.
     """
 
-    def __init__(self, folder: RunFolder, record: RunRecord, key: str) -> None:
-        self.record = record
+    def __init__(self, folder: RunFolder, record: RunRecord, key: str, damaged: Sequence[str] = ()) -> None:
+        self.record, self.damaged = record, tuple(damaged)
         self.folder, self._key = folder, key
         self._is_published = False
         self._uncommitted: str | None = None
@@ -98,13 +100,12 @@ class RunWriter:
         record = self.record.ended("done", None).changed(segments=(), checkpoints=kept)
         if not self._is_published:
             self._check()
-            table = self.folder.parts(self.record.segments)
-            self.folder.write_curve(table, record)
+            self.folder.write_curve(self._parts(), record)
             self._is_published = True
         self.folder.check_finisher(self._key)
         self.folder.files.write(f"{self.folder.path}/{RUN}", record.as_bytes())
         self.record = record
-        self.folder.clean_finished()
+        self.folder.clean_finished(is_curve_known=True)
 
     def fail(
         self,
@@ -147,6 +148,13 @@ class RunWriter:
         self.folder.write_table(part_name(segment), table)
         return segment
 
+    def _parts(self) -> pa.Table:
+        try:
+            return self.folder.parts(self.record.segments)
+        except FileNotFoundError:  # they go when another attempt finishes the run
+            self._check()
+            raise
+
     def _end(self, record: RunRecord) -> None:
         self._commit(record)
         self.folder.write_record(self._key, record)
@@ -176,25 +184,23 @@ def begin_attempt(
     pid: int,
 ) -> RunWriter:
     """See ``RunStore.claim``."""
-    record = folder.record()
-    if record is not None and record.status == "done":
+    blank = RunRecord(sweep=folder.sweep, run_id=folder.run_id, status="running", config={}, columns={})
+    record, damaged = to_continue(folder, blank)
+    if record.status == "done":
         raise InputError(
             f"Run {folder.run_id} of sweep {folder.sweep} is done already in {folder.path}.",
             code="already_done",
         )
-    base = record or RunRecord(
-        sweep=folder.sweep, run_id=folder.run_id, status="running", config={}, columns={}
-    )
-    claimed = base.changed(
+    claimed = record.changed(
         status="running",
         reason=None,
         failure=None,
         config=dict(config),
         columns=dict(columns),
         provenance=dict(provenance),
-        attempts=(*base.attempts, _new_attempt(base, host, pid)),
+        attempts=(*record.attempts, _new_attempt(record, host, pid)),
     )
-    return RunWriter(folder, claimed, folder.take(claimed))
+    return RunWriter(folder, claimed, folder.take(claimed), damaged)
 
 
 def _new_attempt(record: RunRecord, host: str, pid: int) -> AttemptRecord:
@@ -212,7 +218,12 @@ def mark_run(
     folder: RunFolder, record: RunRecord, status: Status, reason: str | None, failure: str | None = None
 ) -> RunRecord:
     """See ``RunStore.mark``."""
-    current = folder.record() or record
+    try:
+        current = folder.record() or record
+    except DamagedRun as error:
+        if not error.may_be_redone:
+            raise
+        current = record
     if current.status == "done":
         return current
     marked = current.ended(status, reason, failure)

@@ -18,6 +18,7 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.files import require_file
 from rlscale.sweeps.store.tables import TEXT_COLUMNS, Table
 
 Kind = Literal["csv", "parquet", "jsonl"]
@@ -68,6 +69,7 @@ def kind_of(path: Path) -> Kind:
 
 
 def _first_bytes(path: Path) -> bytes:
+    require_file(path)
     try:
         with path.open("rb") as stream:
             return stream.read(4)

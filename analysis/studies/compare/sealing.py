@@ -30,6 +30,7 @@ from rlscale.analysis.forecast.scoring import ItemScore, Score, new_runs, no_new
 from rlscale.analysis.records import CodedWarning, warning_fields
 from rlscale.analysis.studies.compare.result import Comparison
 from rlscale.analysis.studies.compare.study import CompareRecipes, Solution
+from rlscale.analysis.theory.quantities import check_quantity
 from rlscale.scaling.errors import InputError
 
 _NEAR = float(np.log(1.01))  # beyond the common returns by less counts as within
@@ -61,8 +62,7 @@ def seal_comparison(
             code="no_bootstrap",
         )
     for compute in computes:
-        if not (np.isfinite(compute) and compute > 0):
-            raise InputError(f"Compute must be positive and finite: got {compute:g}.", code="invalid_number")
+        check_quantity("Compute", compute)
     items = [_item(solution, compute) for compute in computes or [comparison.b.compute]]
     beyond = sum(item.beyond is not None for item in items)
     own: list[CodedWarning] = (

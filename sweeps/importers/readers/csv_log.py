@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.files import require_file
 from rlscale.sweeps.importers.readers.runs import ReadOptions, listed
 from rlscale.sweeps.store.schema import CURVE_COLUMNS, DIAGNOSTICS
 from rlscale.sweeps.store.tables import require_columns_of_schema
@@ -99,6 +100,7 @@ def read_text(path: Path) -> str:
         InputError: if it is missing or is not UTF-8.
     """
     try:
+        require_file(path)
         return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.", code="unreadable_file") from error

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from rlscale.scaling.files import require_file
 from rlscale.sweeps.importers.readers.csv_log import chosen_columns, curve_rows, read_log
 from rlscale.sweeps.importers.readers.runs import (
     Parsed,
@@ -73,6 +74,7 @@ def read_rllib(source: Path, options: ReadOptions) -> Parsed:
 def _hints(path: Path) -> dict[str, Any]:
     """Run columns from the trial's parameters, as far as these are plain values."""
     try:
+        require_file(path)
         params = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}

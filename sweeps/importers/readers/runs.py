@@ -142,7 +142,9 @@ def folders_with(root: Path, marker: Callable[[str], bool]) -> list[Path]:
         ) from error
 
     return sorted(
-        Path(folder) for folder, _, files in os.walk(root, onerror=refuse) if any(map(marker, files))
+        Path(folder)
+        for folder, _, files in os.walk(root, onerror=refuse)
+        if any(marker(name) and Path(folder, name).is_file() for name in files)
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.files import require_file
 from rlscale.sweeps.importers.readers.csv_log import (
     chosen_columns,
     curve_rows,
@@ -140,6 +141,7 @@ def _steps_ratio(run: SourceRun, progress: Path) -> float:
 
 
 def _begins_as_monitor(path: Path) -> bool:
+    require_file(path)
     with path.open("rb") as file:
         return file.read(2) == b"#{"
 

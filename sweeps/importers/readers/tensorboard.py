@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.files import require_file
 from rlscale.sweeps.importers.readers.runs import (
     Parsed,
     ReadOptions,
@@ -205,6 +206,7 @@ def _arrays(points: Iterable[tuple[int, float]]) -> tuple[NDArray[np.float64], N
 def _ends_amid_a_record(path: Path) -> bool:
     """Whether the last record is incomplete: records are a length (8 bytes), a checksum (4), data, 4 more."""
     size, end = path.stat().st_size, 0
+    require_file(path)
     with path.open("rb") as file:
         while end + 8 <= size:
             file.seek(end)

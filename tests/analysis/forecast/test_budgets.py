@@ -1,7 +1,11 @@
 """Budgets in FLOPs and GPU hours become the compute whose optimum costs them."""
 
+import json
+
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from rlscale.analysis.curves.synthetic import SyntheticSweep
 from rlscale.analysis.fit.findings import InteractionFlops
@@ -9,6 +13,7 @@ from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.budgets import flops_budget, gpu_hours_budget
 from rlscale.analysis.forecast.sizes import forecast
+from rlscale.analysis.theory.quantities import LEAST, MOST
 from rlscale.scaling.errors import InputError
 
 SIZES = tuple(4e4 * 2.0 ** np.arange(6))
@@ -33,7 +38,7 @@ def test_training_at_the_optimum_of_the_compute_costs_the_budget(fit):
     assert "measured by the sweep" in found.conversion
 
 
-@pytest.mark.parametrize("flops", [1e8, 1e30, 1e200])
+@pytest.mark.parametrize("flops", [1e8, 1e30, 1e50])
 def test_beyond_the_sizes_flops_grow_with_the_parameters(fit, flops):
     found = flops_budget(fit, flops)
     n, e = float(fit.law.N_opt(found.compute)), float(fit.law.E_opt(found.compute))
@@ -79,3 +84,31 @@ def test_gpu_hours_without_a_rate_and_fits_without_flops_are_refused(fit):
         gpu_hours_budget(fit, 1.0, gpu_flops=None, utilization=0.3)
     with pytest.raises(InputError, match="This fit knows no FLOPs"):
         flops_budget(fit.model_copy(update={"interaction_flops": None}), 1e15)
+
+
+ANY = st.one_of(st.floats(), st.floats(-330, 308).map(lambda exponent: 10.0**exponent))
+
+
+@given(kind=st.sampled_from(["compute", "flops", "hours", "rate"]), value=ANY, cost=ANY)
+@example(kind="compute", value=1e-320, cost=0.0)
+@example(kind="compute", value=1e12, cost=1.7e308)
+@example(kind="compute", value=MOST, cost=MOST)
+@example(kind="compute", value=LEAST, cost=LEAST)
+@example(kind="flops", value=MOST, cost=0.0)
+@example(kind="hours", value=1e300, cost=0.0)
+@example(kind="rate", value=1.7e308, cost=0.0)
+def test_every_number_is_refused_in_a_sentence_or_gives_finite_figures(fit, kind, value, cost):
+    def budgets() -> list:
+        if kind == "flops":
+            return [flops_budget(fit, value)]
+        if kind == "hours":
+            return [gpu_hours_budget(fit, value, gpu_flops=1e14, utilization=0.3)]
+        return [gpu_hours_budget(fit, 10, gpu_flops=value, utilization=0.3)] if kind == "rate" else []
+
+    refused = None
+    try:
+        found = forecast(fit, [value] if kind == "compute" else [], budgets=budgets(), env_cost=cost)
+        json.dumps(found.model_dump(mode="json"), allow_nan=False)
+    except InputError as error:
+        refused = error
+    assert refused is None or (refused.code == "invalid_number" and "\n" not in str(refused))

@@ -99,5 +99,5 @@ def test_a_return_outside_the_map_is_refused_with_its_range(fit, value):
 
 @pytest.mark.parametrize("steps", [0.0, -5.0, float("nan"), float("inf")])
 def test_interactions_of_a_reference_must_make_sense(fit, steps):
-    with pytest.raises(InputError, match="reference's interactions must be positive"):
+    with pytest.raises(InputError, match="reference's interactions must be a positive, finite number"):
         sample_efficiency(fit, 0.6, steps)

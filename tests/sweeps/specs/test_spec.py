@@ -165,7 +165,8 @@ def test_every_axis_that_the_refusal_lists_is_accepted():
 
 
 def test_unknown_keys_are_refused_with_the_known_ones():
-    assert "unknown key 'axis'; known here: name, base, axes, resources, tuning." in problem({}, axis={})
+    known = "name, base, axes, resources, tuning, max_runs"
+    assert f"unknown key 'axis'; known here: {known}." in problem({}, axis={})
     assert "unknown key 'resources.cpus'; known here: num_cpus" in problem({}, resources={"cpus": 1})
     assert "unknown key 'agent.clop'; known here: algorithm" in problem({}, {**BASE, "agent": {"clop": 1}})
     assert "unknown key 'tusk'" in problem({}, {**BASE, "tusk": 1})
@@ -226,3 +227,15 @@ def test_a_spec_that_was_stored_expands_to_the_same_configs_without_doing_it_aga
     assert expand(stored) is expand(made)
     assert [config.model.width for config in expand(spec({"width": [0.05, 2]}))] == [0.05, 2]
     assert expand(made) == expand(stored)
+
+
+def test_axes_that_make_more_runs_than_allowed_are_refused_before_any_is_made():
+    axes = {"seed": list(range(1000)), "agent.learning_rate": [1e-6 * i for i in range(1, 1001)]}
+    spec = parse_spec({"name": "s", "base": BASE, "axes": axes}, source="s.yaml")
+    with pytest.raises(InputError, match="the axes make 1,000,000 runs, more than max_runs allows") as caught:
+        expand(spec, source="s.yaml")
+    assert caught.value.code == "too_many_runs"
+    few = parse_spec({"name": "s", "base": BASE, "axes": {"seed": [0, 1]}, "max_runs": 2}, source="s.yaml")
+    assert len(expand(few)) == 2
+    with pytest.raises(InputError, match=r"the axes make 3 runs, more than max_runs allows \(2\)"):
+        expand(parse_spec({**few.model_dump(mode="json"), "axes": {"seed": [0, 1, 2]}}, source="s.yaml"))

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlscale.scaling.errors import InputError, LeaseLost, StoreUnavailable
+from rlscale.scaling.errors import DamagedRun, InputError, LeaseLost, StoreUnavailable
 from rlscale.sweeps.store.files import Files
 from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.run_folder import RunFolder
@@ -619,8 +619,7 @@ def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(store, claim, ro
     writer = claim(store)
     (folder / "run.json").unlink()
     (folder / "run.json").symlink_to(outside)
-    with pytest.raises(InputError, match="not a run record"):
-        store.read_run("s", "r1")
+    assert store.read_run("s", "r1") == writer.record
     segment(writer, 0, rows_of(0, 3))
     writer.stop("enough")
     assert outside.read_bytes() == b"kept"
@@ -699,22 +698,25 @@ def test_a_curve_without_a_column_that_it_needs_is_refused_by_name(store, claim,
     ],
 )
 def test_a_damaged_record_is_refused_with_the_remedy(store, claim, folder, damage):
-    claim(store)
-    path = folder / "run.json"
+    writer = claim(store)
+    path, lease = folder / "run.json", next(folder.glob("lease-*"))
     before = path.read_bytes()
     assert damage(before) != before
     path.write_bytes(damage(before))
-    with pytest.raises(InputError, match=r"run\.json is not a run record .* move the folder away") as caught:
+    assert store.read_run("s", "r1") == writer.record
+    lease.write_bytes(damage(before))
+    with pytest.raises(DamagedRun, match=r"run\.json is not a run record of this version") as caught:
         store.read_run("s", "r1")
     assert "\n" not in str(caught.value)
+    assert caught.value.may_be_redone is (damage(before)[:1] != b"{" or damage(before)[-1:] != b"}")
 
 
 @pytest.mark.parametrize(("field", "value"), [("sweep", "../../elsewhere"), ("run_id", "r2")])
 def test_a_record_of_another_place_is_refused(store, claim, folder, field, value):
     claim(store)
-    path = folder / "run.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
-    with pytest.raises(InputError, match="give the folder its old name"):
+    for path in folder.glob("*.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    with pytest.raises(DamagedRun, match="give the folder its old name"):
         store.read_run("s", "r1")
 
 
