@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.func import functional_call
 
+from rlscale.scaling.config.model import ModelConfig
 from rlscale.scaling.config.run import run_config
 from rlscale.scaling.diagnostics import probe, tangent
 from rlscale.scaling.diagnostics.tangent import (
@@ -13,7 +14,11 @@ from rlscale.scaling.diagnostics.tangent import (
     kernel_rank,
     tangent_kernel,
 )
+from rlscale.scaling.models.actor_critic import Inputs
+from rlscale.scaling.models.families import build_actor_critic
+from rlscale.scaling.models.trunk import observation_dtype
 from rlscale.scaling.modules import name_modules
+from rlscale.scaling.tasks.catalog import Discrete
 from rlscale.scaling.training.run import Run
 
 
@@ -53,6 +58,27 @@ def test_gradients_at_once_are_those_one_by_one(monkeypatch, most):
 
     at_once = tangent_kernel(gradients_at_once(output, moved, (x, sign)), 6, 41)
     torch.testing.assert_close(at_once, kernel_of(network(x)[:, 0] * sign, moved.values()))
+
+
+@pytest.mark.parametrize(
+    ("family", "shape"), [("mlp", (5,)), ("mnist-cnn", (1, 8, 8)), ("nature-cnn", (4, 40, 40))]
+)
+def test_these_families_can_be_vectorised(family, shape):
+    model = build_actor_critic(
+        ModelConfig(family=family, width=0.25), shape, Discrete(3), torch.Generator().manual_seed(0)
+    )
+    network, moved = model.policy, dict(model.policy.named_parameters())
+    observation = torch.randint(0, 256, (4, 1, *shape)).to(observation_dtype(shape))
+
+    def output(weights, one):
+        inputs = Inputs(one[None], torch.zeros(1, 1), torch.zeros(1, 0))
+        return functional_call(network, weights, (inputs,))[0, 0, 0]
+
+    inputs = Inputs(observation, torch.zeros(4, 1), torch.zeros(4, 0))
+    size = sum(weight.numel() for weight in moved.values())
+    at_once = tangent_kernel(gradients_at_once(output, moved, (observation,)), 4, size)
+    plain = kernel_of(network(inputs)[:, 0, 0], moved.values())
+    torch.testing.assert_close(at_once, plain, rtol=1e-4, atol=1e-5)
 
 
 def gradients_of_runs(task, family):
