@@ -191,7 +191,7 @@ class Probe:
     def _gradients(self, at: int, moved: dict[str, torch.nn.Parameter], few: Acted) -> Gradients:
         """Of each step of the rows alone, or with memory together with the steps before it.
 
-        At once where the network can be vectorised: of a person's own that shows when it is first tried.
+        At once where the network can be vectorised, which shows when it is first tried.
         """
         network, of_policy, steps = self._model.networks[at], at == 0, few.first.shape[1]
 
