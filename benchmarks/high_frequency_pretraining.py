@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from scipy import stats
 
-from rlscale.scaling.diagnostics.interference import interference, value_kernel
+from rlscale.scaling.diagnostics.interference import interference
+from rlscale.scaling.diagnostics.tangent import kernel_of
 
 RESULTS = Path(__file__).parent / "results" / "high_frequency_pretraining.json"
 
@@ -101,7 +102,7 @@ def measured(frequency: float | None, seed: int, steps: int) -> Measured:
         fitted(network, train, torch.randn(TRAINED_ON), steps)
     elif frequency:
         fitted(network, train, rough_target(train, frequency), steps)
-    kernel = value_kernel(network(train[:UPDATED]).squeeze(-1), network.parameters())
+    kernel = kernel_of(network(train[:UPDATED]).squeeze(-1), network.parameters())
     matrix = interference(kernel)
     train_error = fitted(network, train, smooth_values(train), steps)
     return Measured(

@@ -30,7 +30,8 @@ from rlscale.analysis.figures.files import write_figure
 from rlscale.analysis.figures.interference import plot_update_matrix, plot_with_band
 from rlscale.analysis.figures.style import house_style, new_figure
 from rlscale.scaling.config.run import run_config
-from rlscale.scaling.diagnostics.interference import interference, normalized, value_kernel
+from rlscale.scaling.diagnostics.interference import interference, normalized
+from rlscale.scaling.diagnostics.tangent import kernel_of
 from rlscale.scaling.models.mlp import Mlp
 from rlscale.scaling.models.trunk import HEAD_SCALE, normed
 from rlscale.scaling.rollouts.policy import flat_inputs
@@ -204,7 +205,7 @@ def measured(moments: Iterator[Moment], keep: dict[str, np.ndarray] | None) -> l
         row = {"interactions": float(interactions), "return": mean}
         for name, states in (("met", recent), ("fixed", fixed)):
             now = values(states)
-            kernel = value_kernel(now, parameters)
+            kernel = kernel_of(now, parameters)
             one = interference(kernel)
             row[f"off_diagonal_{name}"] = one.off_diagonal
             row[f"effective_rank_{name}"] = one.effective_rank

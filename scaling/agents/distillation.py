@@ -14,27 +14,48 @@ import torch
 
 from rlscale.scaling.agents.ppo import adam, by_autograd, clipped_together, gradient_step
 from rlscale.scaling.config.agent import AgentConfig
-from rlscale.scaling.models.actor_critic import ActorCritic
-from rlscale.scaling.models.distributions import CategoricalPolicy, Policy
-from rlscale.scaling.rollouts.policy import flat_inputs
+from rlscale.scaling.config.run import RunConfig
+from rlscale.scaling.models.actor_critic import ActorCritic, Inputs
+from rlscale.scaling.models.distributions import CategoricalPolicy
 from rlscale.scaling.rollouts.rollout import Rollout, Rows
 
-_AT_ONCE = 1024  # observations of which policies are computed together
+_AT_ONCE = 1024  # observations of which policies are computed together, at least one row
 
 
 @dataclass(frozen=True)
 class TeacherRows(Rows):
-    """Single observations with the teacher's outputs, (rows, 1, num_outputs) and (rows, 1)."""
+    """Rows with the teacher's outputs, (rows, steps, num_outputs) and (rows, steps)."""
 
     logits: torch.Tensor
     value: torch.Tensor
 
 
-def single_observations(rollout: Rollout) -> Rows:
-    """All observations of a rollout as rows of one step, on the host; for networks without memory."""
-    observation = rollout.observation.flatten(0, 1)[:, None].cpu()
-    first = torch.zeros(len(observation), 1)
-    return Rows(observation, first, first[:, :0])
+def observed_rows(rollout: Rollout, steps: int) -> Rows:
+    """A rollout's observations on the host, as rows that begin without a memory.
+
+    Without memory a row is one observation. With it, it is ``steps`` consecutive ones, and what does not fill
+    a row at the end is left out.
+    """
+    memory = rollout.state.shape[1]
+    if not memory:
+        observation = rollout.observation.flatten(0, 1)[:, None].cpu()
+        first = torch.zeros(len(observation), 1)
+        return Rows(observation, first, first[:, :0])
+    length = len(rollout.reward) // steps * steps
+    observation, first = (
+        each[:length].transpose(0, 1).unflatten(1, (-1, steps)).flatten(0, 1).cpu()
+        for each in (rollout.observation, rollout.first)
+    )
+    return Rows(observation, first, torch.zeros(len(first), memory))
+
+
+def row_steps(config: RunConfig, collected: int) -> int:
+    """Steps of a row of ``observed_rows``: 1, or with memory those of the run's rollouts, or all there are.
+
+    Args:
+        collected: consecutive steps of an environment.
+    """
+    return min(config.agent.rollout_steps, collected) if config.model.is_recurrent else 1
 
 
 @torch.no_grad()
@@ -83,19 +104,21 @@ def taught(
 
     Args:
         config: its Adam and its bound of gradients are used.
+        minibatch: observations, in whole rows, at least one row.
 
     Returns:
         The loss on the last minibatch of the last epoch, before its own step.
     """
     optimizer = adam(config, model, step_size)
     device, last = next(model.parameters()).device, torch.tensor(torch.nan)
+    count, steps = rows.first.shape
 
     def objective(part: TeacherRows) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         value = loss(model, part)
         return value, {"loss": value.detach()}
 
     for _ in range(epochs):
-        for index in whole_minibatches(len(rows.first), minibatch, rng):
+        for index in whole_minibatches(count, max(1, minibatch // steps), rng):
             last = gradient_step(
                 optimizer,
                 rows.select(index),
@@ -117,10 +140,10 @@ def interpolated(observation: torch.Tensor, other: torch.Tensor, weight: float) 
 
 
 def noisy(observation: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
-    """With normal noise, its deviation a share of that of all observations (n, ...) at each place."""
+    """With normal noise, its deviation a share of that of all observations (rows, steps, ...) at a place."""
     x = observation.float()
     noise = torch.randn(x.shape, generator=generator)
-    return _as_observations(x + share * x.std(dim=0, correction=0) * noise, observation.dtype)
+    return _as_observations(x + share * x.std(dim=(0, 1), correction=0) * noise, observation.dtype)
 
 
 def _as_observations(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -128,12 +151,19 @@ def _as_observations(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
+class Pairs(Rows):
+    """Rows, and observations (rows, steps, ...) to compare with theirs."""
+
+    other: torch.Tensor
+
+
+@dataclass(frozen=True)
 class Shift:
-    """How a policy changes from n observations to n others.
+    """How a policy changes from the observations of n rows to n others; means over the steps of a row.
 
     Attributes:
         divergence: KL(policy before || policy after), nat, (n,).
-        same_action: whether the likeliest action stays, (n,); None unless actions are choices of one kind.
+        same_action: how often the likeliest action stays, (n,); None unless actions are choices of one kind.
     """
 
     divergence: np.ndarray
@@ -141,19 +171,16 @@ class Shift:
 
 
 @torch.no_grad()
-def shift(model: ActorCritic, before: torch.Tensor, after: torch.Tensor) -> Shift:
-    """Compare a policy on observations (n, ...) with that on others, one by one."""
+def shift(model: ActorCritic, rows: Rows, others: torch.Tensor) -> Shift:
+    """Compare a policy on rows with that on other observations (n, steps, ...) in their place, one by one."""
     divergences, same = [], []
-    for start in range(0, len(before), _AT_ONCE):
-        rows = slice(start, start + _AT_ONCE)
-        old, new = _policy(model, before[rows]), _policy(model, after[rows])
-        divergences.append(new.kl_from(old)[:, 0].cpu().numpy())
-        if isinstance(old, CategoricalPolicy) and isinstance(new, CategoricalPolicy):
-            likeliest = [policy.choices.logits.argmax(dim=-1)[:, 0] for policy in (old, new)]
-            same.append((likeliest[0] == likeliest[1]).cpu().numpy())
-    return Shift(np.concatenate(divergences), np.concatenate(same) if same else None)
-
-
-def _policy(model: ActorCritic, observation: torch.Tensor) -> Policy:
     device = next(model.parameters()).device
-    return model.actions(model.policy_logits(flat_inputs(observation.to(device))))
+    both = Pairs(**vars(rows), other=others)
+    for part in both.parts(_AT_ONCE, device):
+        changed = Inputs(part.other, part.first, part.state)
+        old, new = (model.actions(model.policy_logits(inputs)) for inputs in (part.inputs, changed))
+        divergences.append(new.kl_from(old).mean(dim=1).cpu().numpy())
+        if isinstance(old, CategoricalPolicy) and isinstance(new, CategoricalPolicy):
+            likeliest = [policy.choices.logits.argmax(dim=-1) for policy in (old, new)]
+            same.append((likeliest[0] == likeliest[1]).double().mean(dim=1).cpu().numpy())
+    return Shift(np.concatenate(divergences), np.concatenate(same) if same else None)

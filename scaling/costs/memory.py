@@ -9,8 +9,8 @@ import torch
 from rlscale.scaling.agents.feature_penalty import penalized
 from rlscale.scaling.config.agent import AgentConfig
 from rlscale.scaling.config.run import RunConfig
-from rlscale.scaling.diagnostics.movement import MOST_GRADIENT_NUMBERS
 from rlscale.scaling.diagnostics.probe import KERNEL_OBSERVATIONS
+from rlscale.scaling.diagnostics.tangent import MOST_GRADIENT_NUMBERS
 from rlscale.scaling.models.actor_critic import ActorCritic, Inputs
 from rlscale.scaling.models.trunk import blank_observations
 from rlscale.scaling.training.build import build_networks

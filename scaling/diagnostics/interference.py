@@ -4,32 +4,20 @@ Row i of an update matrix is what one step on the loss of state x_i alone does t
 states. A diagonal matrix is memorisation: each state is learned for itself. Rank one is the other extreme:
 whatever is learned anywhere moves all values together. To first order, with loss (V(x_i) - y_i)²/2,
 
-    U_ij = η (y_i - V(x_i)) K_ij,        K_ij = <grad V(x_i), grad V(x_j)>.
+    U_ij = η (y_i - V(x_i)) K_ij,        K_ij = <grad V(x_i), grad V(x_j)>,
+
+where K is the tangent kernel of the values (``tangent.kernel_of``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
 
 from rlscale.scaling.diagnostics.representation import approximate_rank, effective_rank
-
-
-def value_kernel(values: torch.Tensor, parameters: Iterable[torch.nn.Parameter]) -> torch.Tensor:
-    """K (n, n), float64, of values (n,) with a graph; holds n gradients at once.
-
-    Parameters that the values do not depend on count as gradients of 0.
-    """
-    moved = [parameter for parameter in parameters if parameter.requires_grad]
-    rows = []
-    for value in values:
-        gradients = torch.autograd.grad(value, moved, retain_graph=True, materialize_grads=True)
-        rows.append(torch.cat([each.flatten() for each in gradients]))
-    gradient = torch.stack(rows).to(torch.float64)
-    return gradient @ gradient.T
 
 
 def first_order_updates(kernel: torch.Tensor, errors: torch.Tensor, step_size: float) -> torch.Tensor:

@@ -8,23 +8,25 @@ run with it learns exactly what the run without it learns.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 import torch
+from torch.func import functional_call
 
 from rlscale.scaling.config.run import DiagnosticsConfig
 from rlscale.scaling.diagnostics import representation, trust
-from rlscale.scaling.diagnostics.movement import (
-    global_norm,
+from rlscale.scaling.diagnostics.movement import global_norm, policy_variance, value_churn
+from rlscale.scaling.diagnostics.tangent import (
+    Gradients,
+    gradients_at_once,
+    gradients_one_by_one,
     kernel_rank,
-    policy_variance,
     tangent_kernel,
-    value_churn,
 )
-from rlscale.scaling.models.actor_critic import ActorCritic, Network
+from rlscale.scaling.models.actor_critic import ActorCritic, Inputs
 from rlscale.scaling.models.trunk import Activation
 from rlscale.scaling.rollouts.rollout import Acted, Rollout, Rows, acted_of
 
@@ -40,13 +42,12 @@ CHURN_OBSERVATIONS = 256
 class View:
     """What the networks make of N observations, side by side.
 
-    logits: (N, num_outputs);  value: (N,)
+    logits: (N, num_outputs)
     features: of each network, (N, D)
     pre_activations: what gives them, (N, D'); D' is 0 if the family does not say
     """
 
     logits: torch.Tensor
-    value: torch.Tensor
     features: tuple[torch.Tensor, ...]
     pre_activations: tuple[torch.Tensor, ...]
 
@@ -56,14 +57,17 @@ class Seen:
     """An iteration as the networks that collected it see it.
 
     batch: all of it
-    reference: the part of it that features are measured on, and the networks' view of that
-    others: rows of the measurement before, which this iteration does not learn from; None at the first one
+    places: rows of it that features are measured on
+    view: what the networks make of those
+    others: rows of the measurement before, which this iteration does not learn from, and the policy's
+        outputs and values there; None at the first one
     metrics: what is known before the networks learn
     """
 
     batch: Acted
-    reference: tuple[Acted, View]
-    others: tuple[Rows, View] | None
+    places: torch.Tensor
+    view: View
+    others: tuple[Rows, tuple[torch.Tensor, torch.Tensor]] | None
     metrics: dict[str, float]
 
 
@@ -79,6 +83,7 @@ class Probe:
         self._config, self._model, self._clip = config, model, clip
         self._device = next(model.parameters()).device
         self._others: Rows | None = None
+        self._vectorises = [True] * len(model.networks)
 
     def is_due(self, before: int, after: int) -> bool:
         """Whether to measure the iteration between these interactions.
@@ -92,34 +97,35 @@ class Probe:
         """Measure the networks that collected a rollout, before they learn from it."""
         model = self._model
         batch = acted_of(rollout, chunks=1 if model.num_state else rollout.reward.shape[0])
-        rows = spread(batch, self._config.batch)
+        places = spread_places(batch, self._config.batch)
+        rows = batch.select(places)
         with undisturbed(model):
             view = self._view(rows)
-            others = None if self._others is None else (self._others, self._view(self._others))
+            others = None if self._others is None else (self._others, self._outputs(self._others))
             metrics = {"policy_variance": policy_variance(model.actions(view.logits).parameters())}
-            named = zip(NAMES, model.networks, view.features, view.pre_activations, strict=False)
-            for name, network, features, outputs in named:
-                found = feature_metrics(features, outputs, network.activation)
+            for at, network in enumerate(model.networks):
+                found = feature_metrics(view.features[at], view.pre_activations[at], network.activation)
                 found["weight_norm"] = float(global_norm(w.detach() for w in network.parameters()))
-                found |= self._kernel_metrics(name, network, rows)
+                found |= self._kernel_metrics(at, rows)
+                name = NAMES[at]
                 metrics |= {f"{name}_{metric}": value for metric, value in found.items()}
-        return Seen(batch, (rows, view), others, metrics)
+        return Seen(batch, places, view, others, metrics)
 
     def after(self, seen: Seen) -> dict[str, float]:
         """All metrics of the iteration, now that the networks have learned from it; only finite ones."""
         metrics = dict(seen.metrics)
         with undisturbed(self._model):
-            log_ratio = self._log_ratio(seen.batch)
+            logits = self._logits(seen.batch)
+            log_ratio = self._log_ratio(seen.batch, logits)
             metrics |= trust.ratio_statistics(log_ratio, self._clip)
             metrics |= {"kl_k1": trust.kl_k1(log_ratio), "kl_k3": trust.kl_k3(log_ratio)}
-            rows, view = seen.reference
-            metrics["kl_exact"] = self._divergence(view.logits, self._logits(rows))
+            metrics["kl_exact"] = self._divergence(seen.view.logits, logits[seen.places].flatten(0, 1))
             if seen.others is not None:
                 others, then = seen.others
-                now = self._view(others)
-                metrics["policy_churn"] = self._divergence(then.logits, now.logits)
-                metrics["value_churn"] = value_churn(then.value, now.value)
-        kept = spread(rows, CHURN_OBSERVATIONS)
+                now = self._outputs(others)
+                metrics["policy_churn"] = self._divergence(then[0], now[0])
+                metrics["value_churn"] = value_churn(then[1], now[1])
+        kept = spread(seen.batch.select(seen.places), CHURN_OBSERVATIONS)
         # A copy, so that it does not keep the whole batch in memory.
         self._others = Rows(kept.observation.clone(), kept.first.clone(), kept.state.clone())
         return {name: value for name, value in metrics.items() if math.isfinite(value)}
@@ -142,58 +148,82 @@ class Probe:
         whole = tuple(torch.cat(each) for each in features)
         return View(
             logits=networks[0].heads["logits"](whole[0]),
-            value=networks[-1].heads["value"](whole[-1]).squeeze(-1),
             features=whole,
             pre_activations=tuple(torch.cat(each) for each in outputs),
         )
 
-    def _logits(self, rows: Rows) -> torch.Tensor:
-        """The policy's outputs, (N, num_outputs)."""
-        parts = rows.parts(self._model.chunk, self._device)
-        return torch.cat([self._model.policy_logits(part.inputs).flatten(0, 1) for part in parts])
-
-    def _log_ratio(self, batch: Acted) -> torch.Tensor:
-        """log pi_now - log pi_collect of all actions of the batch, (n,)."""
-        model = self._model
-        return torch.cat(
-            [
-                (model.actions(model.policy_logits(part.inputs)).log_prob(part.action) - part.logp).flatten()
-                for part in batch.parts(model.chunk, self._device)
-            ]
+    def _outputs(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        """The policy's outputs (N, num_outputs), and values (N,)."""
+        found = [self._model(part.inputs) for part in rows.parts(self._model.chunk, self._device)]
+        logits, values = (
+            torch.cat([each.flatten(0, 1) for each in part]) for part in zip(*found, strict=True)
         )
+        return logits, values
+
+    def _logits(self, rows: Rows) -> torch.Tensor:
+        """The policy's outputs, (rows, steps, num_outputs)."""
+        parts = rows.parts(self._model.chunk, self._device)
+        return torch.cat([self._model.policy_logits(part.inputs) for part in parts])
+
+    def _log_ratio(self, batch: Acted, logits: torch.Tensor) -> torch.Tensor:
+        """log pi_now - log pi_collect of all actions of the batch, (n,)."""
+        action, logp = batch.action.to(self._device), batch.logp.to(self._device)
+        return (self._model.actions(logits).log_prob(action) - logp).flatten()
 
     def _divergence(self, then: torch.Tensor, now: torch.Tensor) -> float:
         """mean KL(policy then || policy now) of their outputs (N, num_outputs), nat."""
         actions = self._model.actions
         return float(actions(now).kl_from(actions(then)).mean(dtype=torch.float64))
 
-    def _kernel_metrics(self, name: str, network: Network, rows: Acted) -> dict[str, float]:
+    def _kernel_metrics(self, at: int, rows: Acted) -> dict[str, float]:
         """The rank of the tangent kernel of log pi(a|s), or of the value, on a few of the rows."""
+        network = self._model.networks[at]
+        moved = {name: w for name, w in network.named_parameters() if w.requires_grad}
+        if not moved:
+            return {}
         steps = min(KERNEL_STEPS, rows.first.shape[1])
         few = next(begun(spread(rows, KERNEL_OBSERVATIONS, steps), steps).parts(None, self._device))
-        weights = list(network.parameters())
-        size = sum(weight.numel() for weight in weights)
-
-        def output(at: int) -> torch.Tensor:
-            row, t = divmod(at, steps)
-            seen = begun(few.select(slice(row, row + 1)), t + 1)
-            if name == "value":
-                return self._model.values(seen.inputs)[0][0, t]
-            return self._model.actions(self._model.policy_logits(seen.inputs)).log_prob(seen.action)[0, t]
-
-        def gradients_of(places: range) -> torch.Tensor:
-            found = torch.zeros(len(places), size, device=self._device)
-            for i, at in enumerate(places):
-                with torch.enable_grad():
-                    parts = torch.autograd.grad(output(at), weights, allow_unused=True)
-                shaped = (
-                    torch.zeros_like(w) if g is None else g for g, w in zip(parts, weights, strict=True)
-                )
-                torch.cat([part.reshape(-1) for part in shaped], out=found[i])
-            return found
-
-        kernel = tangent_kernel(gradients_of, few.num_steps, size)
+        size = sum(weight.numel() for weight in moved.values())
+        with torch.enable_grad():
+            kernel = tangent_kernel(self._gradients(at, moved, few), few.num_steps, size)
         return {"ntk_rank": kernel_rank(kernel)} if kernel.isfinite().all() else {}
+
+    def _gradients(self, at: int, moved: dict[str, torch.nn.Parameter], few: Acted) -> Gradients:
+        """Of each step of the rows alone, or with memory together with the steps before it.
+
+        At once where the network can be vectorised, which shows when it is first tried.
+        """
+        network, of_policy, steps = self._model.networks[at], at == 0, few.first.shape[1]
+
+        def output(outputs: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+            return self._model.actions(outputs).log_prob(action) if of_policy else outputs.squeeze(-1)
+
+        def of_step(step: int) -> torch.Tensor:
+            row, t = divmod(step, steps)
+            seen = begun(few.select(slice(row, row + 1)), t + 1)
+            return output(network(self._model.inputs_of_networks(seen.inputs)[at]), seen.action)[0, t]
+
+        def of_row(
+            weights: dict[str, torch.Tensor], observation: torch.Tensor, *rest: torch.Tensor
+        ) -> torch.Tensor:
+            first, state, action = (each[None] for each in rest)
+            inputs = Inputs(observation[None], first, state)
+            return output(functional_call(network, weights, (inputs,)), action)[0, 0]
+
+        one_by_one = gradients_one_by_one(of_step, list(moved.values()))
+        if steps > 1 or self._model.num_state or not self._vectorises[at]:
+            return one_by_one
+        at_once = gradients_at_once(of_row, moved, (few.observation, few.first, few.state, few.action))
+
+        def gradients(samples: range) -> Sequence[torch.Tensor]:
+            if self._vectorises[at]:
+                try:
+                    return at_once(samples)
+                except RuntimeError:  # of torch, for a branch on a number, random numbers and the like
+                    self._vectorises[at] = False
+            return one_by_one(samples)
+
+        return gradients
 
 
 #: Of the networks, in their order; a network that gives both has the policy's name.
@@ -231,13 +261,20 @@ def feature_metrics(
     return found
 
 
-def spread(rows: SomeRows, count: int, steps: int | None = None) -> SomeRows:
-    """Rows at equal distances that have about ``count`` steps together, each counting ``steps`` if given."""
+def spread_places(rows: Rows, count: int, steps: int | None = None) -> torch.Tensor:
+    """Which rows, at equal distances, have about ``count`` steps together.
+
+    Args:
+        steps: what each counts; all of its steps if it is not given.
+    """
     total, length = rows.first.shape
-    wanted = max(1, count // (steps or length))
-    if total <= wanted:
-        return rows
-    return rows.select(torch.arange(wanted) * total // wanted)
+    wanted = min(total, max(1, count // (steps or length)))
+    return torch.arange(wanted) * total // wanted
+
+
+def spread(rows: SomeRows, count: int, steps: int | None = None) -> SomeRows:
+    """The rows ``spread_places``."""
+    return rows.select(spread_places(rows, count, steps))
 
 
 def begun(rows: Acted, steps: int) -> Acted:

@@ -143,7 +143,10 @@ class CategoricalPolicy:
         return self.choices.entropy()
 
     def kl_from(self, old: CategoricalPolicy) -> torch.Tensor:
-        return kl_divergence(old.choices, self.choices)
+        """In logarithms: torch's is infinite, without a gradient, where a probability rounds to 0."""
+        before = old.choices
+        terms = before.probs * (before.logits - self.choices.logits)
+        return torch.where(before.probs > 0, terms, 0.0).sum(dim=-1)
 
     def parameters(self) -> torch.Tensor:
         return self.choices.probs

@@ -106,7 +106,9 @@ class NatureCnn(Trunk):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
-        x = observation.to(torch.float32, memory_format=torch.channels_last) / 255
+        # To the memory order channels_last, in a way that torch can vectorise.
+        last = observation.permute(0, 2, 3, 1).to(torch.float32, memory_format=torch.contiguous_format)
+        x = last.permute(0, 3, 1, 2) / 255
         for conv, norm in zip(self.convs, self.norms, strict=False):
             x = F.relu(norm(conv(x)))
         x = x.flatten(1)

@@ -24,7 +24,8 @@ from rlscale.scaling.agents.distillation import (
     actor_loss,
     critic_loss,
     minibatch_size,
-    single_observations,
+    observed_rows,
+    row_steps,
     taught,
     with_outputs,
 )
@@ -79,15 +80,10 @@ def check_capacity(config: RunConfig, protocol: Protocol) -> None:
     """Refuse what cannot be measured, before anything is.
 
     Raises:
-        InputError: if the networks have a memory, or the observations do not fill a minibatch.
+        InputError: if the observations do not fill a minibatch.
     """
-    if config.model.is_recurrent:
-        raise InputError(
-            f"Run {config.run_id} has networks with memory ({config.model.family}), whose capacity is not "
-            f"measured: choose another run.",
-            code="recurrent_network",
-        )
-    observations, minibatch = protocol.envs * protocol.steps, minibatch_size(config.agent)
+    row = row_steps(config, protocol.steps)
+    observations, minibatch = protocol.envs * (protocol.steps // row * row), minibatch_size(config.agent)
     if observations < minibatch:
         raise InputError(
             f"{observations:,} observations do not fill a minibatch of {minibatch:,} of run "
@@ -138,13 +134,17 @@ def capacity_losses(
 def target_rows(
     config: RunConfig, protocol: Protocol, seed: np.random.SeedSequence, device: torch.device
 ) -> TeacherRows:
-    """The observations of a random target in the task, with its outputs."""
+    """The observations of a random target in the task, with its outputs.
+
+    With memory they are rows of consecutive ones, of which each network, the target too, knows those before
+    it in its row.
+    """
     init, task, actions = seed.spawn(3)
     target = build_networks(config, generator_of(init)).to(device)
     agent = config.agent.model_copy(update={"num_envs": protocol.envs, "rollout_steps": protocol.steps})
     collector = make_collector(config.model_copy(update={"agent": agent}), device, task, actions)
     rollout, _, _ = collector.collect(target, envs=protocol.envs, steps=protocol.steps, needs_bootstrap=False)
-    return with_outputs(single_observations(rollout), target)
+    return with_outputs(observed_rows(rollout, row_steps(config, protocol.steps)), target)
 
 
 def _fitted(

@@ -15,8 +15,9 @@ from rlscale.scaling.agents.distillation import (
     interpolated,
     minibatch_size,
     noisy,
+    observed_rows,
+    row_steps,
     shift,
-    single_observations,
     taught,
     with_outputs,
 )
@@ -40,11 +41,13 @@ class Lesson:
     """What students get, and what is measured of them.
 
     Attributes:
-        observations: of the teacher acting in the task, at least one minibatch.
+        observations: of the teacher acting in the task, at least one minibatch; with memory they come in rows
+            of consecutive ones, as long as the run's rollouts.
         epochs: passes over them.
         value_coef: weight of the squared error of the teacher's values; 0 teaches the policy alone.
         episodes: of each measurement of the return.
         pairs: of observations that are interpolated, and observations that get noise; held out from teaching.
+            With memory they are whole rows, at least one pair of them.
         weights: of the first observation of a pair.
         noises: deviations, as shares of that of the observations.
     """
@@ -81,14 +84,8 @@ def check_distillation(config: RunConfig, lesson: Lesson) -> None:
     """Refuse what cannot be distilled, before the work.
 
     Raises:
-        InputError: if the networks have a memory, the task is a bandit, or the observations are too few.
+        InputError: if the task is a bandit, or the observations are too few.
     """
-    if config.model.is_recurrent:
-        raise InputError(
-            f"Run {config.run_id} has networks with memory ({config.model.family}), which are not "
-            f"distilled: choose another run.",
-            code="recurrent_network",
-        )
     if config.task_entry.kind == "bandit":
         raise InputError(
             f"{config.task} is a bandit, whose observations no policy decides: choose another run.",
@@ -127,9 +124,11 @@ def distil(
             f"Run {config.run_id} cannot be distilled, {error}; restore its files.", code="damaged_checkpoint"
         ) from error
     teacher = run.agent.model
-    rows = _rows(run, lesson.observations + 2 * lesson.pairs)
-    taught_on = with_outputs(rows.select(slice(2 * lesson.pairs, None)), teacher)
-    held_out = rows.select(slice(0, 2 * lesson.pairs)).observation[:, 0]
+    steps = row_steps(config, config.agent.rollout_steps)
+    pairs = max(1, lesson.pairs // steps)
+    rows = _rows(run, lesson.observations // steps + 2 * pairs, steps)
+    taught_on = with_outputs(rows.select(slice(2 * pairs, None)), teacher)
+    held_out = rows.select(slice(0, 2 * pairs))
     found = [_measures(run, teacher, None, held_out, lesson)]
     for number in range(students):
         student, loss = _student(run, taught_on, lesson, number)
@@ -137,18 +136,17 @@ def distil(
     return found
 
 
-def _rows(run: Run, count: int) -> Rows:
-    """``count`` observations of the teacher acting in the task, in random order."""
-    agent, found = run.config.agent, list[torch.Tensor]()
-    while sum(map(len, found)) < count:
+def _rows(run: Run, count: int, steps: int) -> Rows:
+    """``count`` rows of the teacher acting in the task, in random order."""
+    agent, found = run.config.agent, list[Rows]()
+    while sum(len(rows.first) for rows in found) < count:
         rollout, _, _ = run.collector.collect(
             run.agent.model, envs=agent.num_envs, steps=agent.rollout_steps, needs_bootstrap=False
         )
-        found.append(single_observations(rollout).observation)
-    observation = torch.cat(found)
-    order = np.random.default_rng([_STUDENTS, run.config.seed]).permutation(len(observation))[:count]
-    first = torch.zeros(count, 1)
-    return Rows(observation[torch.from_numpy(order)], first, first[:, :0])
+        found.append(observed_rows(rollout, steps))
+    whole = Rows(*(torch.cat(each) for each in zip(*(vars(rows).values() for rows in found), strict=True)))
+    order = np.random.default_rng([_STUDENTS, run.config.seed]).permutation(len(whole.first))[:count]
+    return whole.select(torch.from_numpy(order))
 
 
 def _student(run: Run, rows: TeacherRows, lesson: Lesson, number: int) -> tuple[ActorCritic, float]:
@@ -176,23 +174,22 @@ def _student(run: Run, rows: TeacherRows, lesson: Lesson, number: int) -> tuple[
     return student, sum(count * left for count, left in parts) / len(rows.first)
 
 
-def _measures(
-    run: Run, model: ActorCritic, loss: float | None, held_out: torch.Tensor, lesson: Lesson
-) -> Measures:
+def _measures(run: Run, model: ActorCritic, loss: float | None, held_out: Rows, lesson: Lesson) -> Measures:
     config, generator = run.config, torch.Generator().manual_seed(run.config.seed % _LARGEST_SEED)
     levels = config.levels.num_levels, config.levels.start_level
-    observation, other = held_out.chunk(2)
+    pairs = len(held_out.first) // 2
+    rows, other = held_out.select(slice(0, pairs)), held_out.observation[pairs:]
     has_levels = config.task_entry.check_levels is not None
     return Measures(
         loss=loss,
         seen=_returns(run, model, levels, lesson.episodes),
         unseen=_returns(run, model, unseen_levels(*levels), lesson.episodes) if has_levels else None,
         mixed={
-            weight: shift(model, observation, interpolated(observation, other, weight))
+            weight: shift(model, rows, interpolated(rows.observation, other, weight))
             for weight in lesson.weights
         },
         noise={
-            share: shift(model, observation, noisy(observation, share, generator)) for share in lesson.noises
+            share: shift(model, rows, noisy(rows.observation, share, generator)) for share in lesson.noises
         },
     )
 

@@ -13,15 +13,19 @@ from rlscale.scaling.agents.distillation import (
     interpolated,
     minibatch_size,
     noisy,
+    observed_rows,
     shift,
     taught,
     whole_minibatches,
     with_outputs,
 )
 from rlscale.scaling.config.model import ModelConfig
+from rlscale.scaling.config.run import run_config
+from rlscale.scaling.models.actor_critic import Inputs
 from rlscale.scaling.models.families import build_actor_critic
 from rlscale.scaling.rollouts.rollout import Rows
 from rlscale.scaling.tasks.catalog import Continuous
+from rlscale.scaling.training.run import Run
 
 
 def images(count, seed=0):
@@ -121,17 +125,77 @@ def test_mixtures_of_observations_are_observations_and_their_ends_are_the_two():
 
 def test_noise_is_a_share_of_the_spread_at_each_place():
     x = torch.randn(4000, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 10.0])
+    x = x.unflatten(0, (1000, 4))  # rows of four observations, whose places in the row do not matter
     added = noisy(x, 0.3, torch.Generator().manual_seed(1)) - x
-    assert added.std(dim=0).tolist() == pytest.approx([0.3, 3.0], rel=0.05)
+    assert added.std(dim=(0, 1)).tolist() == pytest.approx([0.3, 3.0], rel=0.05)
     assert torch.equal(noisy(x, 0.0, torch.Generator()), x)
-    assert noisy(images(50), 0.5, torch.Generator()).dtype == torch.uint8
+    assert noisy(images(50)[:, None], 0.5, torch.Generator()).dtype == torch.uint8
 
 
 def test_a_policy_does_not_shift_between_equal_observations_and_does_between_others():
     model = small_networks()
-    same = shift(model, images(40), images(40))
+    first = torch.zeros(40, 1)
+    rows = Rows(images(40)[:, None], first, first[:, :0])
+    same = shift(model, rows, images(40)[:, None])
     assert np.abs(same.divergence).max() < 1e-6
     assert same.same_action.all()
-    other = shift(model, images(40), images(40, 5))
+    other = shift(model, rows, images(40, 5)[:, None])
     assert other.divergence.min() > 0
     assert not other.same_action.all()
+
+
+@pytest.fixture(scope="module")
+def with_memory():
+    """A run whose networks have a memory, and a rollout of 8 steps of 3 environments."""
+    agent = {"horizon": 9, "num_envs": 3, "rollout_steps": 8, "minibatches": 1}
+    model = {"width": 0.25, "recurrent": "lstm"}
+    values = {"task": "gymnasium:CartPole-v1", "interactions": 100, "model": model, "agent": agent}
+    run = Run(run_config(values, source="test"))
+    for _ in range(4):  # into the episodes
+        rollout, _, _ = run.collector.collect(run.agent.model, envs=3, steps=8, needs_bootstrap=True)
+    return run, rollout
+
+
+def test_rows_with_memory_are_consecutive_observations_and_begin_without_a_memory(with_memory):
+    run, rollout = with_memory
+    rows = observed_rows(rollout, 3)
+    assert rows.first.shape == (6, 3)  # 2 whole rows of each environment
+    assert torch.equal(rows.observation[3], rollout.observation[3:6, 1])
+    assert torch.equal(rows.first[3], rollout.first[3:6, 1])
+    assert rows.state.shape == (6, run.agent.model.num_state)
+    assert not rows.state.any()
+
+
+def test_outputs_with_memory_are_those_of_acting_step_by_step(with_memory):
+    run, rollout = with_memory
+    model, rows = run.agent.model, observed_rows(rollout, 4)
+    taught_by = with_outputs(rows, model)
+    state = rows.state
+    for t in range(4):
+        step = Inputs(rows.observation[:, t : t + 1], rows.first[:, t : t + 1], state)
+        with torch.no_grad():
+            logits, _, state = model.act(step)
+        torch.testing.assert_close(taught_by.logits[:, t], logits)
+
+
+def test_with_memory_an_early_observation_shifts_the_policy_of_later_ones(with_memory):
+    """Of a row without an episode's beginning, only the first observation is changed."""
+    run, rollout = with_memory
+    rows = observed_rows(rollout, 4)
+    whole = rows.select(rows.first[:, 1:].sum(dim=1) == 0)
+    assert len(whole.first) >= 2
+    others = whole.observation.clone()
+    others[:, 0] += 1
+    found = shift(run.agent.model, whole, others)
+    assert found.divergence.shape == (len(whole.first),)
+    assert (found.divergence > 0).all()
+    with torch.no_grad():
+        old, new = (
+            run.agent.model.actions(
+                run.agent.model.policy_logits(Inputs(observation, whole.first, whole.state))
+            )
+            for observation in (whole.observation, others)
+        )
+    each = new.kl_from(old)
+    assert (each[:, 1:].sum(dim=1) > 0).all()
+    np.testing.assert_allclose(found.divergence, each.mean(dim=1), rtol=1e-5, atol=1e-9)

@@ -12,8 +12,8 @@ from rlscale.scaling.diagnostics.interference import (
     first_order_updates,
     interference,
     normalized,
-    value_kernel,
 )
+from rlscale.scaling.diagnostics.tangent import kernel_of
 
 STATES = 6
 
@@ -30,7 +30,7 @@ def test_of_linear_values_the_kernel_is_the_features_and_a_step_is_the_first_ord
     def values() -> torch.Tensor:
         return model(features).squeeze(-1)
 
-    kernel = value_kernel(values(), model.parameters())
+    kernel = kernel_of(values(), model.parameters())
     torch.testing.assert_close(kernel, features @ features.T)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     applied = applied_updates(values, lambda i: 0.5 * (values()[i] - goal[i]).square(), optimizer)
@@ -41,14 +41,14 @@ def test_of_linear_values_the_kernel_is_the_features_and_a_step_is_the_first_ord
 
 def test_a_table_is_learned_state_by_state():
     table = torch.nn.Parameter(torch.zeros(STATES))
-    measured = interference(value_kernel(1.0 * table, [table]))
+    measured = interference(kernel_of(1.0 * table, [table]))
     assert (measured.approximate_rank, measured.off_diagonal) == (STATES, 0.0)
     assert measured.effective_rank == pytest.approx(STATES)
 
 
 def test_one_parameter_for_all_states_moves_them_together():
     shared = torch.nn.Parameter(torch.ones(()))
-    measured = interference(value_kernel(shared.expand(STATES), [shared]))
+    measured = interference(kernel_of(shared.expand(STATES), [shared]))
     assert (measured.approximate_rank, measured.silent_states) == (1, 0)
     assert measured.effective_rank == pytest.approx(1)
     assert measured.off_diagonal == pytest.approx(1)
@@ -57,7 +57,7 @@ def test_one_parameter_for_all_states_moves_them_together():
 def test_states_that_do_not_move_are_counted_and_left_out():
     weight = torch.nn.Parameter(torch.ones(2))
     features = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
-    measured = interference(value_kernel(features @ weight, [weight]))
+    measured = interference(kernel_of(features @ weight, [weight]))
     assert measured.silent_states == 1
     assert measured.off_diagonal == pytest.approx(0.5)
     nothing = interference(torch.zeros(3, 3))
@@ -70,7 +70,7 @@ def test_states_that_do_not_move_are_counted_and_left_out():
 def test_kernels_are_symmetric_and_small_steps_are_of_first_order(seed):
     model = network(seed)
     inputs, goal = torch.randn(2, STATES, 3, dtype=torch.float64)
-    kernel = value_kernel(model(inputs).squeeze(-1), model.parameters())
+    kernel = kernel_of(model(inputs).squeeze(-1), model.parameters())
     torch.testing.assert_close(kernel, kernel.T)
     assert torch.linalg.eigvalsh(kernel).min() > -1e-9
 

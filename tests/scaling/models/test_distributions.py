@@ -95,6 +95,24 @@ def test_the_divergence_of_tanh_normals_is_that_of_the_normals():
     torch.testing.assert_close(head(new).kl_from(head(old)), expected)
 
 
+def test_the_divergence_of_choices_is_finite_and_has_a_gradient_where_a_probability_rounds_to_zero():
+    """KL((1/2, 1/2) || softmax(1000, 0)) = 500 - ln 2; its gradient is softmax(1000, 0) - (1/2, 1/2)."""
+    logits = torch.tensor([1000.0, 0.0], requires_grad=True)
+    head = action_head(Discrete(2))
+    divergence = head(logits).kl_from(head(torch.zeros(2)))
+    divergence.backward()
+    assert divergence.item() == pytest.approx(500 - np.log(2))
+    assert logits.grad.tolist() == pytest.approx([0.5, -0.5])
+    assert head(torch.zeros(2)).kl_from(head(logits.detach())).item() == pytest.approx(np.log(2))
+
+
+def test_elsewhere_the_divergence_of_choices_is_torchs_bit_for_bit():
+    new, old = torch.randn(2, 50, 6, generator=torch.Generator().manual_seed(0))
+    expected = kl_divergence(Categorical(logits=old), Categorical(logits=new))
+    head = action_head(Discrete(6))
+    assert torch.equal(head(new).kl_from(head(old)), expected)
+
+
 @pytest.mark.parametrize("mean", [0.0, 0.7, -3.0])
 @pytest.mark.parametrize("deviation", [0.01, 0.5, 1.5])
 def test_the_entropy_of_tanh_normal_is_its_integral(mean, deviation):

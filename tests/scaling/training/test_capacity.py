@@ -68,14 +68,23 @@ def test_what_cannot_be_measured_is_refused(config):
     with pytest.raises(InputError) as damaged:
         list(capacity_losses(config, [b"no checkpoint"], target=0, protocol=PROTOCOL))
     assert damaged.value.code == "damaged_checkpoint"
-    recurrent = run_config(
-        config.model_dump(mode="json")
-        | {"model": {"family": "mlp", "recurrent": "lstm"}, "agent": {"horizon": 9, "minibatches": 1}},
-        source="test",
-    )
-    with pytest.raises(InputError) as memory:
-        check_capacity(recurrent, PROTOCOL)
-    assert memory.value.code == "recurrent_network"
+
+
+def test_networks_with_memory_learn_rows_of_consecutive_observations():
+    agent = {"horizon": 19, "num_envs": 2, "rollout_steps": 32, "minibatches": 2}
+    model = {"width": 0.25, "recurrent": "lstm"}
+    values = {"task": "gymnasium:CartPole-v1", "interactions": 64, "model": model, "agent": agent}
+    config = run_config(values, source="test")
+    run = Run(config)
+    run.iterate()
+    twice = [list(capacity_losses(config, [run.save()], target=0, protocol=PROTOCOL)) for _ in range(2)]
+    assert twice[0] == twice[1]
+    more = next(capacity_losses(config, [], target=0, protocol=Protocol(2, 128, 16)))
+    assert 0 < more.actor < twice[0][0].actor
+    assert 0 < more.critic < twice[0][0].critic
+    with pytest.raises(InputError, match="31 observations do not fill") as refused:
+        check_capacity(config, Protocol(1, 31, 1))
+    assert refused.value.code == "too_few_observations"
 
 
 def test_the_protocol_is_the_papers_by_the_kind_of_observations(config):

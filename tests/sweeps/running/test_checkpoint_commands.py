@@ -61,6 +61,20 @@ def test_distilling_the_run_measures_teacher_and_students(rlscale, kept, tmp_pat
     assert measures["divergence_mixed_0.9"]["teacher"] < measures["divergence_mixed_0.5"]["teacher"]
 
 
+def test_a_policy_with_memory_is_distilled(rlscale, tmp_path):
+    path = tmp_path / "run.yaml"
+    model = {"width": 0.25, "recurrent": "lstm"}
+    path.write_text(yaml.safe_dump(RUN | {"keep_checkpoints": True, "model": model}))
+    store = tmp_path / "store"
+    assert rlscale("train", path, "--store", store).returncode == 0
+    (record,) = RunStore(store).runs()
+    options = ["--students", 2, "--observations", 512, "--epochs", 2, "--episodes", 5]
+    done = rlscale("distill", store, "--run", record.run_id[:6], *options, "--json", tmp_path / "d.json")
+    assert done.returncode == 0, done.stderr
+    measures = {each["name"]: each for each in json.loads((tmp_path / "d.json").read_text())["measures"]}
+    assert measures["divergence_mixed_0.9"]["teacher"] < measures["divergence_mixed_0.5"]["teacher"]
+
+
 def test_runs_without_checkpoints_are_refused_with_the_remedy(rlscale, store, claim, rows_of):
     config = run_config(RUN, source="test")
     writer = claim(store, config.run_id, config=config.model_dump(mode="json"))
