@@ -16,9 +16,9 @@ to fast:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -102,10 +102,20 @@ def credit(
     )
 
 
-def judged(
-    r: torch.Tensor, left: torch.Tensor, normal: torch.Tensor, rule: Rule, scale: float
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What an episode adds along w*, along the rest of w, and how much outside: sum a x1, sum a x2, |a|.
+class Judged(NamedTuple):
+    """What an episode adds: sum a x1 along w*, sum a x2 along the rest of w, |a| outside; and what was right.
+
+    All have shape (students,); ``right`` is the share of its steps.
+    """
+
+    on_teacher: torch.Tensor
+    on_rest: torch.Tensor
+    size: torch.Tensor
+    right: torch.Tensor
+
+
+def judged(r: torch.Tensor, left: torch.Tensor, normal: torch.Tensor, rule: Rule, scale: float) -> Judged:
+    """An episode in the plane of teacher and student.
 
     Args:
         r, left: R and sqrt(Q - R²), (students,).
@@ -113,9 +123,10 @@ def judged(
     """
     along, across = normal
     student = torch.addcmul(r[:, None] * along, left[:, None], across)
-    weight = credit(student * along > 0, rule, scale, along.dtype) * student.sign()
+    right = student * along > 0
+    weight = credit(right, rule, scale, along.dtype) * student.sign()
     on_teacher, on_rest = (weight * normal).sum(2)
-    return on_teacher, on_rest, weight.norm(dim=1)
+    return Judged(on_teacher, on_rest, weight.norm(dim=1), right.to(along.dtype).mean(1))
 
 
 def squared_lengths(
@@ -191,18 +202,39 @@ class Students:
         return (self.w * self.teacher).mean(1), (self.w * self.w).mean(1)
 
     @torch.inference_mode()
-    def episode(self, rule: Rule, *, steps: int | None = None, scale: float = 1.0) -> None:
-        """One update of every student; ``steps`` in place of the rule's, ``scale`` on its rewards."""
+    def episode(self, rule: Rule, *, steps: int | None = None, scale: float = 1.0) -> torch.Tensor:
+        """One update of every student; ``steps`` in place of the rule's, ``scale`` on its rewards.
+
+        Returns the share of right steps, (students,).
+        """
         steps = rule.steps if steps is None else steps
         match self.keeps:
             case "inputs":
-                self._learn_from_inputs(rule, steps, scale)
+                right = self._learn_from_inputs(rule, steps, scale)
             case "weights":
-                self._learn_from_a_vector(rule, steps, scale)
+                right = self._learn_from_a_vector(rule, steps, scale)
             case "overlaps":
-                self._move_overlaps(rule, steps, scale)
+                right = self._move_overlaps(rule, steps, scale)
         if self.spherical:
             self._scale_back()
+        return right
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next episodes depend on, as tensors."""
+        kept = ("r", "q") if self.keeps == "overlaps" else ("w", "teacher")
+        stock = torch.stack(self._stock) if self._stock else torch.empty(0, self.count)
+        return {
+            "random": self._random.get_state(),
+            "stock": stock,
+            **{name: getattr(self, name).clone() for name in kept},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from ``state_dict``'s result, bit for bit."""
+        self._random.set_state(state["random"].cpu())
+        self._stock = list(state["stock"].to(self.device))
+        for name in set(state) - {"random", "stock"}:
+            setattr(self, name, state[name].to(self.device))
 
     def _scale_back(self) -> None:
         if self.keeps == "overlaps":
@@ -211,18 +243,20 @@ class Students:
         else:
             self.w *= (self.q0 * self.dimension) ** 0.5 / self.w.norm(dim=1, keepdim=True)
 
-    def _learn_from_inputs(self, rule: Rule, steps: int, scale: float) -> None:
+    def _learn_from_inputs(self, rule: Rule, steps: int, scale: float) -> torch.Tensor:
         inputs = self._normal(self.count, steps, self.dimension)
         student = torch.einsum("std,sd->st", inputs, self.w)
         teacher = torch.einsum("std,sd->st", inputs, self.teacher)
-        weight = credit(student * teacher > 0, rule, scale, inputs.dtype) * student.sign()
+        right = student * teacher > 0
+        weight = credit(right, rule, scale, inputs.dtype) * student.sign()
         self.w += torch.einsum("st,std->sd", weight, inputs) / (steps * self.dimension**0.5)
+        return right.to(inputs.dtype).mean(1)
 
-    def _learn_from_a_vector(self, rule: Rule, steps: int, scale: float) -> None:
+    def _learn_from_a_vector(self, rule: Rule, steps: int, scale: float) -> torch.Tensor:
         root = self.dimension**0.5
         r, q = self.order_parameters()
         left = (q - r * r).clamp_min(1e-30).sqrt()  # of w outside the teacher's direction, over sqrt(D)
-        on_teacher, on_rest, size = judged(r, left, self._normal(2, self.count, steps), rule, scale)
+        on_teacher, on_rest, size, right = judged(r, left, self._normal(2, self.count, steps), rule, scale)
         vector = self._normal(self.count, self.dimension)
         # The vector's own part in the plane of teacher and student gives way to the sums over the steps.
         in_teacher = (vector * self.teacher).sum(1) / root
@@ -232,10 +266,13 @@ class Students:
         once = 1 / (steps * root)
         self.w.mul_(1 + once * of_w[:, None])
         self.w.addcmul_(self.teacher, once * of_teacher[:, None]).addcmul_(vector, once * size[:, None])
+        return right
 
-    def _move_overlaps(self, rule: Rule, steps: int, scale: float) -> None:
+    def _move_overlaps(self, rule: Rule, steps: int, scale: float) -> torch.Tensor:
         left = torch.addcmul(self.q, self.r, self.r, value=-1).clamp_min_(0).sqrt_()
-        on_teacher, on_rest, size = judged(self.r, left, self._normal(2, self.count, steps), rule, scale)
+        on_teacher, on_rest, size, right = judged(
+            self.r, left, self._normal(2, self.count, steps), rule, scale
+        )
         if not self._stock:
             drawn = squared_lengths(self.dimension - 2, _STOCK * self.count, self._random, self.dtype)
             self._stock = list(drawn.view(_STOCK, self.count))
@@ -244,6 +281,7 @@ class Students:
         left.add_(on_rest, alpha=once)
         self.r = self.r.add(on_teacher, alpha=once)
         self.q = (self.r * self.r).addcmul_(left, left).add_(outside, alpha=once**2)
+        return right
 
 
 def simulate(
