@@ -16,7 +16,14 @@ from rlscale.scaling.config.perceptron import PerceptronConfig
 from rlscale.scaling.config.reading import Frozen, as_value_error, load_yaml, validated
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.modules import modules_in, name_modules
-from rlscale.scaling.tasks.catalog import SOLVABLE_TASKS, SolvableTask, Task, Vectors, find_task
+from rlscale.scaling.tasks.catalog import (
+    SOLVABLE_TASKS,
+    SolvableTask,
+    Task,
+    Vectors,
+    find_task,
+    refuse_solvable,
+)
 from rlscale.scaling.tasks.wrappers import NO_WRAPPERS, Wrappers
 
 
@@ -92,6 +99,14 @@ class RunConfig(Frozen):
         """The task's entry if it brings its own learner, else None."""
         return SOLVABLE_TASKS.get(self.task)
 
+    def check_has_agent(self) -> None:
+        """Refuse tasks that bring their own learner, for what changes or measures agents and networks.
+
+        Raises:
+            InputError: code ``own_learner``.
+        """
+        refuse_solvable(self.task)
+
     @property
     def entry(self) -> Task | SolvableTask:
         """The task's entry, of either kind."""
@@ -126,8 +141,10 @@ class RunConfig(Frozen):
             return values
         for field in OF_AGENTS:
             if field in values:
+                axes = [short for short, path in ALIASES.items() if path.startswith(f"{field}.")]
+                also = f", and the axes {', '.join(axes)}" if axes else ""
                 raise ValueError(
-                    f"{name} brings its own learner, which {task.section} sets: leave {field} out"
+                    f"{name} brings its own learner, which {task.section} sets: leave {field} out{also}"
                 )
         return {**values, task.section: values.get(task.section) or {}}
 

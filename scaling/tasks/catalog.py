@@ -251,11 +251,7 @@ def find_task(name: str, wrappers: Wrappers | None = None) -> Task:
         InputError: if there is none (code ``unknown_task``), it brings its own learner (``own_learner``), or
             the environment or a wrapper cannot be used.
     """
-    if name in SOLVABLE_TASKS:
-        raise InputError(
-            f"{name} brings its own learner and has no agent and no networks: use another task for this.",
-            code="own_learner",
-        )
+    refuse_solvable(name)
     if wrappers and not name.startswith(GYMNASIUM):
         raise InputError(
             f"wrappers are for tasks {GYMNASIUM}<id>: leave them out for {name}.", code="wrapper_does_not_fit"
@@ -276,6 +272,19 @@ def find_task(name: str, wrappers: Wrappers | None = None) -> Task:
         f"or any environment as gymnasium:<id> or module:Class.",
         code="unknown_task",
     )
+
+
+def refuse_solvable(name: str) -> None:
+    """Refuse a task that has neither agent nor networks.
+
+    Raises:
+        InputError: code ``own_learner``.
+    """
+    if name in SOLVABLE_TASKS:
+        raise InputError(
+            f"{name} brings its own learner and has no agent and no networks: use another task for this.",
+            code="own_learner",
+        )
 
 
 def return_bounds(name: object) -> tuple[float | None, float | None]:

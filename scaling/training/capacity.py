@@ -79,8 +79,10 @@ def check_capacity(config: RunConfig, protocol: Protocol) -> None:
     """Refuse what cannot be measured, before anything is.
 
     Raises:
-        InputError: if the networks have a memory, or the observations do not fill a minibatch.
+        InputError: if there are no networks or they have a memory, or the observations do not fill a
+            minibatch.
     """
+    config.check_has_agent()
     if config.model.is_recurrent:
         raise InputError(
             f"Run {config.run_id} has networks with memory ({config.model.family}), whose capacity is not "

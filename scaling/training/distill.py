@@ -83,6 +83,7 @@ def check_distillation(config: RunConfig, lesson: Lesson) -> None:
     Raises:
         InputError: if the networks have a memory, the task is a bandit, or the observations are too few.
     """
+    config.check_has_agent()
     if config.model.is_recurrent:
         raise InputError(
             f"Run {config.run_id} has networks with memory ({config.model.family}), which are not "
