@@ -102,7 +102,9 @@ class PerceptronLearner:
             NonFiniteLoss: if a student has grown without bound.
             InputError: if an optimal schedule has left its range.
         """
-        taken, right, lengths = 0, [], []
+        taken = 0
+        right: list[torch.Tensor] = []
+        lengths: list[int] = []
         for _ in range(max(1, int(_ITERATION * self.episodes))):
             rate, steps = self._in_force()
             if lengths and taken + steps > most:
