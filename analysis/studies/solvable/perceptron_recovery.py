@@ -97,7 +97,7 @@ def agreement(curves: Curves, family: StudentFamily) -> list[Agreement]:
     found = []
     for index, size in enumerate(curves.sizes):
         runs = [curves.curve(int(run)) for run in np.flatnonzero(curves.size_index == index)]
-        exact = [family.returns(float(size), e) for e, _ in runs]
+        exact = [_as_measured(family, float(size), e) for e, _ in runs]
         errors = [
             float((returns - 0.5).sum() / (p - 0.5).sum() - 1)
             for (_, returns), p in zip(runs, exact, strict=True)
@@ -114,6 +114,12 @@ def agreement(curves: Curves, family: StudentFamily) -> list[Agreement]:
             )
         )
     return found
+
+
+def _as_measured(family: StudentFamily, dimension: float, interactions: Floats) -> Floats:
+    """P between each row and the one before, as rows hold the mean of what lies between."""
+    before = np.concatenate([[0.0], interactions[:-1]])
+    return family.returns(dimension, (before + interactions) / 2)
 
 
 def crossing_times(
@@ -158,7 +164,7 @@ def curves_of_equations(
     for dimension, length in lengths.items():
         count = round(rows_per_decade * np.log10(length / first))
         e: Floats = np.unique(np.geomspace(first, length, count).astype(np.int64)).astype(float)
-        p = family_of(dimension).returns(dimension, e)
+        p = _as_measured(family_of(dimension), dimension, e)
         steps = np.diff(e, prepend=0.0) * students
         for seed in range(seeds):
             returns = rng.binomial(steps.astype(np.int64), p) / steps
