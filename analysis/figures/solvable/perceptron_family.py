@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rlscale.analysis.curves.curve_set import Curves
@@ -115,14 +116,14 @@ def plot_horizons(
     """Interactions to each level of return by the horizon T, at one size; dots are measured."""
     ax = axes_or_new(ax)
     levels = sorted({each.level for each in times})
-    entries = []
+    entries: list[tuple[Line2D | Patch, str]] = []
     for level, colour in zip(levels, even_colours(len(levels)), strict=True):
         mine = [each for each in times if each.level == level]
         ax.plot([each.horizon for each in mine], [each.measured for each in mine], "o", color=colour, ms=4)
         horizons = sorted(families)
         spent = [families[horizon].interactions_to(level, mine[0].size) for horizon in horizons]
         ax.plot(horizons, spent, color=colour)
-        entries.append((line_mark(colour), f"{level:g}"))
+        entries.append((Line2D([], [], color=colour), f"{level:g}"))
     ax.set_yscale("log")
     log_ticks(ax.yaxis)
     ax.set_xticks(sorted(families))
@@ -137,13 +138,14 @@ def plot_ratios(times: Sequence[CrossingTime], *, ax: Axes | None = None) -> Axe
     """Measured interactions over those of the equations, by size; one colour a horizon."""
     ax = axes_or_new(ax)
     horizons = sorted({each.horizon for each in times})
-    entries = []
+    entries: list[tuple[Line2D | Patch, str]] = []
     for horizon, colour in zip(horizons, even_colours(len(horizons)), strict=True):
         mine = [each for each in times if each.horizon == horizon]
         ax.plot(
             [each.size for each in mine], [each.measured / each.exact for each in mine], "o", color=colour
         )
-        entries.append((dot_mark(colour), f"$T = {horizon:g}$"))
+        dot = Line2D([], [], color=colour, linestyle="", marker="o", markersize=3.5)
+        entries.append((dot, f"$T = {horizon:g}$"))
     ax.axhline(1.0, color=INK, linewidth=0.8)
     ax.set_xscale("log")
     log_ticks(ax.xaxis, counts=True)

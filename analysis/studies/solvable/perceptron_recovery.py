@@ -103,7 +103,7 @@ def agreement(curves: Curves, family: StudentFamily) -> list[Agreement]:
             for (_, returns), p in zip(runs, exact, strict=True)
         ]
         bins = np.floor(8 * np.log10(np.concatenate([e for e, _ in runs]))).astype(int)
-        apart = np.concatenate([returns for _, returns in runs]) - np.concatenate(exact)
+        apart: Floats = np.concatenate([returns for _, returns in runs]) - np.concatenate(exact)
         in_bins = pd.Series(apart).groupby(bins).mean()
         found.append(
             Agreement(
