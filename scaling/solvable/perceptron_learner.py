@@ -69,8 +69,14 @@ def _numbers(settings: PerceptronConfig) -> int:
 def make_learner(
     settings: PerceptronConfig, *, seed: np.random.SeedSequence, device: str
 ) -> PerceptronLearner:
-    """The students at their start."""
-    return PerceptronLearner(settings, seed=int(seed.generate_state(1)[0]), device=device)
+    """The students at their start.
+
+    Sizes and horizons have random streams of their own. Otherwise the curves of a seed would rise and fall
+    together, and a bootstrap over runs takes them to be independent.
+    """
+    entropy = [int(seed.generate_state(1)[0]), settings.dimension, settings.steps]
+    own = np.random.SeedSequence(entropy)
+    return PerceptronLearner(settings, seed=int(own.generate_state(1)[0]), device=device)
 
 
 class PerceptronLearner:

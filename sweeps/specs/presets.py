@@ -237,18 +237,18 @@ def _perceptron(students: int) -> dict[str, Any]:
 
 
 def _perceptron_sweep() -> dict[str, Any]:
-    """Runs of six times the interactions at which their size is optimal, 256 pi sqrt(D)."""
+    """Runs of four times the interactions at which their size is optimal, 256 pi sqrt(D)."""
     base = _perceptron(128)
     base["perceptron"]["steps"] = 2
     sizes = [round(32 * 2 ** (i / 2)) for i in range(11)]
-    lengths = [_two_digits(6 * 256 * math.pi * math.sqrt(size)) for size in sizes]
-    axes = [{"perceptron.dimension": sizes, "interactions": lengths}, {"seed": [0, 1, 2, 3]}]
+    lengths = [_two_digits(4 * 256 * math.pi * math.sqrt(size)) for size in sizes]
+    axes = [{"perceptron.dimension": sizes, "interactions": lengths}, {"seed": SEEDS}]
     return {"base": base, "axes": axes}
 
 
 def _perceptron_horizon_sweep() -> dict[str, Any]:
-    longer = {1: 0.8, 2: 1.0, 4: 3.0}  # a longer horizon learns later
-    points = [(steps, 32 * 2**i) for steps in longer for i in range(6)]
+    longer = {1: 0.8, 2: 1.0, 4: 2.5}  # a longer horizon learns later
+    points = [(steps, 32 * 2**i) for steps in longer for i in range(5)]
     lengths = [_two_digits(2400 * longer[steps] * math.sqrt(size)) for steps, size in points]
     group = {
         "perceptron.steps": [steps for steps, _ in points],
@@ -276,7 +276,7 @@ def _all() -> dict[str, tuple[str, dict[str, Any]]]:
             _perceptron_sweep(),
         ),
         "rl-perceptron-horizon": (
-            "RL perceptron, horizons 1, 2 and 4 x 6 sizes",
+            "RL perceptron, horizons 1, 2 and 4 x 5 sizes",
             _perceptron_horizon_sweep(),
         ),
     }

@@ -11,6 +11,7 @@ from rlscale.analysis.arrays import Floats
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.curves.load import curves_from_frame
 from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.points.preprocess import EARLY_EXCLUSION
 from rlscale.analysis.records import Interval, Record
 from rlscale.analysis.statistics.intervals import interval_of
 from rlscale.analysis.studies.solvable.perceptron_family import StudentFamily
@@ -93,11 +94,15 @@ def local_nu(family: StudentFamily, computes: tuple[float, float]) -> float:
 
 
 def agreement(curves: Curves, family: StudentFamily) -> list[Agreement]:
-    """Each size's curves beside the equations."""
+    """Each size's curves beside the equations, without the share of early training that a fit drops."""
     found = []
     for index, size in enumerate(curves.sizes):
-        runs = [curves.curve(int(run)) for run in np.flatnonzero(curves.size_index == index)]
-        exact = [_as_measured(family, float(size), e) for e, _ in runs]
+        runs, exact = [], []
+        for run in np.flatnonzero(curves.size_index == index):
+            e, returns = curves.curve(int(run))
+            kept = e >= EARLY_EXCLUSION * e[-1]
+            runs.append((e[kept], returns[kept]))
+            exact.append(_as_measured(family, float(size), e)[kept])
         errors = [
             float((returns - 0.5).sum() / (p - 0.5).sum() - 1)
             for (_, returns), p in zip(runs, exact, strict=True)

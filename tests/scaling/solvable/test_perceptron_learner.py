@@ -98,6 +98,20 @@ def test_random_starts_are_overlaps_of_random_directions():
         assert run.learner.measure()["perceptron_q"] == pytest.approx(1.0)
 
 
+def test_runs_of_one_seed_do_not_share_their_noise():
+    """Rows of two sizes with one seed are as far apart as those of two seeds."""
+    options = {"students": 500, "steps": 2, "rho0": 0.0, "rate": 1e-9}  # nothing is learned
+    returns = [
+        np.array(
+            [row["return_mean"] for row in rows_until(config_of(dimension=d, seed=seed, **options), 400)]
+        )
+        for d, seed in ((16, 0), (17, 0), (16, 1))
+    ]
+    apart = [np.std(returns[0] - other) for other in returns[1:]]
+    assert apart[0] == pytest.approx(apart[1], rel=0.5)
+    assert apart[0] > np.std(returns[0])
+
+
 def test_interactions_are_steps_and_sizes_are_dimensions():
     config = config_of(1000, dimension=30, students=3, steps=7)
     rows = rows_until(config, 1000)
