@@ -78,16 +78,18 @@ def simulated(estimator: JointScalingFit, figures: Path | None) -> dict[str, Any
     }
 
 
-def lengths() -> dict[int, int]:
-    """The length of each size's runs in the sweep."""
-    axes = yaml.safe_load((DATA / "spec.yaml").read_text())["axes"][0]
-    return dict(zip(axes["perceptron.dimension"], axes["interactions"], strict=True))
-
-
 def drawn(estimator: JointScalingFit, family_of: Callable[[int], StudentFamily]) -> FitResult:
     """The fit of curves drawn from the equations, in the design of the sweep."""
-    rng = np.random.default_rng(0)
-    curves = curves_of_equations(family_of, lengths(), seeds=4, students=128, rows_per_decade=40, rng=rng)
+    spec = yaml.safe_load((DATA / "spec.yaml").read_text())
+    sizes, seeds = spec["axes"]
+    curves = curves_of_equations(
+        family_of,
+        dict(zip(sizes["perceptron.dimension"], sizes["interactions"], strict=True)),
+        seeds=len(seeds["seed"]),
+        students=spec["base"]["perceptron"]["students"],
+        rows_per_decade=spec["base"]["rows_per_decade"],
+        rng=np.random.default_rng(0),
+    )
     return estimator.fit(curves)
 
 
