@@ -220,7 +220,7 @@ class RunConfig(Frozen):
         runs of a store keep their names when a config gains a field.
         """
         values = self.model_dump(mode="json")
-        for path, default in LATER_FIELDS.items():
+        for path, default in sorted(LATER_FIELDS.items(), reverse=True):  # inner fields first
             *parents, name = path.split(".")
             place = values
             for parent in parents:
@@ -246,6 +246,7 @@ LATER_FIELDS = {
     "model.recurrent": None,
     "model.hidden_size": None,
     "wrappers": {"atari": None, "time": False},
+    "wrappers.survival": None,
     "agent.minibatch_of": "sequences",
     "agent.normalize_advantage_of": "iteration",
     "agent.normalize_observation": "off",
@@ -267,7 +268,7 @@ def with_later_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     filled = dict(values)
     if "agent" not in filled:
         return filled
-    for path, default in LATER_FIELDS.items():
+    for path, default in sorted(LATER_FIELDS.items()):  # inner fields last
         *parents, name = path.split(".")
         place = filled
         for parent in parents:
