@@ -248,8 +248,8 @@ def _perceptron_sweep() -> dict[str, Any]:
 
 def _perceptron_horizon_sweep() -> dict[str, Any]:
     longer = {1: 0.8, 2: 1.0, 4: 2.5}  # a longer horizon learns later
-    points = [(steps, 32 * 2**i) for steps in longer for i in range(5)]
-    lengths = [_two_digits(2400 * longer[steps] * math.sqrt(size)) for steps, size in points]
+    points = [(steps, 32 * 2**i) for steps in longer for i in range(4)]
+    lengths = [_two_digits(1800 * longer[steps] * math.sqrt(size)) for steps, size in points]
     group = {
         "perceptron.steps": [steps for steps, _ in points],
         "perceptron.dimension": [size for _, size in points],
@@ -276,7 +276,7 @@ def _all() -> dict[str, tuple[str, dict[str, Any]]]:
             _perceptron_sweep(),
         ),
         "rl-perceptron-horizon": (
-            "RL perceptron, horizons 1, 2 and 4 x 5 sizes",
+            "RL perceptron, horizons 1, 2 and 4 x 4 sizes",
             _perceptron_horizon_sweep(),
         ),
     }
