@@ -45,6 +45,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data" / "rl_perceptron"
 TEACHER, SHOWN_SIZE = 4096, 128
 FAMILY = StudentFamily(TEACHER, 0.5)
+#: The study of horizons takes the first crossing of a level, which before this E can be one of noise.
+FIRST = 200
 INNER = 3.0  # of the range of compute on either side: where nu is compared
 
 
@@ -118,7 +120,10 @@ def from_equations(estimator: JointScalingFit) -> dict[str, Any]:
 
 def horizons(estimator: JointScalingFit, figures: Path | None) -> dict[str, Any]:
     """Question 4."""
-    by_horizon = load_by_horizon(str(DATA / "horizon.parquet"))
+    by_horizon = {
+        horizon: curves.with_rows(curves.interactions >= FIRST)
+        for horizon, curves in load_by_horizon(str(DATA / "horizon.parquet")).items()
+    }
     families = {horizon: StudentFamily(TEACHER, 0.5, int(horizon)) for horizon in by_horizon}
     fits = fit_horizons(by_horizon, estimator)
     study = study_horizons(by_horizon, fits)
