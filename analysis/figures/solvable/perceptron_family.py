@@ -142,7 +142,11 @@ def plot_ratios(times: Sequence[CrossingTime], *, ax: Axes | None = None) -> Axe
     for horizon, colour in zip(horizons, even_colours(len(horizons)), strict=True):
         mine = [each for each in times if each.horizon == horizon]
         ax.plot(
-            [each.size for each in mine], [each.measured / each.exact for each in mine], "o", color=colour
+            [each.size for each in mine],
+            [each.measured / each.exact for each in mine],
+            "o",
+            color=colour,
+            ms=4,
         )
         dot = Line2D([], [], color=colour, linestyle="", marker="o", markersize=3.5)
         entries.append((dot, f"$T = {horizon:g}$"))
