@@ -1,11 +1,15 @@
 """What a fit finds of curves that follow the perceptron's equations."""
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from matplotlib.figure import Figure
 
 from rlscale.analysis.figures.solvable.perceptron_family import family_figure, horizon_figure
 from rlscale.analysis.fit.joint_fit import JointScalingFit
+from rlscale.analysis.fit.result import read_fit
 from rlscale.analysis.studies.solvable.perceptron_family import StudentFamily
 from rlscale.analysis.studies.solvable.perceptron_recovery import (
     agreement,
@@ -15,7 +19,10 @@ from rlscale.analysis.studies.solvable.perceptron_recovery import (
     recovered_exponents,
     recovered_sizes,
 )
+from rlscale.sweeps.specs.presets import find_spec
+from rlscale.sweeps.specs.spec import expand
 
+DATA = Path(__file__).parents[4] / "data" / "rl_perceptron"
 FAMILY = StudentFamily(4096, 0.5, rho0=0.001)
 LENGTHS = {size: int(6 * 256 * np.pi * size**0.5) for size in (32, 64, 128, 256, 512, 1024)}
 
@@ -84,3 +91,20 @@ def test_figures_show_every_size_and_horizon(curves, fit):
     left, right = horizon_figure(times, families, 64).axes
     assert left.get_xticks().tolist() == [1, 2, 4]
     assert [text.get_text() for text in right.get_legend().texts] == ["$T = 1$", "$T = 2$", "$T = 4$"]
+
+
+def test_the_stored_fit_of_the_measured_sweep_holds_the_true_exponent():
+    fit = read_fit(DATA / "fit.json")
+    by_name = {each.name: each.inside for each in recovered_exponents(fit, FAMILY.law())}
+    assert by_name["nu"]
+    assert by_name["beta"]
+    assert by_name["alpha_N"]
+    assert fit.identified
+
+
+@pytest.mark.parametrize(
+    ("preset", "file"), [("rl-perceptron", "curves"), ("rl-perceptron-horizon", "horizon")]
+)
+def test_the_measured_curves_are_those_of_the_presets(preset, file):
+    stored = set(pq.read_table(DATA / f"{file}.parquet", columns=["run_id"]).column("run_id").to_pylist())
+    assert stored == {config.run_id for config in expand(find_spec(preset))}
