@@ -14,6 +14,14 @@ parameters R = w.w*/D and Q = w.w/D follow (w*.w* = D, y = sgn(λ), λ = w.x/sqr
 The overlap is ρ = R/sqrt(Q), and a step is right with probability P = 1 - arccos(ρ)/π. The expectations need
 E[y ν; right] = (1+ρ)/s, E[y ν; wrong] = -(1-ρ)/s and the same of |λ| times sqrt(Q), with s = sqrt(2π) and
 plus signs. Terms of order T/D are left out.
+
+A student may also see a part of its teacher alone, as a network that is too small does. Its D inputs carry a
+share c² of the teacher's squared length, the rest of the teacher's field is to it a coin of its own, and ρ is
+its overlap with what it sees. Then the overlap that decides is c ρ, P = 1 - arccos(c ρ)/π, the moments of
+``|λ|`` have c ρ for ρ, and those of the field that is seen become (E over λ and the whole field of the
+regression of the part on both)
+
+    E[y ν; right] = (c+ρ)/s,    E[y ν; wrong] = -(c-ρ)/s.
 """
 
 from __future__ import annotations
@@ -139,77 +147,99 @@ def reward_noise(rho: float, steps: float, needed: float, rate: float, penalty: 
 
 
 def all_correct_drift(
-    rho: float, q: float, *, steps: float, rate: float, penalty: float = 0.0
+    rho: float, q: float, *, steps: float, rate: float, penalty: float = 0.0, seen: float = 1.0
 ) -> tuple[float, float]:
     """(dR/dα, dQ/dα) where all T steps must be right; T need not be whole, as an optimal T is not."""
-    p = correctness(rho)
-    gained = (rate + penalty) * p ** (steps - 1) * (1 + rho)
+    p = correctness(seen * rho)
+    gained = (rate + penalty) * p ** (steps - 1)
     noise = (rate**2 - penalty**2) * p**steps + penalty**2
     return (
-        (gained - 2 * penalty * rho) / _S,
-        2 * sqrt(q) * (gained - 2 * penalty) / _S + noise / steps,
+        (gained * (seen + rho) - 2 * penalty * rho) / _S,
+        2 * sqrt(q) * (gained * (1 + seen * rho) - 2 * penalty) / _S + noise / steps,
     )
 
 
 def n_of_t_drift(
-    rho: float, q: float, *, steps: int, needed: int, rate: float, penalty: float = 0.0
+    rho: float,
+    q: float,
+    *,
+    steps: int,
+    needed: int,
+    rate: float,
+    penalty: float = 0.0,
+    seen: float = 1.0,
 ) -> tuple[float, float]:
     """(dR/dα, dQ/dα) where n of T steps must be right.
 
     A right step was rewarded if n - 1 of the other T - 1 are right, a wrong one if n of them are.
     """
-    p = correctness(rho)
-    right = (1 + rho) * at_least(needed - 1, steps - 1, p)
-    wrong = (1 - rho) * at_least(needed, steps - 1, p)
+    p = correctness(seen * rho)
+    right = at_least(needed - 1, steps - 1, p)
+    wrong = at_least(needed, steps - 1, p)
     both = rate + penalty
-    noise = reward_noise(rho, steps, needed, rate, penalty)
+    of_r = (seen + rho) * right - (seen - rho) * wrong
+    of_q = (1 + seen * rho) * right + (1 - seen * rho) * wrong
+    noise = reward_noise(seen * rho, steps, needed, rate, penalty)
     return (
-        (both * (right - wrong) - 2 * penalty * rho) / _S,
-        2 * sqrt(q) * (both * (right + wrong) - 2 * penalty) / _S + noise / steps,
+        (both * of_r - 2 * penalty * rho) / _S,
+        2 * sqrt(q) * (both * of_q - 2 * penalty) / _S + noise / steps,
     )
 
 
 def sub_reward_drift(
-    rho: float, q: float, *, steps: int, needed: int, rate: float, bonus: float
+    rho: float, q: float, *, steps: int, needed: int, rate: float, bonus: float, seen: float = 1.0
 ) -> tuple[float, float]:
     """(dR/dα, dQ/dα) with a bonus for the first n steps, if all of them are right.
 
     The noise of the final reward is T η1² P^T / T²; the published code has η1 T in place of T η1², which is
     the same only at η1 = 1.
     """
-    p = correctness(rho)
-    gained = (rate * p ** (steps - 1) + bonus * needed / steps * p ** (needed - 1)) * (1 + rho)
+    p = correctness(seen * rho)
+    gained = rate * p ** (steps - 1) + bonus * needed / steps * p ** (needed - 1)
     noise = steps * rate**2 * p**steps + needed * (2 * rate * bonus * p**steps + bonus**2 * p**needed)
-    return gained / _S, 2 * sqrt(q) * gained / _S + noise / steps**2
-
-
-def breadcrumbs_drift(rho: float, q: float, *, steps: int, rate: float, bonus: float) -> tuple[float, float]:
-    """(dR/dα, dQ/dα) with a bonus for each right step, credited to it and to the steps before it."""
-    p, t = correctness(rho), steps
-    gained = (1 + rho) * (rate * p ** (t - 1) + bonus)
-    noise = rate / t * (rate + bonus * (t + 1)) * p**t
-    noise += bonus**2 * (t + 1) / t * p * (1 / 2 + (t - 1) * p / 3)
     return (
-        (gained + bonus * (t - 1) * rho * p) / _S,
-        2 * sqrt(q) * (gained + bonus * (t - 1) * p) / _S + noise,
+        gained * (seen + rho) / _S,
+        2 * sqrt(q) * gained * (1 + seen * rho) / _S + noise / steps**2,
     )
 
 
-def drift(rule: RewardRule, rho: float, q: float) -> tuple[float, float]:
+def breadcrumbs_drift(
+    rho: float, q: float, *, steps: int, rate: float, bonus: float, seen: float = 1.0
+) -> tuple[float, float]:
+    """(dR/dα, dQ/dα) with a bonus for each right step, credited to it and to the steps before it."""
+    p, t = correctness(seen * rho), steps
+    gained = rate * p ** (t - 1) + bonus
+    noise = rate / t * (rate + bonus * (t + 1)) * p**t
+    noise += bonus**2 * (t + 1) / t * p * (1 / 2 + (t - 1) * p / 3)
+    return (
+        (gained * (seen + rho) + bonus * (t - 1) * rho * p) / _S,
+        2 * sqrt(q) * (gained * (1 + seen * rho) + bonus * (t - 1) * p) / _S + noise,
+    )
+
+
+def drift(rule: RewardRule, rho: float, q: float, *, seen: float = 1.0) -> tuple[float, float]:
     """(dR/dα, dQ/dα) under any rule."""
     match rule.protocol:
         case "all-correct":
-            return all_correct_drift(rho, q, steps=rule.steps, rate=rule.rate, penalty=rule.penalty)
+            return all_correct_drift(
+                rho, q, steps=rule.steps, rate=rule.rate, penalty=rule.penalty, seen=seen
+            )
         case "n-of-t":
             return n_of_t_drift(
-                rho, q, steps=rule.steps, needed=rule.needed, rate=rule.rate, penalty=rule.penalty
+                rho,
+                q,
+                steps=rule.steps,
+                needed=rule.needed,
+                rate=rule.rate,
+                penalty=rule.penalty,
+                seen=seen,
             )
         case "sub-reward":
             return sub_reward_drift(
-                rho, q, steps=rule.steps, needed=rule.needed, rate=rule.rate, bonus=rule.bonus
+                rho, q, steps=rule.steps, needed=rule.needed, rate=rule.rate, bonus=rule.bonus, seen=seen
             )
         case "breadcrumbs":
-            return breadcrumbs_drift(rho, q, steps=rule.steps, rate=rule.rate, bonus=rule.bonus)
+            return breadcrumbs_drift(rho, q, steps=rule.steps, rate=rule.rate, bonus=rule.bonus, seen=seen)
 
 
 def overlap_rate(rho: float, q: float, of_r: float, of_q: float) -> float:
@@ -240,13 +270,15 @@ class Learning:
 
     Attributes:
         alpha: episodes divided by D.
-        rho: overlap of student and teacher.
+        rho: overlap of student and what it sees of the teacher.
         q: squared length of the student, over D.
+        seen: c, the root of the share of the teacher's squared length that is seen.
     """
 
     alpha: Floats
     rho: Floats
     q: Floats
+    seen: float = 1.0
 
     @property
     def r(self) -> Floats:
@@ -256,7 +288,7 @@ class Learning:
     @property
     def error(self) -> Floats:
         """1 - P, the share of steps that are wrong."""
-        return np.arccos(np.clip(self.rho, -1, 1)) / np.pi
+        return np.arccos(np.clip(self.seen * self.rho, -1, 1)) / np.pi
 
 
 def solve(
@@ -267,6 +299,7 @@ def solve(
     q0: float = 1.0,
     spherical: bool = False,
     control: Control | None = None,
+    seen: float = 1.0,
     rtol: float = 1e-9,
 ) -> Learning:
     """The learning curve of a student of infinite dimension, by scipy's LSODA in (ρ, Q).
@@ -276,6 +309,7 @@ def solve(
         rho0, q0: the start at α = 0.
         spherical: the student is scaled back to Q = q0 after each episode.
         control: η and T over time, of ``all-correct`` alone; the penalty keeps its ratio to the rate.
+        seen: c in (0, 1], the root of the share of the teacher's squared length that the student sees.
         rtol: relative tolerance; the absolute one is a thousandth of it.
 
     Raises:
@@ -283,7 +317,7 @@ def solve(
             (``wrong_reward_rule``), a tolerance that was not reached (``unreachable_tolerance``).
     """
     times = _checked_times(alphas)
-    _check_start(rho0, q0)
+    _check_start(rho0, q0, seen)
     if not LEAST_TOLERANCE <= rtol < 1:
         raise InputError(
             f"rtol {rtol:g} cannot be reached in double precision: give {LEAST_TOLERANCE:.2g} or more, "
@@ -296,15 +330,15 @@ def solve(
     def slope(alpha: float, state: Floats) -> list[float]:
         rho, q = min(max(float(state[0]), -1.0), 1.0), max(float(state[1]), 0.0)
         if control is None:
-            of_r, of_q = drift(rule, rho, q)
+            of_r, of_q = drift(rule, rho, q, seen=seen)
         else:
             rate, steps = control(alpha, rho, q)
             penalty = rule.penalty * rate / rule.rate
-            of_r, of_q = all_correct_drift(rho, q, steps=steps, rate=rate, penalty=penalty)
+            of_r, of_q = all_correct_drift(rho, q, steps=steps, rate=rate, penalty=penalty, seen=seen)
         return [overlap_rate(rho, q, of_r, of_q), 0.0 if spherical else of_q]
 
     states = _integrated(slope, (rho0, q0), times, rtol)
-    return Learning(times, states[0], states[1])
+    return Learning(times, states[0], states[1], seen)
 
 
 def _integrated(
@@ -369,7 +403,12 @@ def _checked_times(alphas: Sequence[float] | Floats) -> Floats:
     return times
 
 
-def _check_start(rho0: float, q0: float) -> None:
+def _check_start(rho0: float, q0: float, seen: float) -> None:
+    if not 0 < seen <= 1:
+        raise InputError(
+            f"seen {seen:g} is no share of a teacher: give a number above 0, at most 1.",
+            code="invalid_number",
+        )
     if not -1 <= rho0 <= 1:
         raise InputError(f"rho0 {rho0:g} is no overlap of two vectors: give -1 to 1.", code="invalid_number")
     if not (q0 > 0 and isfinite(q0)):

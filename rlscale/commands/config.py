@@ -28,6 +28,7 @@ def config_rescale(
     from rlscale.scaling.config.run import load_run_config, run_config
 
     config = load_run_config(config_path)
+    config.check_has_agent()
     agent = rescaled(config.agent, by, rescale_betas=betas)
     values = config.model_copy(update={"agent": agent}).model_dump(mode="json")
     run_config(values, source=f"{config_path} rescaled by {by}")  # a model with memory may not fit any more

@@ -53,7 +53,7 @@ def train(
         config.run_id,
         config=config.model_dump(mode="json"),
         columns=columns,
-        provenance=provenance(device, config.task_entry),
+        provenance=provenance(device, config.entry),
         host=socket.gethostname(),
         pid=os.getpid(),
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from rlscale.analysis.formatting.numbers import byte_size, compact_count, duration
+from rlscale.scaling.config.run import RunConfig
 from rlscale.sweeps.specs.plan import PlannedSize
 from rlscale.terminal.tables import differing_fields, differing_values, runs_table
 
@@ -36,12 +37,20 @@ def memory_note(sizes: Sequence[PlannedSize], machine: int) -> str:
     if not needs:
         return ""
     most = max(needs, key=lambda each: each.total)
-    need = f"Memory: up to {byte_size(most.total)} a run, {byte_size(most.observations)} of it observations"
+    need = f"Memory: up to {byte_size(most.total)} a run"
+    if most.observations:
+        need += f", {byte_size(most.observations)} of it observations"
     if most.total <= machine:
         return f"{need}; this machine has {byte_size(machine)}."
-    largest = next(size.config.agent for size in sizes if size.memory is most)
-    phases = " or agent.phasic.policy_iterations" if largest.auxiliary else ""
+    largest = next(size.config for size in sizes if size.memory is most)
     return (
-        f"{need}: more than the {byte_size(machine)} of this machine. Run it on a larger one, or choose a "
-        f"smaller agent.num_envs (now {largest.num_envs}){phases}."
+        f"{need}: more than the {byte_size(machine)} of this machine. Run it on a larger one, or choose "
+        f"{_smaller(largest)}."
     )
+
+
+def _smaller(config: RunConfig) -> str:
+    if config.solvable_task is not None:
+        return f"smaller numbers in {config.solvable_task.section}"
+    phases = " or agent.phasic.policy_iterations" if config.agent.auxiliary else ""
+    return f"a smaller agent.num_envs (now {config.agent.num_envs}){phases}"

@@ -8,14 +8,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from rlscale.scaling.config.agent import AgentConfig
 from rlscale.scaling.config.model import ModelConfig
+from rlscale.scaling.config.perceptron import PerceptronConfig
 from rlscale.scaling.config.reading import Frozen, as_value_error, load_yaml, validated
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.modules import modules_in, name_modules
-from rlscale.scaling.tasks.catalog import Continuous, Task, Vectors, find_task
+from rlscale.scaling.tasks.catalog import (
+    SOLVABLE_TASKS,
+    Continuous,
+    SolvableTask,
+    Task,
+    Vectors,
+    find_task,
+    refuse_solvable,
+)
 from rlscale.scaling.tasks.wrappers import NO_WRAPPERS, Wrappers
 
 
@@ -45,7 +54,8 @@ class RunConfig(Frozen):
     """Everything that decides what a run computes; ``run_id`` is its hash."""
 
     task: str = Field(
-        description="mnist-bandit, digits-bandit, procgen-<game>-<mode>, gymnasium:<id> or module:Class"
+        description="mnist-bandit, digits-bandit, procgen-<game>-<mode>, gymnasium:<id> or module:Class, or "
+        f"a task that brings its own learner: {', '.join(SOLVABLE_TASKS)}"
     )
     wrappers: Wrappers = Field(
         NO_WRAPPERS, description="what is around the environment; only for gymnasium:<id>"
@@ -61,6 +71,9 @@ class RunConfig(Frozen):
     diagnostics: DiagnosticsConfig | None = Field(
         None, description="metrics of representation and trust in the curve; leave it out for none"
     )
+    perceptron: PerceptronConfig | None = Field(
+        None, description="students, teacher and rewards; only for rl-perceptron"
+    )
     rows_per_decade: int = Field(100, ge=1, description="rows of the curve per factor 10 of interactions")
     checkpoints: int = Field(
         20, ge=1, description="number, evenly spaced in interactions, the last at the end"
@@ -75,14 +88,76 @@ class RunConfig(Frozen):
 
     @property
     def task_entry(self) -> Task:
-        """The task's entry in the catalogue."""
+        """The task's entry in the catalogue.
+
+        Raises:
+            InputError: if the task brings its own learner (code ``own_learner``).
+        """
         return find_task(self.task, self.wrappers)
+
+    @property
+    def solvable_task(self) -> SolvableTask | None:
+        """The task's entry if it brings its own learner, else None."""
+        return SOLVABLE_TASKS.get(self.task)
+
+    def check_has_agent(self) -> None:
+        """Refuse tasks that bring their own learner, for what changes or measures agents and networks.
+
+        Raises:
+            InputError: code ``own_learner``.
+        """
+        refuse_solvable(self.task)
+
+    @property
+    def entry(self) -> Task | SolvableTask:
+        """The task's entry, of either kind."""
+        return self.solvable_task or self.task_entry
+
+    @property
+    def settings(self) -> Any:
+        """The section of a task that brings its own learner; None for the others."""
+        task = self.solvable_task
+        return None if task is None else getattr(self, task.section)
 
     @field_validator("task")
     @classmethod
     def _task_exists(cls, task: str) -> str:
+        if task in SOLVABLE_TASKS:
+            return task
         with as_value_error():
             return find_task(task).name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sections_fit(cls, values: Any) -> Any:
+        """A task that brings its own learner gets its section, and has nothing of the others."""
+        if not isinstance(values, dict):
+            return values
+        name = values.get("task")
+        task = SOLVABLE_TASKS.get(name) if isinstance(name, str) else None
+        for other in SOLVABLE_TASKS.values():
+            if other is not task and values.get(other.section) is not None:
+                raise ValueError(f"{other.section} is for {other.name}: leave it out for {name}")
+        if task is None:
+            return values
+        for field in OF_AGENTS:
+            if field in values:
+                axes = [short for short, path in ALIASES.items() if path.startswith(f"{field}.")]
+                also = f", and the axes {', '.join(axes)}" if axes else ""
+                raise ValueError(
+                    f"{name} brings its own learner, which {task.section} sets: leave {field} out{also}"
+                )
+        return {**values, task.section: values.get(task.section) or {}}
+
+    @model_serializer(mode="wrap")
+    def _what_counts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """All fields but those that mean nothing for the task."""
+        values: dict[str, Any] = handler(self)
+        task = self.solvable_task
+        unused = {each.section for each in SOLVABLE_TASKS.values() if each is not task}
+        if task is not None:
+            unused.update(OF_AGENTS)
+        return {name: value for name, value in values.items() if name not in unused}
 
     @model_validator(mode="before")
     @classmethod
@@ -99,6 +174,8 @@ class RunConfig(Frozen):
 
     @model_validator(mode="after")
     def _task_fits(self) -> Self:
+        if self.solvable_task is not None:
+            return self
         with as_value_error("'wrappers': " if self.wrappers else ""):
             entry = self.task_entry
         if self.model.family not in entry.families and not self.model.is_own:
@@ -149,16 +226,19 @@ class RunConfig(Frozen):
         runs of a store keep their names when a config gains a field.
         """
         values = self.model_dump(mode="json")
-        for path, default in LATER_FIELDS.items():
+        for path, default in sorted(LATER_FIELDS.items(), reverse=True):  # inner fields first
             *parents, name = path.split(".")
             place = values
             for parent in parents:
-                place = place[parent]
-            if place[name] == default:
+                place = place.get(parent, {})
+            if name in place and place[name] == default:
                 del place[name]
         canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
+
+#: Fields that mean nothing where a task brings its own learner.
+OF_AGENTS = ("wrappers", "levels", "evaluation_episodes", "model", "agent", "diagnostics", "precision")
 
 #: Fields that were added after the first runs were stored, and the default that means "as before".
 LATER_FIELDS = {
@@ -173,6 +253,7 @@ LATER_FIELDS = {
     "model.recurrent": None,
     "model.hidden_size": None,
     "wrappers": {"atari": None, "time": False},
+    "wrappers.survival": None,
     "agent.minibatch_of": "sequences",
     "agent.normalize_advantage_of": "iteration",
     "agent.normalize_observation": "off",
@@ -195,7 +276,7 @@ def with_later_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     filled = dict(values)
     if "agent" not in filled:
         return filled
-    for path, default in LATER_FIELDS.items():
+    for path, default in sorted(LATER_FIELDS.items()):  # inner fields last
         *parents, name = path.split(".")
         place = filled
         for parent in parents:

@@ -17,10 +17,13 @@ from rlscale.scaling.tasks.interface import BanditBlock
 from rlscale.scaling.training.build import build_networks
 from rlscale.scaling.training.facts import run_columns
 from rlscale.scaling.training.run import Run
+from rlscale.scaling.training.solvable_run import SolvableRun
 
 #: Limits of a timed iteration: FLOPs, which bind for wide networks, and interactions.
 TIMED_FLOPS = 6e10
 TIMED_INTERACTIONS = 1024
+#: Iterations of a solvable task's learner that are timed.
+TIMED_ITERATIONS = 100
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,30 @@ def measure(config: RunConfig, *, timed: bool = False) -> Measured:
         InputError: if the width leaves a layer without units, there is too little memory, or ``timed`` is
             set and the task's package is not installed.
     """
+    if config.solvable_task is not None:
+        return _measured_learner(config, timed=timed)
     model = build_networks(config, torch.Generator())
     columns = run_columns(config, model)
     seconds = None
     if timed:
         seconds = config.interactions * seconds_per_interaction(config, columns["flops_per_interaction"])
     return Measured(columns, memory_need(config, model), seconds)
+
+
+def _measured_learner(config: RunConfig, *, timed: bool) -> Measured:
+    run = SolvableRun(config)
+    memory = MemoryNeed.of_learner(run.facts.memory)
+    seconds = config.interactions * _learner_seconds(run) if timed else None
+    return Measured(run_columns(config), memory, seconds)
+
+
+def _learner_seconds(run: SolvableRun) -> float:
+    """Seconds of an interaction: those of the later half of ``TIMED_ITERATIONS``, which are all alike."""
+    for _ in range(2):
+        began, before = time.perf_counter(), run.interactions
+        for _ in range(TIMED_ITERATIONS // 2):
+            run.iterate()
+    return (time.perf_counter() - began) / (run.interactions - before)
 
 
 def seconds_per_interaction(config: RunConfig, flops: float) -> float:

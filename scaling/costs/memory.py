@@ -45,6 +45,11 @@ class MemoryNeed:
     collected: int = 0
     diagnostics: int = 0
 
+    @classmethod
+    def of_learner(cls, weights: int) -> MemoryNeed:
+        """That of a solvable task's learner, which keeps no batches."""
+        return cls(0, 0, weights=weights, gradients=0, moments=0, ewma=0, activations=0)
+
     @property
     def total(self) -> int:
         return sum(getattr(self, field.name) for field in fields(self))

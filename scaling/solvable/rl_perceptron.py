@@ -12,13 +12,17 @@ to fast:
 - ``weights`` draws 2T numbers and one vector an episode, and keeps the students' weights;
 - ``overlaps`` keeps R and Q alone, which are a Markov chain: 2T numbers and the squared length of that
   vector, chi-squared with D - 2 degrees of freedom. Its cost does not depend on D.
+
+A student may see a part of its teacher alone: of the teacher's field it gets c times its own w*.x/sqrt(D) and
+sqrt(1-c²) times one more normal number a step, in all three simulations. w*, R and ρ are then those of the
+part that is seen, and c ρ is the overlap with the whole teacher.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -31,7 +35,8 @@ Floats = NDArray[np.float64]
 Control = Callable[[float, float, float], tuple[float, float]]
 Keeps = Literal["inputs", "weights", "overlaps"]
 
-_STOCK = 256  # episodes whose squared lengths are drawn at once
+#: Episodes whose squared lengths are drawn at once.
+STOCK = 256
 
 
 class Rule(Protocol):
@@ -102,20 +107,39 @@ def credit(
     )
 
 
+class Judged(NamedTuple):
+    """What an episode adds: sum a x1 along w*, sum a x2 along the rest of w, |a| outside; and what was right.
+
+    All have shape (students,); ``right`` is the share of its steps.
+    """
+
+    on_teacher: torch.Tensor
+    on_rest: torch.Tensor
+    size: torch.Tensor
+    right: torch.Tensor
+
+
 def judged(
-    r: torch.Tensor, left: torch.Tensor, normal: torch.Tensor, rule: Rule, scale: float
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What an episode adds along w*, along the rest of w, and how much outside: sum a x1, sum a x2, |a|.
+    r: torch.Tensor,
+    left: torch.Tensor,
+    normal: torch.Tensor,
+    rule: Rule,
+    scale: float,
+    field: torch.Tensor | None = None,
+) -> Judged:
+    """An episode in the plane of student and what it sees of its teacher.
 
     Args:
         r, left: R and sqrt(Q - R²), (students,).
         normal: x1 and x2, the components of the inputs along w* and along the rest of w, (2, students, T).
+        field: what the teacher judges by, (students, T), if that is more than x1.
     """
     along, across = normal
     student = torch.addcmul(r[:, None] * along, left[:, None], across)
-    weight = credit(student * along > 0, rule, scale, along.dtype) * student.sign()
+    right = student * (along if field is None else field) > 0
+    weight = credit(right, rule, scale, along.dtype) * student.sign()
     on_teacher, on_rest = (weight * normal).sum(2)
-    return on_teacher, on_rest, weight.norm(dim=1)
+    return Judged(on_teacher, on_rest, weight.norm(dim=1), right.to(along.dtype).mean(1))
 
 
 def squared_lengths(
@@ -140,12 +164,15 @@ def squared_lengths(
 class Students:
     """A batch of students that learn from episodes in lockstep.
 
-    The start: teacher and direction of the student random, with exactly the overlap ρ0 and ``|w|² = Q0 D``.
+    The start: teacher and direction of the student random, and ``|w|² = Q0 D``.
 
     Args:
         dimension: D, 4 or more.
         count: number of students, each with a teacher of its own.
         keeps: which of the three simulations.
+        rho0: the exact overlap at the start; None draws the student's direction, an overlap of about
+            1/sqrt(D) of either sign.
+        seen: c, the root of the share of the teacher's squared length that the students see.
         spherical: each student is scaled back to Q0 after each episode.
         seed: of the generator that belongs to these students.
 
@@ -159,27 +186,37 @@ class Students:
         count: int,
         *,
         keeps: Keeps = "overlaps",
-        rho0: float = 0.0,
+        rho0: float | None = 0.0,
         q0: float = 1.0,
+        seen: float = 1.0,
         spherical: bool = False,
         seed: int = 0,
         dtype: torch.dtype = torch.float64,
         device: str = "cpu",
     ) -> None:
-        _check_sizes(dimension, count, rho0, q0)
+        _check_sizes(dimension, count, rho0, q0, seen)
         self.dimension, self.count, self.keeps = dimension, count, keeps
-        self.q0, self.spherical, self.dtype, self.device = q0, spherical, dtype, device
+        self.q0, self.seen, self.spherical, self.dtype, self.device = q0, seen, spherical, dtype, device
         self._random = torch.Generator(device).manual_seed(seed)
         self._stock: list[torch.Tensor] = []
+        rho = self._first_overlaps(rho0)
         if keeps == "overlaps":
-            self.r = torch.full((count,), rho0 * q0**0.5, dtype=dtype, device=device)
+            self.r = rho * q0**0.5
             self.q = torch.full((count,), q0, dtype=dtype, device=device)
             return
         teacher, other = self._normal(count, dimension), self._normal(count, dimension)
         self.teacher = teacher * (dimension**0.5 / teacher.norm(dim=1, keepdim=True))
         other -= self.teacher * ((other * self.teacher).sum(1, keepdim=True) / dimension)
         other *= dimension**0.5 / other.norm(dim=1, keepdim=True)
-        self.w = q0**0.5 * (rho0 * self.teacher + (1 - rho0**2) ** 0.5 * other)
+        self.w = q0**0.5 * (rho[:, None] * self.teacher + (1 - rho * rho).sqrt()[:, None] * other)
+
+    def _first_overlaps(self, rho0: float | None) -> torch.Tensor:
+        """ρ0, or the overlap of two random directions: a component of one over its length, (students,)."""
+        if rho0 is not None:
+            return torch.full((self.count,), rho0, dtype=self.dtype, device=self.device)
+        rest = squared_lengths(self.dimension - 1, self.count, self._random, self.dtype)
+        component = self._normal(self.count)
+        return component / (component * component + rest).sqrt()
 
     def _normal(self, *shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=self._random, dtype=self.dtype, device=self.device)
@@ -191,18 +228,45 @@ class Students:
         return (self.w * self.teacher).mean(1), (self.w * self.w).mean(1)
 
     @torch.inference_mode()
-    def episode(self, rule: Rule, *, steps: int | None = None, scale: float = 1.0) -> None:
-        """One update of every student; ``steps`` in place of the rule's, ``scale`` on its rewards."""
+    def episode(self, rule: Rule, *, steps: int | None = None, scale: float = 1.0) -> torch.Tensor:
+        """One update of every student; ``steps`` in place of the rule's, ``scale`` on its rewards.
+
+        Returns the share of right steps, (students,).
+        """
         steps = rule.steps if steps is None else steps
         match self.keeps:
             case "inputs":
-                self._learn_from_inputs(rule, steps, scale)
+                right = self._learn_from_inputs(rule, steps, scale)
             case "weights":
-                self._learn_from_a_vector(rule, steps, scale)
+                right = self._learn_from_a_vector(rule, steps, scale)
             case "overlaps":
-                self._move_overlaps(rule, steps, scale)
+                right = self._move_overlaps(rule, steps, scale)
         if self.spherical:
             self._scale_back()
+        return right
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next episodes depend on, as tensors."""
+        kept = ("r", "q") if self.keeps == "overlaps" else ("w", "teacher")
+        stock = torch.stack(self._stock) if self._stock else torch.empty(0, self.count)
+        return {
+            "random": self._random.get_state(),
+            "stock": stock,
+            **{name: getattr(self, name).clone() for name in kept},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from ``state_dict``'s result, bit for bit."""
+        self._random.set_state(state["random"].cpu())
+        self._stock = list(state["stock"].to(self.device))
+        for name in set(state) - {"random", "stock"}:
+            setattr(self, name, state[name].to(self.device))
+
+    def _field(self, seen: torch.Tensor) -> torch.Tensor | None:
+        """The teacher's whole field (students, T), from what is seen of it; None if that is all."""
+        if self.seen == 1:
+            return None
+        return self.seen * seen + (1 - self.seen**2) ** 0.5 * self._normal(*seen.shape)
 
     def _scale_back(self) -> None:
         if self.keeps == "overlaps":
@@ -211,18 +275,22 @@ class Students:
         else:
             self.w *= (self.q0 * self.dimension) ** 0.5 / self.w.norm(dim=1, keepdim=True)
 
-    def _learn_from_inputs(self, rule: Rule, steps: int, scale: float) -> None:
+    def _learn_from_inputs(self, rule: Rule, steps: int, scale: float) -> torch.Tensor:
         inputs = self._normal(self.count, steps, self.dimension)
         student = torch.einsum("std,sd->st", inputs, self.w)
         teacher = torch.einsum("std,sd->st", inputs, self.teacher)
-        weight = credit(student * teacher > 0, rule, scale, inputs.dtype) * student.sign()
+        whole = self._field(teacher / self.dimension**0.5)
+        right = student * (teacher if whole is None else whole) > 0
+        weight = credit(right, rule, scale, inputs.dtype) * student.sign()
         self.w += torch.einsum("st,std->sd", weight, inputs) / (steps * self.dimension**0.5)
+        return right.to(inputs.dtype).mean(1)
 
-    def _learn_from_a_vector(self, rule: Rule, steps: int, scale: float) -> None:
+    def _learn_from_a_vector(self, rule: Rule, steps: int, scale: float) -> torch.Tensor:
         root = self.dimension**0.5
         r, q = self.order_parameters()
         left = (q - r * r).clamp_min(1e-30).sqrt()  # of w outside the teacher's direction, over sqrt(D)
-        on_teacher, on_rest, size = judged(r, left, self._normal(2, self.count, steps), rule, scale)
+        normal = self._normal(2, self.count, steps)
+        on_teacher, on_rest, size, right = judged(r, left, normal, rule, scale, self._field(normal[0]))
         vector = self._normal(self.count, self.dimension)
         # The vector's own part in the plane of teacher and student gives way to the sums over the steps.
         in_teacher = (vector * self.teacher).sum(1) / root
@@ -232,18 +300,21 @@ class Students:
         once = 1 / (steps * root)
         self.w.mul_(1 + once * of_w[:, None])
         self.w.addcmul_(self.teacher, once * of_teacher[:, None]).addcmul_(vector, once * size[:, None])
+        return right
 
-    def _move_overlaps(self, rule: Rule, steps: int, scale: float) -> None:
+    def _move_overlaps(self, rule: Rule, steps: int, scale: float) -> torch.Tensor:
         left = torch.addcmul(self.q, self.r, self.r, value=-1).clamp_min_(0).sqrt_()
-        on_teacher, on_rest, size = judged(self.r, left, self._normal(2, self.count, steps), rule, scale)
+        normal = self._normal(2, self.count, steps)
+        on_teacher, on_rest, size, right = judged(self.r, left, normal, rule, scale, self._field(normal[0]))
         if not self._stock:
-            drawn = squared_lengths(self.dimension - 2, _STOCK * self.count, self._random, self.dtype)
-            self._stock = list(drawn.view(_STOCK, self.count))
+            drawn = squared_lengths(self.dimension - 2, STOCK * self.count, self._random, self.dtype)
+            self._stock = list(drawn.view(STOCK, self.count))
         once = 1 / (steps * self.dimension)
         outside = size.square_().mul_(self._stock.pop())
         left.add_(on_rest, alpha=once)
         self.r = self.r.add(on_teacher, alpha=once)
         self.q = (self.r * self.r).addcmul_(left, left).add_(outside, alpha=once**2)
+        return right
 
 
 def simulate(
@@ -316,12 +387,13 @@ def _episodes_at(alphas: Sequence[float] | Floats, dimension: int) -> list[int]:
     return ends
 
 
-def _check_sizes(dimension: int, count: int, rho0: float, q0: float) -> None:
+def _check_sizes(dimension: int, count: int, rho0: float | None, q0: float, seen: float) -> None:
     for name, value, wrong, remedy in (
         ("dimension D", dimension, dimension < 4, "give 4 or more"),
         ("number of students", count, count < 1, "give 1 or more"),
-        ("rho0", rho0, not -1 <= rho0 <= 1, "give an overlap from -1 to 1"),
+        ("rho0", rho0, rho0 is not None and not -1 <= rho0 <= 1, "give an overlap from -1 to 1"),
         ("q0", q0, not 0 < q0 < float("inf"), "give a positive number"),
+        ("seen", seen, not 0 < seen <= 1, "give a number above 0, at most 1"),
     ):
         if wrong:
             raise InputError(f"{name} of the perceptron is {value}: {remedy}.", code="invalid_number")

@@ -142,6 +142,26 @@ class Task:
         return self.families[0]
 
 
+@dataclass(frozen=True)
+class SolvableTask:
+    """A task that brings a learner of its own in place of networks and an agent.
+
+    name: its name in configs, stores and reports
+    section: the section of a run's config that sets task and learner
+    module: the module that makes the learner: ``facts(settings)``, ``make_learner(settings, ...)`` and
+        ``prepare(task)``; see ``registry``
+    return_low, return_high: bounds of what its curves call the return; None where there is none
+    resume: see ``Task``
+    """
+
+    name: str
+    section: str
+    module: str
+    return_low: float | None = None
+    return_high: float | None = None
+    resume: Literal["exact"] = "exact"
+
+
 def _digit_bandit(name: str, side: int, env_id: str, data: DataFolder | None = None) -> Task:
     module = "rlscale.scaling.tasks.digits.bandit"
     return Task(
@@ -187,6 +207,21 @@ TASKS: dict[str, Task] = {
 }
 
 
+#: Tasks whose true answer is known, each with its own learner; see ``SolvableTask``.
+SOLVABLE_TASKS: dict[str, SolvableTask] = {
+    task.name: task
+    for task in (
+        SolvableTask(
+            "rl-perceptron",
+            section="perceptron",
+            module="rlscale.scaling.solvable.perceptron_learner",
+            return_low=0.0,
+            return_high=1.0,
+        ),
+    )
+}
+
+
 @dataclass(frozen=True)
 class Collection:
     """Tasks whose names follow one pattern, which messages show instead of every name.
@@ -213,8 +248,10 @@ def find_task(name: str, wrappers: Wrappers | None = None) -> Task:
         wrappers: what is around the environment; only for ``gymnasium:<id>``.
 
     Raises:
-        InputError: if there is none (code ``unknown_task``), or the environment or a wrapper cannot be used.
+        InputError: if there is none (code ``unknown_task``), it brings its own learner (``own_learner``), or
+            the environment or a wrapper cannot be used.
     """
+    refuse_solvable(name)
     if wrappers and not name.startswith(GYMNASIUM):
         raise InputError(
             f"wrappers are for tasks {GYMNASIUM}<id>: leave them out for {name}.", code="wrapper_does_not_fit"
@@ -228,7 +265,7 @@ def find_task(name: str, wrappers: Wrappers | None = None) -> Task:
         if name.startswith(collection.prefix):
             collection.explain(name)
     single = [known for known in TASKS if not known.startswith(tuple(c.prefix for c in COLLECTIONS))]
-    *first, last = [*single, *(collection.pattern for collection in COLLECTIONS)]
+    *first, last = [*single, *SOLVABLE_TASKS, *(collection.pattern for collection in COLLECTIONS)]
     example = f", such as {COLLECTIONS[0].example}" if COLLECTIONS else ""
     raise InputError(
         f"no such task; use {', '.join(first)} or {last}{example}, "
@@ -237,7 +274,20 @@ def find_task(name: str, wrappers: Wrappers | None = None) -> Task:
     )
 
 
+def refuse_solvable(name: str) -> None:
+    """Refuse a task that has neither agent nor networks.
+
+    Raises:
+        InputError: code ``own_learner``.
+    """
+    if name in SOLVABLE_TASKS:
+        raise InputError(
+            f"{name} brings its own learner and has no agent and no networks: use another task for this.",
+            code="own_learner",
+        )
+
+
 def return_bounds(name: object) -> tuple[float | None, float | None]:
     """(return_low, return_high) of a task, (None, None) of a name that is not in the catalogue."""
-    task = TASKS.get(name) if isinstance(name, str) else None
+    task = TASKS.get(name) or SOLVABLE_TASKS.get(name) if isinstance(name, str) else None
     return (task.return_low, task.return_high) if task else (None, None)

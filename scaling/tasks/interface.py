@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -139,4 +139,69 @@ class Environment(Protocol):
 
     def close(self) -> None:
         """Free the environments."""
+        ...
+
+
+@dataclass(frozen=True)
+class LearnerFacts:
+    """What is known of a solvable task's learner before it starts.
+
+    algorithm, family, width, depth, horizon, learning_rate, num_params, num_params_total, flops_forward,
+        flops_per_interaction: the run columns of these names; None where a column means nothing here
+    memory: bytes that it needs, without the program
+    calmer, smaller: what to change when numbers are no longer finite, and when memory runs out, as in
+        "try a smaller perceptron.rate (now 1)"
+    """
+
+    algorithm: str
+    family: str
+    width: float | None
+    depth: int | None
+    horizon: float | None
+    learning_rate: float | None
+    num_params: int
+    num_params_total: int
+    flops_forward: float
+    flops_per_interaction: float
+    memory: int
+    calmer: str
+    smaller: str
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What one iteration of a learner did.
+
+    interactions: environment steps that it took
+    returns: (n,) float64, of the episodes that it completed; larger is better
+    lengths: (n,), or one number for all of them, in steps
+    diagnostics: numbers by the name of their column; a row of the curve has their means
+    """
+
+    interactions: int
+    returns: np.ndarray
+    lengths: np.ndarray | float
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
+
+
+class Learner(Protocol):
+    """A solvable task together with what learns in it."""
+
+    def iterate(self, most: int) -> Learned:
+        """Learn from one update or more, in at most ``most`` interactions if one update takes no more.
+
+        How much one does is a function of the state alone, so that a resumed run goes on bit for bit.
+        """
+        ...
+
+    def measure(self) -> Mapping[str, float]:
+        """Numbers on the learner as it is now, by column; called when a row of the curve is closed."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next iterations depend on, as values that ``torch.load(weights_only=True)`` reads."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from ``state_dict``'s result, bit for bit."""
         ...

@@ -6,9 +6,10 @@ import importlib
 from typing import Any, cast
 
 import gymnasium
+import numpy as np
 
-from rlscale.scaling.tasks.catalog import TASKS, find_task
-from rlscale.scaling.tasks.interface import Bandit, Environment
+from rlscale.scaling.tasks.catalog import SOLVABLE_TASKS, TASKS, SolvableTask, find_task
+from rlscale.scaling.tasks.interface import Bandit, Environment, Learner, LearnerFacts
 from rlscale.scaling.tasks.wrappers import NO_WRAPPERS, Wrappers
 
 
@@ -56,6 +57,25 @@ def make_environment(
     return cast(Environment, made)
 
 
+def learner_facts(task: SolvableTask, settings: Any) -> LearnerFacts:
+    """Sizes and costs of a solvable task's learner; ``settings`` is the section of the run's config."""
+    return cast(LearnerFacts, importlib.import_module(task.module).facts(settings))
+
+
+def make_learner(
+    task: SolvableTask, settings: Any, *, seed: np.random.SeedSequence, device: str = "cpu"
+) -> Learner:
+    """A solvable task's learner before its first step.
+
+    Args:
+        settings: the section of the run's config.
+        seed: of everything that is random.
+        device: cpu or cuda.
+    """
+    module = importlib.import_module(task.module)
+    return cast(Learner, module.make_learner(settings, seed=seed, device=device))
+
+
 def prepare_task(task: str) -> None:
     """Make sure that a task's data and packages are available; downloads data if necessary.
 
@@ -85,4 +105,5 @@ def register_envs() -> None:
 
 def _module(task: str, wrappers: Wrappers = NO_WRAPPERS) -> Any:
     """The module that makes a task, imported on first use because Procgen's import is slow."""
-    return importlib.import_module(find_task(task, wrappers).module)
+    entry = SOLVABLE_TASKS.get(task) or find_task(task, wrappers)
+    return importlib.import_module(entry.module)

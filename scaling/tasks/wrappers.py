@@ -39,6 +39,18 @@ class Atari(_Options):
         return self
 
 
+class Survival(_Options):
+    """One reward an episode, for having lost few enough points: the RL perceptron's rule in pixels.
+
+    Points are the game's negative rewards. An episode ends with reward 1 after ``steps`` steps, or at the
+    game's end if that is before, and with ``-penalty`` as soon as more than ``points`` are lost.
+    """
+
+    points: int = Field(ge=0, description="points that may be lost")
+    steps: int = Field(ge=1, description="steps of the agent to survive")
+    penalty: float = Field(0.0, ge=0, description="of an episode in which more are lost")
+
+
 class Wrappers(_Options):
     """What is wrapped around the task's environment; only for tasks ``gymnasium:<id>``."""
 
@@ -46,10 +58,13 @@ class Wrappers(_Options):
     time: bool = Field(
         False, description="append the share of the time limit that has passed to the observation"
     )
+    survival: Survival | None = Field(
+        None, description="one reward an episode, for losing few enough points; for any game with points"
+    )
 
     def __bool__(self) -> bool:
         """Whether there is any."""
-        return self.atari is not None or self.time
+        return self.atari is not None or self.time or self.survival is not None
 
 
 #: The environment as it is.

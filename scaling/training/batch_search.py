@@ -206,6 +206,7 @@ def _replaced(state: Any, streams: Iterator[dict[str, Any]]) -> Any:
 def _check(
     config: RunConfig, interactions: int, fork_interactions: int, seeds: int, standard_errors: float
 ) -> None:
+    config.check_has_agent()
     if config.agent.batch_growth.exponent > 0:
         raise InputError(
             "The search finds agent.batch_growth: leave it out of the config.", code="invalid_config"

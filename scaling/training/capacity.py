@@ -80,8 +80,9 @@ def check_capacity(config: RunConfig, protocol: Protocol) -> None:
     """Refuse what cannot be measured, before anything is.
 
     Raises:
-        InputError: if the observations do not fill a minibatch.
+        InputError: if there are no networks, or the observations do not fill a minibatch.
     """
+    config.check_has_agent()
     row = row_steps(config, protocol.steps)
     observations, minibatch = protocol.envs * (protocol.steps // row * row), minibatch_size(config.agent)
     if observations < minibatch:

@@ -24,7 +24,7 @@ def read_checkpoint(checkpoint: bytes, run_id: str, device: torch.device) -> dic
         raise ValueError(f"the checkpoint cannot be read ({error})") from error
     if not isinstance(state, dict) or state.get("run_id") != run_id:
         raise ValueError("the checkpoint belongs to another run")
-    if "collector" not in state:
+    if "collector" not in state and "learner" not in state:
         raise ValueError("the checkpoint is of an earlier version")
     return state
 

@@ -86,6 +86,7 @@ def check_distillation(config: RunConfig, lesson: Lesson) -> None:
     Raises:
         InputError: if the task is a bandit, or the observations are too few.
     """
+    config.check_has_agent()
     if config.task_entry.kind == "bandit":
         raise InputError(
             f"{config.task} is a bandit, whose observations no policy decides: choose another run.",

@@ -16,7 +16,8 @@ import torch
 from rlscale.scaling.config.run import RunConfig
 from rlscale.scaling.models.actor_critic import ActorCritic
 from rlscale.scaling.models.sizing import sizes_of
-from rlscale.scaling.tasks.catalog import Task
+from rlscale.scaling.tasks.catalog import SolvableTask, Task
+from rlscale.scaling.tasks.registry import learner_facts
 from rlscale.scaling.training.build import build_networks
 
 #: Packages that make environments, whose versions decide what these show.
@@ -29,6 +30,9 @@ def run_columns(config: RunConfig, model: ActorCritic | None = None) -> dict[str
     Args:
         model: the config's networks if they are already built.
     """
+    solvable = config.solvable_task
+    if solvable is not None:
+        return _learner_columns(config, solvable)
     model = model or build_networks(config, torch.Generator())
     task = config.task_entry
     return {
@@ -46,14 +50,25 @@ def run_columns(config: RunConfig, model: ActorCritic | None = None) -> dict[str
     }
 
 
+def _learner_columns(config: RunConfig, task: SolvableTask) -> dict[str, Any]:
+    facts = asdict(learner_facts(task, config.settings))
+    return {
+        "task": config.task,
+        "seed": config.seed,
+        **{name: value for name, value in facts.items() if name not in ("memory", "calmer", "smaller")},
+        "return_low": task.return_low,
+        "return_high": task.return_high,
+    }
+
+
 def _module_of(package: str) -> str:
     return package.replace("-", "_")
 
 
-def provenance(device: str, task: Task | None = None) -> dict[str, Any]:
+def provenance(device: str, task: Task | SolvableTask | None = None) -> dict[str, Any]:
     """Versions, host and device that a run's bits depend on, and what it goes on from when it is resumed."""
     of_task: dict[str, Any] = {} if task is None else {"resume": task.resume}
-    if task is not None and task.kind == "environment":
+    if isinstance(task, Task) and task.kind == "environment":
         of_task["gymnasium"] = metadata.version("gymnasium")
         of_task |= {name: metadata.version(name) for name in _EMULATORS if _module_of(name) in sys.modules}
     return of_task | {

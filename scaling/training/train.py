@@ -9,6 +9,7 @@ from collections.abc import Callable
 from rlscale.scaling.config.run import RunConfig
 from rlscale.scaling.errors import InputError, LeaseLost, NonFiniteLoss, StoreUnavailable
 from rlscale.scaling.training.run import Run
+from rlscale.scaling.training.solvable_run import SolvableRun
 from rlscale.scaling.training.writer import CurveWriter, Row
 
 
@@ -40,7 +41,7 @@ def train(
     index = 0
     rows: list[Row] = []
     try:
-        run, index = _resume(lambda: Run(config, device=device), writer)
+        run, index = _resume(lambda: make_run(config, device), writer)
         due = _next_checkpoint(run.interactions, config)
         on_progress(run.interactions, run.wall_seconds)
         while run.interactions < config.interactions or not run.is_between_phases:
@@ -77,7 +78,13 @@ def train(
         raise
 
 
-def _resume(make: Callable[[], Run], writer: CurveWriter) -> tuple[Run, int]:
+def make_run(config: RunConfig, device: str = "cpu") -> Run | SolvableRun:
+    """The run of a config before its first step."""
+    kind = SolvableRun if config.solvable_task else Run
+    return kind(config, device=device)
+
+
+def _resume(make: Callable[[], Run | SolvableRun], writer: CurveWriter) -> tuple[Run | SolvableRun, int]:
     """A run restored from its newest usable checkpoint, and the index of its next checkpoint."""
     run, last = make(), -1
     for index, checkpoint in writer.checkpoints():

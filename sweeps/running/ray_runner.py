@@ -405,7 +405,7 @@ def _attempt(
             run.run_id,
             config=config,
             columns=columns,
-            provenance=provenance(device, run.task_entry),
+            provenance=provenance(device, run.entry),
             host=socket.gethostname(),
             pid=os.getpid(),
         )

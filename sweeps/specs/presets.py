@@ -219,6 +219,49 @@ def _mnist_horizon_sweep() -> dict[str, Any]:
     return {"base": base, "axes": axes}
 
 
+def _perceptron(students: int) -> dict[str, Any]:
+    """Students whose law follows from their equations: ``analysis/studies/solvable/perceptron_family.py``."""
+    settings = {
+        "students": students,
+        "rho0": 0.1,
+        "spherical": True,
+        "schedule": {"rate": "optimal"},
+        "teacher": {"dimension": 4096, "power": 0.5},
+    }
+    return {
+        "task": "rl-perceptron",
+        "rows_per_decade": 40,
+        "checkpoints": 5,
+        "perceptron": settings,
+    }
+
+
+def _perceptron_sweep() -> dict[str, Any]:
+    """Runs of four times the interactions at which their size is optimal, 256 pi sqrt(D)."""
+    base = _perceptron(128)
+    base["perceptron"]["steps"] = 2
+    sizes = [round(32 * 2 ** (i / 2)) for i in range(11)]
+    lengths = [_two_digits(4 * 256 * math.pi * math.sqrt(size)) for size in sizes]
+    axes = [{"perceptron.dimension": sizes, "interactions": lengths}, {"seed": SEEDS}]
+    return {"base": base, "axes": axes}
+
+
+def _perceptron_horizon_sweep() -> dict[str, Any]:
+    longer = {1: 0.8, 2: 1.0, 4: 2.5}  # a longer horizon learns later
+    points = [(steps, 32 * 2**i) for steps in longer for i in range(4)]
+    lengths = [_two_digits(1800 * longer[steps] * math.sqrt(size)) for steps, size in points]
+    group = {
+        "perceptron.steps": [steps for steps, _ in points],
+        "perceptron.dimension": [size for _, size in points],
+        "interactions": lengths,
+    }
+    return {"base": _perceptron(64), "axes": [group, {"seed": [0, 1]}]}
+
+
+def _two_digits(number: float) -> int:
+    return int(float(f"{number:.2g}"))
+
+
 def _all() -> dict[str, tuple[str, dict[str, Any]]]:
     """By name, one line about a preset, and its spec without the name."""
     found = {
@@ -227,6 +270,14 @@ def _all() -> dict[str, tuple[str, dict[str, Any]]]:
         "procgen-maze-memory-width": (
             "Procgen Maze with memory, PPO and an LSTM, 10 widths (for Dota 2)",
             _memory_sweep(),
+        ),
+        "rl-perceptron": (
+            "RL perceptron, 11 sizes whose exponents are known",
+            _perceptron_sweep(),
+        ),
+        "rl-perceptron-horizon": (
+            "RL perceptron, horizons 1, 2 and 4 x 4 sizes",
+            _perceptron_horizon_sweep(),
         ),
     }
     titles = {"coinrun": "CoinRun", "starpilot": "StarPilot", "fruitbot": "FruitBot"}

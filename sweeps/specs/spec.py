@@ -28,7 +28,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import Field, field_validator
 
@@ -333,16 +333,22 @@ def _is_field(path: str) -> bool:
         fields = getattr(model, "model_fields", {})
         if part not in fields:
             return False
-        model = fields[part].annotation
+        model = _group(fields[part].annotation)
     return True
+
+
+def _group(annotation: Any) -> Any:
+    """The group of fields that a field holds, also where it may be left out; else the annotation itself."""
+    return next((each for each in get_args(annotation) if hasattr(each, "model_fields")), annotation)
 
 
 def _axis_names(model: Any = RunConfig, prefix: str = "") -> list[str]:
     """Every field that an axis can name, the short names first."""
     names = [] if prefix else list(ALIASES)
     for name, field in model.model_fields.items():
-        if hasattr(field.annotation, "model_fields"):
-            names += _axis_names(field.annotation, f"{prefix}{name}.")
+        group = _group(field.annotation)
+        if hasattr(group, "model_fields"):
+            names += _axis_names(group, f"{prefix}{name}.")
         elif prefix + name not in ALIASES.values():
             names.append(prefix + name)
     return names

@@ -52,10 +52,11 @@ def sizes_of(spec: SweepSpec, source: str = "the spec") -> list[Size]:
     """The sizes of a sweep, in the order of its axes.
 
     Raises:
-        InputError: if the spec does not expand.
+        InputError: if the spec does not expand, or its task has no agent whose learning rate could be tuned.
     """
     sizes: dict[str, Size] = {}
     for point, config in zip(points_of(spec.axes), expand(spec, source=source), strict=True):
+        config.check_has_agent()
         unseeded = config.model_copy(update={"seed": 0})
         sizes.setdefault(unseeded.run_id, Size(without_seed(point), unseeded))
     return list(sizes.values())

@@ -176,6 +176,18 @@ HEALTH: dict[str, Column] = {
 }
 DIAGNOSTICS |= HEALTH
 
+#: Order parameters of the RL perceptron at the end of a row, means over the students of the run.
+PERCEPTRON: dict[str, Column] = {
+    "perceptron_overlap": Column("float64", "", "overlap of student and teacher, the whole of it"),
+    "perceptron_overlap_std": Column("float64", "", "standard deviation of that over students"),
+    "perceptron_r": Column("float64", "", "R: product of student and the teacher that it sees, over D"),
+    "perceptron_q": Column("float64", "", "Q: squared length of the student, over D"),
+    "perceptron_error": Column("float64", "share", "steps that a student gets wrong, from its overlap"),
+    "perceptron_rate": Column("float64", "", "rate in force"),
+    "perceptron_steps": Column("float64", "environment steps", "horizon T in force"),
+}
+DIAGNOSTICS |= PERCEPTRON
+
 #: All of them, in the order of an exported file.
 COLUMNS: dict[str, Column] = {**KEY_COLUMNS, **RUN_COLUMNS, **CURVE_COLUMNS, **DIAGNOSTICS}
 

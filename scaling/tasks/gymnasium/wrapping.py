@@ -8,7 +8,7 @@ import gymnasium
 from gymnasium import spaces, wrappers
 
 from rlscale.scaling.errors import InputError
-from rlscale.scaling.tasks.wrappers import Atari, Wrappers
+from rlscale.scaling.tasks.wrappers import Atari, Survival, Wrappers
 
 _ATARI_GAME = "ale_py.env:AtariEnv"
 _FIRE = 1  # the number of the action FIRE in games that have it
@@ -45,6 +45,8 @@ def wrapped(env: gymnasium.Env[Any, Any], around: Wrappers, task: str) -> gymnas
     """
     if around.atari is not None:
         env = preprocessed(env, around.atari)
+    if around.survival is not None:
+        env = Survive(env, around.survival)
     if around.time:
         env = _with_time(env, task)
     return env
@@ -76,6 +78,31 @@ class FireOnReset(gymnasium.Wrapper[Any, Any, Any, Any]):
         if terminated or truncated:
             shown, info = super().reset(options=options)
         return shown, info
+
+
+class Survive(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """One reward an episode: see ``Survival``."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], rule: Survival) -> None:
+        super().__init__(env)
+        self._rule, self._lost, self._steps = rule, 0.0, 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin to count again."""
+        self._lost, self._steps = 0.0, 0
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """A step of the game; its own rewards only count as points."""
+        shown, reward, terminated, truncated, info = super().step(action)
+        self._lost += max(0.0, -float(reward))
+        self._steps += 1
+        if self._lost > self._rule.points:
+            return shown, -self._rule.penalty, True, False, info
+        over = terminated or truncated or self._steps >= self._rule.steps
+        return shown, float(over), over, False, info
 
 
 def lives(env: gymnasium.Env[Any, Any]) -> int:

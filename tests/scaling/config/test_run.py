@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlscale.scaling.config.agent import AgentConfig, BatchGrowth, PhasicConfig
-from rlscale.scaling.config.run import RunConfig, load_run_config, run_config
+from rlscale.scaling.config.run import RunConfig, load_run_config, run_config, with_later_fields
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.modules import name_modules
 
@@ -311,7 +311,7 @@ ONLY_FOR_PROCGEN = {"model.family", "levels.num_levels", "levels.start_level", "
 ONLY_FOR_PPO = {"agent.batch_growth.exponent"}
 ONLY_FOR_MLP = {"model.activation", "model.layer_norm", "model.initialization"}
 ONLY_WITH_MEMORY = {"model.recurrent", "model.hidden_size"}
-ONLY_FOR_GYMNASIUM = {"wrappers.atari", "wrappers.time", "agent.normalize_observation"}
+ONLY_FOR_GYMNASIUM = {"wrappers.atari", "wrappers.time", "wrappers.survival", "agent.normalize_observation"}
 ONLY_FOR_NUMBERS = {"agent.policy"}
 
 
@@ -389,7 +389,7 @@ OTHER_VALUES_OF_CARTPOLE = OTHER_VALUES | {
         CARTPOLE | WITH_MEMORY,
         without=ONLY_FOR_PROCGEN - {"model.family"}
         | ONLY_FOR_NUMBERS
-        | {"agent.phasic", "model.recurrent", "agent.minibatch_of", "wrappers.atari"},
+        | {"agent.phasic", "model.recurrent", "agent.minibatch_of", "wrappers.atari", "wrappers.survival"},
     ),
     ids=".".join,
 )
@@ -415,6 +415,17 @@ def test_orthogonal_weights_are_for_one_family(family, task):
     model = {"family": family, "initialization": "orthogonal"}
     with pytest.raises(InputError, match=f"initialization orthogonal is for .* leave it out for {family}"):
         run_config(task | {"model": model}, source="")
+
+
+def test_a_wrapper_that_was_added_later_leaves_earlier_run_ids_as_they_were():
+    with_time = CARTPOLE | {"wrappers": {"time": True}}
+    config = run_config(with_time, source="")
+    stored = config.model_dump(mode="json")
+    del stored["wrappers"]["survival"]
+    assert run_config(stored, source="").run_id == config.run_id == "78e8c1401c6f61e3"
+    assert with_later_fields(stored) == config.model_dump(mode="json")
+    surviving = with_time | {"wrappers": {"time": True, "survival": {"points": 1, "steps": 9}}}
+    assert run_config(surviving, source="").run_id != config.run_id
 
 
 def test_layer_norm_is_for_two_families():

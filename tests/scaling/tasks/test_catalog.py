@@ -10,7 +10,15 @@ from rlscale.scaling.config.run import run_config
 from rlscale.scaling.costs.measure import measure
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.tasks import catalog
-from rlscale.scaling.tasks.catalog import TASKS, Discrete, Images, Task, find_task, return_bounds
+from rlscale.scaling.tasks.catalog import (
+    SOLVABLE_TASKS,
+    TASKS,
+    Discrete,
+    Images,
+    Task,
+    find_task,
+    return_bounds,
+)
 from rlscale.scaling.tasks.data_folder import DataFolder
 from rlscale.scaling.tasks.registry import make_bandit, prepare_task
 from rlscale.scaling.training.facts import run_columns
@@ -64,7 +72,11 @@ def test_the_bandits_agree_with_their_entries():
 @pytest.mark.parametrize(
     ("name", "code", "text"),
     [
-        ("cartpole", "unknown_task", "use mnist-bandit, digits-bandit or procgen-<game>-<mode>, such as"),
+        (
+            "cartpole",
+            "unknown_task",
+            f"use mnist-bandit, digits-bandit, {', '.join(SOLVABLE_TASKS)} or procgen-<game>-<mode>, such as",
+        ),
         ("procgen-doom-easy", "unknown_task", "has no game 'doom'"),
         ("procgen-bigfish-memory", "unknown_task", "has no mode 'memory'"),
         ("procgen-coinrun", "unknown_task", "write procgen-<game>-<mode>"),

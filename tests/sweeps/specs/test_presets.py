@@ -32,7 +32,8 @@ def sizes(name, field):
 
 def test_there_is_one_preset_for_every_experiment():
     others = ["mnist-width", "mnist-horizon", "procgen-maze-memory-width"]
-    assert sorted(SUMMARIES) == sorted(PROCGEN + CONTROL + others)
+    solvable = ["rl-perceptron", "rl-perceptron-horizon"]
+    assert sorted(SUMMARIES) == sorted(PROCGEN + CONTROL + others + solvable)
     assert len(set(SUMMARIES.values())) == len(SUMMARIES)
 
 
@@ -143,6 +144,13 @@ def test_what_the_paper_leaves_open_on_mnist_is_that_of_the_stored_sweeps(name):
     stored = load_spec(path).base["agent"]
     preset = preset_values(name)["base"]["agent"]
     assert {field: preset[field] for field in stored} == stored
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"), [("rl-perceptron", "spec"), ("rl-perceptron-horizon", "horizon")]
+)
+def test_the_perceptrons_are_those_of_the_stored_sweeps(name, stored):
+    assert yaml.safe_load((DATA / "rl_perceptron" / f"{stored}.yaml").read_text()) == preset_values(name)
 
 
 def test_an_unknown_name_lists_the_existing_ones():

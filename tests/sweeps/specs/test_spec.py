@@ -158,6 +158,17 @@ def test_an_unknown_axis_is_refused_with_the_known_ones(name):
         assert known in text
 
 
+def test_fields_of_groups_that_can_be_left_out_are_axes():
+    configs = expand(spec({"diagnostics.every": [100, 200]}))
+    assert [config.diagnostics.every for config in configs] == [100, 200]
+    base = {"task": "rl-perceptron", "interactions": 1000}
+    axes = {"perceptron.dimension": [10, 20], "perceptron.teacher.dimension": [40]}
+    configs = expand(spec(axes, base))
+    assert [config.perceptron.dimension for config in configs] == [10, 20]
+    assert [config.perceptron.seen**2 for config in configs] == pytest.approx([1 / 4, 1 / 2])
+    assert "perceptron.dimension" in problem({"perceptron.size": [1]}, base)
+
+
 def test_every_axis_that_the_refusal_lists_is_accepted():
     listed = problem({"widht": [1]}).split("known: ")[1].rstrip(".").split(", ")
     for name in listed:

@@ -11,7 +11,7 @@ from gym_environments import environments, refused, reloaded, steps
 from rlscale.scaling.config.run import run_config
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.tasks.catalog import Discrete, Images, Vectors, find_task
-from rlscale.scaling.tasks.wrappers import Atari, Wrappers
+from rlscale.scaling.tasks.wrappers import Atari, Survival, Wrappers
 from rlscale.scaling.training.facts import provenance
 
 gymnasium = pytest.importorskip("gymnasium")
@@ -101,6 +101,41 @@ def test_a_lost_life_ends_what_is_learned_from_and_returns_are_of_whole_games():
     assert losses == 5
     assert split.pop_episodes().returns.tolist() == whole.pop_episodes().returns.tolist() == [total]
     assert total > 0
+
+
+@pytest.mark.parametrize(("points", "penalty"), [(0, 0.0), (2, 0.5)])
+def test_an_episode_of_survival_ends_with_one_point_too_many(points, penalty):
+    """The same game with and without: reward only at the end, when the game's own points say so."""
+    pytest.importorskip("cv2")
+    pytest.importorskip("ale_py")
+    atari, rule = (
+        Atari(frame_skip=8, sticky=0.0, noops=0),
+        Survival(points=points, steps=10**6, penalty=penalty),
+    )
+    plain = environments(PONG, 1, wrappers=Wrappers(atari=atari))
+    surviving = environments(PONG, 1, wrappers=Wrappers(atari=atari, survival=rule))
+    rng, lost = np.random.default_rng(0), 0
+    while lost <= points:
+        action = rng.integers(6, size=1)
+        for each in (plain, surviving):
+            each.act(action)
+        lost += float(plain.observe().reward[0]) < 0
+        seen = surviving.observe()
+        assert seen.reward[0] == (-penalty if lost > points else 0.0)
+        assert seen.first[0] == (lost > points)
+    episodes = surviving.pop_episodes()
+    assert episodes.returns.tolist() == [-penalty]
+
+
+def test_an_episode_of_survival_is_rewarded_once_after_its_steps():
+    around = Wrappers(survival=Survival(points=0, steps=4))
+    env = environments("gymnasium:CartPole-v1", 1, wrappers=around)
+    rewards = []
+    for step in range(8):
+        env.act(np.array([step % 2]))
+        rewards.append(float(env.observe().reward[0]))
+    assert rewards == [0, 0, 0, 1, 0, 0, 0, 1]
+    assert env.pop_episodes().lengths.tolist() == [4, 4]
 
 
 def test_a_resumed_run_begins_new_games():
