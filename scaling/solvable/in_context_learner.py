@@ -90,7 +90,7 @@ class InContextLearner:
     def iterate(self, most: int) -> Learned:
         """One update, in as many interactions as its walk has steps."""
         which, place = divmod(self.updates, self._settings.batches_per_process)
-        batch = self._batches_of(which)
+        batch = self.batches_of(which)
         losses = self.update(batch.walk(place))
         self.updates += 1
         nothing = np.zeros(0)  # returns are measured on held-out processes
@@ -107,7 +107,7 @@ class InContextLearner:
         self._adam.step()
         return {"td_error": float(own.detach()), "reference_td_error": float(reference.detach())}
 
-    def _batches_of(self, which: int) -> Batch:
+    def batches_of(self, which: int) -> Batch:
         """The walks on process number ``which``, one for each of its updates."""
         if self._drawn is None or self._drawn[0] != which:
             stream = np.random.SeedSequence(

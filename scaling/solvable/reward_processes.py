@@ -24,7 +24,7 @@ from rlscale.scaling.config.in_context import InContextConfig
 Floats = NDArray[np.float64]
 States = NDArray[np.intp]
 
-#: Values of cartpole are measured on so many walks, whose last steps are left out: γ^100 is far below the noise.
+#: Values of cartpole are measured on these walks, less their last steps: γ^100 is far below the noise.
 _TRUTH_WALKS, _TRUTH_STEPS, _TAIL = 64, 600, 100
 _TILES_DIMENSIONS = 4
 
