@@ -82,6 +82,7 @@ class InContextLearner:
             [*self.transformer.parameters(), self.alpha],
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
+            fused=True,
         )
         self._held_out = draw_held_out(settings, device=device)
         self.updates = 0

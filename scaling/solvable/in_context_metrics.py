@@ -28,7 +28,7 @@ class HeldOut:
     """Processes that no run trains on, each with one context.
 
     Attributes:
-        prompts: each context with each state as the query, (processes, s).
+        prompts: contexts (processes, 1), each with each state as the query (processes, s).
         values: V, (processes, s).
         visits: how often a state is visited in the long run, (processes, s).
         fit: from values of states to the weights that explain them best, visits as weights: (processes, d,
@@ -92,8 +92,7 @@ def draw_held_out(
         visits.append(often)
     phi, mu = np.array(features), np.array(visits)
     queries = torch.as_tensor(phi, dtype=dtype, device=device)
-    shape = (*queries.shape[:2], *contexts[0].shape)
-    prompts = Prompts(torch.stack(contexts)[:, None].expand(shape), queries)
+    prompts = Prompts(torch.stack(contexts)[:, None], queries)
     root = np.sqrt(mu)[..., None]
     fit = np.linalg.pinv(root * phi) * root.transpose(0, 2, 1)
     return HeldOut(prompts, np.array(values), mu, fit)
@@ -106,8 +105,7 @@ def measure(transformer: Transformer, alpha: torch.Tensor, held_out: HeldOut) ->
     values = transformer(Prompts(prompts.context, query))
     (gradient,) = torch.autograd.grad(values.sum(), query)
     with torch.no_grad():
-        moments = prompts.context[:, 0] @ prompts.context[:, 0].mT
-        w = batch_td(moments, alpha, transformer.layers, prompts.length)
+        w = batch_td(prompts.moments()[:, 0], alpha, transformer.layers, prompts.length)
         reference = (w[:, None] * prompts.query).sum(-1)
     v, of_reference, slope, weights = (
         each.detach().double().cpu().numpy() for each in (values, reference, gradient, w)

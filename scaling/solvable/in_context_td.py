@@ -19,6 +19,7 @@ trained with the same loss: w <- w + α (b - A w), b and A being blocks of K.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,9 @@ from rlscale.scaling.config.in_context import InContextConfig
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.solvable.reward_processes import Process
 
+#: P and Q of each layer, (2d + 1, 2d + 1).
+Layers = Sequence[tuple[torch.Tensor, torch.Tensor]]
+
 
 @dataclass(frozen=True)
 class Prompts:
@@ -36,7 +40,7 @@ class Prompts:
 
     Attributes:
         context: columns (φ_i; γφ'_i; r_i), (..., 2d + 1, n).
-        query: φ_q, (..., d).
+        query: φ_q, (..., d). The dots are the same, or have 1 in the context where queries share it.
     """
 
     context: torch.Tensor
@@ -127,19 +131,19 @@ class Transformer(nn.Module):
                 f"{(self.P.shape[-1] - 1) // 2}: give as many.",
                 code="feature_size",
             )
-        P, Q = (each.expand(self.layers, rows, rows) for each in (self.P, self.Q))
+        own = list(zip(self.P.unbind(), self.Q.unbind(), strict=True))
+        layers = own * self.layers if len(own) == 1 else own
         if self.is_linear:
-            return linear_values(prompts.moments(), prompts.query, P, Q, prompts.length)
-        return attended_values(prompts, P, Q, softmax=True)
+            return linear_values(prompts.moments(), prompts.query, layers, prompts.length)
+        return attended_values(prompts, layers, softmax=True)
 
 
-def attended_values(prompts: Prompts, P: torch.Tensor, Q: torch.Tensor, *, softmax: bool) -> torch.Tensor:
-    """Values after layers with weights (layers, 2d + 1, 2d + 1), column by column as the formula says."""
-    d, n = prompts.query.shape[-1], prompts.length
-    below = prompts.query.new_zeros(*prompts.query.shape[:-1], d + 1)
-    query = torch.cat([prompts.query, below], dim=-1)[..., None]
-    z = torch.cat([prompts.context, query], dim=-1)
-    for p, q in zip(P, Q, strict=True):
+def attended_values(prompts: Prompts, layers: Layers, *, softmax: bool) -> torch.Tensor:
+    """The values, column by column as the formula says."""
+    (*batch, d), n = prompts.query.shape, prompts.length
+    query = torch.cat([prompts.query, prompts.query.new_zeros(*batch, d + 1)], dim=-1)
+    z = torch.cat([prompts.context.expand(*batch, 2 * d + 1, n), query[..., None]], dim=-1)
+    for p, q in layers:
         scores = z.mT @ q @ z
         weight = scores.softmax(dim=-2) if softmax else scores
         z = (
@@ -148,23 +152,21 @@ def attended_values(prompts: Prompts, P: torch.Tensor, Q: torch.Tensor, *, softm
     return -z[..., -1, -1]
 
 
-def linear_values(
-    moments: torch.Tensor, query: torch.Tensor, P: torch.Tensor, Q: torch.Tensor, length: int
-) -> torch.Tensor:
+def linear_values(moments: torch.Tensor, query: torch.Tensor, layers: Layers, length: int) -> torch.Tensor:
     """The same for linear attention, from K (..., 2d + 1, 2d + 1) and φ_q (..., d)."""
-    return (query_weights(moments, P, Q, length)[..., : query.shape[-1]] * query).sum(-1)
+    return (query_weights(moments, layers, length)[..., : query.shape[-1]] * query).sum(-1)
 
 
-def query_weights(moments: torch.Tensor, P: torch.Tensor, Q: torch.Tensor, length: int) -> torch.Tensor:
+def query_weights(moments: torch.Tensor, layers: Layers, length: int) -> torch.Tensor:
     """w with value w^T (φ_q; 0; 0), (..., 2d + 1): the negative last row of the product of all layers' B."""
-    rows = moments.shape[-1]
-    unit = torch.eye(rows, dtype=moments.dtype, device=moments.device)
+    unit = torch.eye(moments.shape[-1], dtype=moments.dtype, device=moments.device)
     steps = []
-    for p, q in zip(P, Q, strict=True):
+    *first, (P, Q) = layers
+    for p, q in first:
         steps.append(unit + p @ moments @ (q / length))
         moments = steps[-1] @ moments @ steps[-1].mT
-    row = steps[-1][..., -1:, :]
-    for step in reversed(steps[:-1]):
+    row = unit[-1:] + P[-1:] @ moments @ (Q / length)
+    for step in reversed(steps):
         row = row @ step
     return -row[..., 0, :]
 

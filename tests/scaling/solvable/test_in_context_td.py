@@ -38,6 +38,10 @@ def random_weights(d, layers, seed):
     return 0.3 * torch.randn(shape, generator=made, dtype=torch.float64) / (2 * d + 1) ** 0.5
 
 
+def layers_of(P, Q):
+    return list(zip(P, Q, strict=True))
+
+
 def td_weights(d, alpha, layers=1):
     P = torch.zeros(layers, 2 * d + 1, 2 * d + 1, dtype=torch.float64)
     Q = torch.zeros_like(P)
@@ -56,8 +60,10 @@ def td_weights(d, alpha, layers=1):
 @example(d=4, n=30, layers=3, seed=1)
 def test_moments_give_what_columns_give(d, n, layers, seed):
     prompts, (P, Q) = random_prompts(d, n, 2, seed), random_weights(d, layers, seed)
-    by_columns = attended_values(prompts, P, Q, softmax=False)
-    assert torch.allclose(linear_values(prompts.moments(), prompts.query, P, Q, n), by_columns, atol=1e-12)
+    by_columns = attended_values(prompts, layers_of(P, Q), softmax=False)
+    assert torch.allclose(
+        linear_values(prompts.moments(), prompts.query, layers_of(P, Q), n), by_columns, atol=1e-12
+    )
     mask = np.diag([1.0] * n + [0.0])
     for k in range(2):
         z = np.zeros((2 * d + 1, n + 1))
@@ -81,7 +87,9 @@ def test_softmax_is_over_what_a_column_attends_to():
             for i in range(n):
                 new[:, j] += share[i] * (p @ z[:, i]) / n
         z = new
-    assert attended_values(prompts, P, Q, softmax=True).item() == pytest.approx(-z[-1, -1], abs=1e-12)
+    assert attended_values(prompts, layers_of(P, Q), softmax=True).item() == pytest.approx(
+        -z[-1, -1], abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("layers", [1, 3, 15])
@@ -94,7 +102,7 @@ def test_with_the_weights_of_td_layers_are_the_reference(layers):
     w = batch_td(prompts.moments(), torch.tensor(alpha, dtype=torch.float64), layers, n)
     exact = theory.updates("td", context, [alpha * np.eye(d)] * layers, gamma=0.9)[-1]
     assert w[0].numpy() == pytest.approx(exact, abs=1e-12)
-    slope = query_weights(prompts.moments(), *td_weights(d, alpha, layers), n)
+    slope = query_weights(prompts.moments(), layers_of(*td_weights(d, alpha, layers)), n)
     assert slope[0, :d].numpy() == pytest.approx(exact, abs=1e-12)
 
 
@@ -179,7 +187,9 @@ def expected_loss(P, Q, batch, gamma):
     for g in signed_permutations(d):
         of_all = torch.block_diag(g, g, torch.ones(1, 1, dtype=torch.float64))
         turned = Prompts(of_all @ batch.prompts.context, batch.prompts.query @ g.T)
-        losses.append(td_loss(linear_values(turned.moments(), turned.query, P, Q, n), batch.rewards, gamma))
+        losses.append(
+            td_loss(linear_values(turned.moments(), turned.query, layers_of(P, Q), n), batch.rewards, gamma)
+        )
     return torch.stack(losses).mean()
 
 
