@@ -76,7 +76,7 @@ def test_sizes():
     assert (shared.num_params, own.num_params) == (2 * 9 * 9, 5 * 2 * 9 * 9)
     assert shared.flops_forward == own.flops_forward
     assert (shared.depth, shared.width, shared.horizon) == (5, 1, pytest.approx(19))
-    # The moments of 30 columns; four layers with two products each for the layer and two for the next moments,
+    # The moments of 30 columns; four layers with two products each for the layer and two for its moments,
     # and the products with a last row, which is all that is needed of the last layer.
     assert shared.flops_forward == 2 * (30 * 81 + 4 * 4 * 729 + 2 * 81 + 4 * 81)
 
