@@ -80,7 +80,7 @@ def learned(
     groups = _settings_of(opened, sweep)
     configs = [records[0].config for records in groups]
     names = differing_fields(configs)
-    settings = []
+    settings: list[LearnedSetting] = []
     for records, values in zip(groups, differing_values(configs), strict=True):
         differing = dict(zip(names, map(str, values), strict=True))
         with console.status(f"{len(settings)} of {len(groups)} settings done"):

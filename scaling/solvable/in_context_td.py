@@ -90,10 +90,11 @@ def draw_batch(
     states, rewards = process.walk(walks, length + 1 + steps, rng)
     phi = process.features[states]  # (walks, length + 2 + steps, d)
     columns = np.concatenate([phi[:, :-1], gamma * phi[:, 1:], rewards[..., None]], axis=2)
-    made = {"dtype": dtype, "device": device}
-    windows = torch.as_tensor(columns[:, : length + steps], **made).unfold(1, length, 1)
-    query = torch.as_tensor(phi[:, length + 1 :], **made)
-    return Batch(Prompts(windows, query), torch.as_tensor(rewards[:, length + 1 :], **made))
+    windows, query, of_steps = (
+        torch.as_tensor(each, dtype=dtype, device=device)
+        for each in (columns[:, : length + steps], phi[:, length + 1 :], rewards[:, length + 1 :])
+    )
+    return Batch(Prompts(windows.unfold(1, length, 1), query), of_steps)
 
 
 class Transformer(nn.Module):

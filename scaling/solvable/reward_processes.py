@@ -30,9 +30,12 @@ _TILES_DIMENSIONS = 4
 
 
 class Process(Protocol):
-    """A reward process with the features of its states, (s, d)."""
+    """A reward process."""
 
-    features: Floats
+    @property
+    def features(self) -> Floats:
+        """φ of each state, (s, d)."""
+        ...
 
     def walk(self, count: int, steps: int, rng: np.random.Generator) -> tuple[States, Floats]:
         """States (count, steps + 1) and rewards (count, steps) of walks from random starts."""
