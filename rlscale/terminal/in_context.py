@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from rlscale.analysis.formatting.numbers import compact_count, counted, interval_text
+from rlscale.analysis.formatting.numbers import brief_number, compact_count, counted, interval_text
 from rlscale.analysis.studies.solvable.in_context_td import LearnedResult, LearnedSetting
 from rlscale.terminal.tables import new_table, print_warnings, runs_table, stored_text
 
@@ -50,7 +50,7 @@ def _print_one(setting: LearnedSetting, console: Console) -> None:
     for i, n in enumerate(setting.length):
         cells = []
         for line in (setting.error, setting.reference_error):
-            cells += [f"{line.mean[i]:.4f}", interval_text((line.low[i], line.high[i]), ".4f")]
+            cells += [brief_number(line.mean[i]), interval_text((line.low[i], line.high[i]), ".3g")]
         errors.add_row(f"{n:g}", *cells)
     errors.caption = f"It was trained with contexts of {counted(setting.trained_on, 'transition')}."
     errors.caption_justify = "left"

@@ -26,6 +26,7 @@ from rlscale.analysis.figures.style import (
 from rlscale.analysis.studies.solvable.in_context_td import LearnedResult, LearnedSetting, Line
 
 _SIX_PANELS = (9.6, 5.6)
+_MOST_ERROR = 1.6  # times that of values 0
 _NAMES = {
     "p_corner": "$P$: corner",
     "p_others": "$P$: others",
@@ -116,13 +117,14 @@ def plot_difference(setting: LearnedSetting, *, ax: Axes | None = None) -> Axes:
 
 @styled
 def plot_lengths(setting: LearnedSetting, *, ax: Axes | None = None) -> Axes:
-    """Value error by the length of the context, of the transformer and of TD."""
+    """Value error by the length of the context, of the transformer and of TD; large ones are cut off."""
     ax = axes_or_new(ax)
     _band(ax, setting.length, setting.error, INK)
     _band(ax, setting.length, setting.reference_error, ACCENT)
     ax.axvline(setting.trained_on, color=QUIET, linestyle=":", linewidth=0.9, zorder=0)
     ax.set_xscale("log")
-    log_ticks(ax.xaxis)
+    log_ticks(ax.xaxis, counts=True)
+    ax.set_ylim(0, min(_MOST_ERROR, 1.05 * max(setting.error.high.max(), setting.reference_error.high.max())))
     ax.set_xlabel("Context $n$ (transitions)")
     ax.set_ylabel("Squared value error, 0: exact")
     trained = line_mark(QUIET, ":", linewidth=0.9)
