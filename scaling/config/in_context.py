@@ -38,9 +38,6 @@ class InContextConfig(Frozen):
     gamma: float = Field(0.9, ge=0, lt=1, description="discount")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's step size")
     weight_decay: float = Field(1e-6, ge=0, description="Adam's weight decay")
-    max_grad_norm: float = Field(
-        0.0, ge=0, description="the gradient of P and Q is cut to this norm; 0 for no limit, as published"
-    )
     batch: int = Field(64, ge=1, description="consecutive steps of a process in one update")
     batches_per_process: int = Field(5, ge=1, description="updates with one process before the next is drawn")
     held_out: int = Field(

@@ -243,7 +243,6 @@ LATER_FIELDS = {
     "agent.reward_mask": 0.0,
     "model.layer_norm": False,
     "diagnostics": None,
-    "in_context.max_grad_norm": 0.0,
 }
 
 

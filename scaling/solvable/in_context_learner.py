@@ -105,8 +105,6 @@ class InContextLearner:
         reference = td_loss((w * prompts.query).sum(-1), batch.rewards, gamma)
         self._adam.zero_grad()
         (own + reference).backward()  # they share no weights, so neither changes the other's gradient
-        if self._settings.max_grad_norm > 0:
-            torch.nn.utils.clip_grad_norm_(self.transformer.parameters(), self._settings.max_grad_norm)
         self._adam.step()
         return {"td_error": float(own.detach()), "reference_td_error": float(reference.detach())}
 

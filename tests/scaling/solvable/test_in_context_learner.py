@@ -56,20 +56,6 @@ def test_an_update_is_adam_on_the_td_error_of_one_walk():
     assert torch.allclose(learner.transformer.Q, Q, atol=1e-7)
 
 
-def test_the_gradient_is_cut_to_a_norm_if_one_is_given():
-    """Adam's first moment after one update is a tenth of the gradient."""
-    free, cut = learner_of(), learner_of(max_grad_norm=1e-3)
-    moments = []
-    for learner in (free, cut):
-        learner.iterate(10**6)
-        state = learner.state_dict()["adam"]["state"]
-        moments.append(torch.cat([state[each]["exp_avg"].flatten() for each in (0, 1)]))
-    assert moments[0].norm() > 1e-3
-    assert moments[1].norm().item() == pytest.approx(1e-4, rel=1e-3)
-    assert torch.allclose(moments[1] / moments[1].norm(), moments[0] / moments[0].norm(), atol=1e-4)
-    assert free.alpha == cut.alpha  # the reference's gradient stays
-
-
 def test_it_learns_towards_td():
     """One layer and values that are linear in the features, which is learned within 600 updates."""
     learner = learner_of(layers=1, representable=True, learning_rate=0.01)
