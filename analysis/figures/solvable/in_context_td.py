@@ -147,7 +147,7 @@ def plot_settings(settings: list[LearnedSetting], *, ax: Axes | None = None) -> 
         )
     labels = ["\n".join(map(str, setting.differing.values())) for setting in settings]
     ax.set_xticks(places, labels)
-    ax.set_ylim(0, None)
+    ax.set_xlim(-0.5, len(settings) - 0.5)
     ax.set_xlabel(", ".join(name.replace("_", " ").capitalize() for name in settings[0].differing))
     ax.set_ylabel("Squared value error, 0: exact")
     marks = [line_mark(colour, marker="o", markersize=3.5, linewidth=0) for colour in (INK, ACCENT)]
