@@ -26,6 +26,7 @@ from rlscale.commands import (
     fit,
     forecast,
     horizon,
+    in_context,
     perceptron,
     report,
     sweep,
@@ -156,7 +157,12 @@ app.command("horizon")(horizon.horizon)
 app.command("compare")(compare.compare)
 app.command("capacity")(capacity.capacity)
 app.command("distill")(distill.distill)
-_theory = _group("Settings whose true answer is known, in closed form.", td=theory.td, context=theory.context)
+_theory = _group(
+    "Settings whose true answer is known, in closed form.",
+    td=theory.td,
+    context=theory.context,
+    learned=in_context.learned,
+)
 _theory.add_typer(
     _group(
         "The RL perceptron: a task with exact learning curves, and students that are simulated beside them.",

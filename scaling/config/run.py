@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from rlscale.scaling.config.agent import AgentConfig
+from rlscale.scaling.config.in_context import InContextConfig
 from rlscale.scaling.config.model import ModelConfig
 from rlscale.scaling.config.perceptron import PerceptronConfig
 from rlscale.scaling.config.reading import Frozen, as_value_error, load_yaml, validated
@@ -73,6 +74,9 @@ class RunConfig(Frozen):
     )
     perceptron: PerceptronConfig | None = Field(
         None, description="students, teacher and rewards; only for rl-perceptron"
+    )
+    in_context: InContextConfig | None = Field(
+        None, description="reward processes, prompts and transformer; only for in-context-td"
     )
     rows_per_decade: int = Field(100, ge=1, description="rows of the curve per factor 10 of interactions")
     checkpoints: int = Field(

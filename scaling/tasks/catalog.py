@@ -218,6 +218,12 @@ SOLVABLE_TASKS: dict[str, SolvableTask] = {
             return_low=0.0,
             return_high=1.0,
         ),
+        SolvableTask(
+            "in-context-td",
+            section="in_context",
+            module="rlscale.scaling.solvable.in_context_learner",
+            return_high=1.0,
+        ),
     )
 }
 

@@ -188,6 +188,30 @@ PERCEPTRON: dict[str, Column] = {
 }
 DIAGNOSTICS |= PERCEPTRON
 
+#: Metrics of TD inside a transformer (Wang et al. 2024), of the task in-context-td. The reference is a
+#: transformer whose layers are batch TD by construction; returns and similarities are on held-out processes.
+IN_CONTEXT: dict[str, Column] = {
+    "td_error": Column("float64", "reward^2", "mean squared TD error that was trained on, before the update"),
+    "reference_td_error": Column("float64", "reward^2", "the same of the reference"),
+    "reference_return": Column("float64", "reward", "return of the reference"),
+    "reference_step": Column("float64", "", "step size of the reference, which is trained"),
+    "value_difference": Column("float64", "reward^2", "mean squared gap between the values of both"),
+    "weight_similarity": Column(
+        "float64", "cosine", "between the weights that explain the values best, and those of the reference"
+    ),
+    "sensitivity_similarity": Column(
+        "float64", "cosine", "between the gradients of both values with respect to the query"
+    ),
+    "p_corner": Column("float64", "share", "last entry of P over its largest, in magnitude; TD has 1"),
+    "p_others": Column("float64", "share", "mean magnitude of the others over the largest; TD has 0"),
+    "q_left": Column(
+        "float64", "share", "mean diagonal of Q's block of the states over its largest entry; TD has -1"
+    ),
+    "q_right": Column("float64", "share", "the same of its block of the successors; TD has 1"),
+    "q_others": Column("float64", "share", "mean magnitude of Q's other entries over the largest; TD has 0"),
+}
+DIAGNOSTICS |= IN_CONTEXT
+
 #: All of them, in the order of an exported file.
 COLUMNS: dict[str, Column] = {**KEY_COLUMNS, **RUN_COLUMNS, **CURVE_COLUMNS, **DIAGNOSTICS}
 

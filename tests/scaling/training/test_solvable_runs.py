@@ -13,6 +13,8 @@ from rlscale.scaling.training.train import make_run
 from rlscale.sweeps.store.schema import RUN_COLUMNS
 
 TASKS = list(SOLVABLE_TASKS)
+#: Of 2,000 interactions; an update of in-context-td takes 95.
+LEAST_ROWS = {"rl-perceptron": 50, "in-context-td": 20}
 
 
 def config_of(task: str, interactions: int = 2000, **others: object) -> RunConfig:
@@ -73,7 +75,7 @@ def test_it_goes_on_bit_for_bit(task):
         return rows
 
     expected = rows_of(whole)
-    assert len(expected) > 50
+    assert len(expected) > LEAST_ROWS[task]
     assert rows_of(parts, resumed_after=777) == expected
 
 
