@@ -25,6 +25,7 @@ def to_continue(folder: RunFolder, blank: RunRecord) -> tuple[RunRecord, list[st
     """
     found: list[str] = []
     names = folder.names()
+    readable = blank
     try:
         record = folder.record(names)
         if record is not None and record.status == "done":
@@ -35,13 +36,12 @@ def to_continue(folder: RunFolder, blank: RunRecord) -> tuple[RunRecord, list[st
             raise
         found.append(str(error))
         _set_aside(folder, CURVE)
-        record = None
-    listed = record or _any_record(folder, names) or blank
+        record, readable = None, _any_record(folder, names) or blank
     segments, damage = folder.intact(record.segments if record else segments_of_parts(names))
     if damage is not None:
         found.append(str(damage))
     if record is None or damage is not None:
-        return folder.as_far_as(listed, segments), found
+        return folder.as_far_as(record or readable, segments), found
     return record, found
 
 

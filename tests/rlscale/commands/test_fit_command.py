@@ -104,7 +104,7 @@ def test_forecast_prints_and_writes_a_row_for_each_compute(fit_json, tmp_path):
         (["forecast", "nowhere.json", "--compute", "1e12"], "nowhere.json cannot be read"),
         (["forecast", "CSV", "--compute", "1e12"], "is not JSON"),
         (["forecast", "FIT", "--compute", "-1"], "Compute must be a positive"),
-        (["forecast", "FIT", "--compute", "1e12", "--env-cost", "-1"], "cost must be 0 or more"),
+        (["forecast", "FIT", "--compute", "1e12", "--env-cost", "-1"], "cost in parameters must be 0 or"),
         (["forecast", "FIT", "--return", "0.5", "--env-cost", "9"], "--env-cost belongs to --compute"),
         (["forecast", "FIT"], "give a compute, a budget or a return"),
     ],
