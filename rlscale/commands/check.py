@@ -48,8 +48,12 @@ def sweep_check(
                     "repaired": repaired,
                 }
             )
-        runs = len(opened.run_ids(name))
-        say_of(name, f"{runs:,} runs, " + (f"{count:,} findings" if count else "all files are whole"))
+        runs = _counted(len(opened.run_ids(name)), "run")
+        say_of(name, f"{runs}, {_counted(count, 'finding')}" if count else f"{runs}, all files are whole")
     write_json(json_path, {"store": store, "findings": found})
     if left:
         raise typer.Exit(1)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
