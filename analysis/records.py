@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+import numpy as np
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.files import require_file
@@ -38,6 +39,22 @@ class Record(BaseModel):
         for name, value in super().__repr_args__():
             if len(repr(value)) <= _MOST_SHOWN:
                 yield name, value
+
+
+class Columns(Record):
+    """A record whose arrays belong together: of one length, or empty where they may be left out."""
+
+    @model_validator(mode="after")
+    def _have_one_length(self) -> Self:
+        lengths = {
+            name: len(value)
+            for name, field in type(self).model_fields.items()
+            if isinstance(value := getattr(self, name), np.ndarray) and (len(value) or field.is_required())
+        }
+        if len(set(lengths.values())) > 1:
+            listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            raise ValueError(f"lists that belong together have different lengths ({listed})")
+        return self
 
 
 #: A code for programs and a sentence for people.

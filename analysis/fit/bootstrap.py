@@ -28,13 +28,13 @@ from rlscale.analysis.fit.search import search_near
 from rlscale.analysis.fit.size_effects import ShiftedSizes
 from rlscale.analysis.points.preprocess import Preprocessor
 from rlscale.analysis.points.resampling import Scheme, resample, scheme_for, widened, widening
-from rlscale.analysis.records import Interval, Record, named_in_json
+from rlscale.analysis.records import Columns, Interval, named_in_json
 from rlscale.analysis.statistics.intervals import bias_corrected_interval, percentile_interval
 from rlscale.analysis.theory.delay import NO_DELAY, Delay, DelayKind
 from rlscale.analysis.theory.power_law import PowerLaw
 
 
-class Draws(Record):
+class Draws(Columns):
     """The laws that the bootstrap drew, enough for an interval of anything the law gives.
 
     Attributes:

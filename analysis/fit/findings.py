@@ -8,7 +8,7 @@ from pydantic import Field
 
 from rlscale.analysis.arrays import StoredFloats
 from rlscale.analysis.choices import SizeColumn, UnhealthyChoice
-from rlscale.analysis.records import Interval, Record, return_field
+from rlscale.analysis.records import Columns, Interval, Record, return_field
 
 Period = Literal["early", "middle", "late"]
 #: By what a run shows that it does not train well (``rlscale.analysis.studies.health.runs``).
@@ -92,14 +92,14 @@ class IsoflopCheck(Record):
     p_value: float | None = None
 
 
-class NuProfile(Record):
+class NuProfile(Columns):
     """The least loss over all laws with a given nu, arrays of one shape; nu ascending."""
 
     nu: StoredFloats
     loss: StoredFloats
 
 
-class InteractionFlops(Record):
+class InteractionFlops(Columns):
     """FLOPs of training per interaction, including all updates, for each size of the sweep, ascending.
 
     Attributes:
@@ -142,7 +142,7 @@ class StraightLine(Record):
     num_left_out: int
 
 
-class MetricPoints(Record):
+class MetricPoints(Columns):
     """The averaged points of the metric, shape ``(n,)``, ordered by N then E."""
 
     N: StoredFloats

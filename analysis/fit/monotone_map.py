@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 from scipy.optimize import isotonic_regression
 
 from rlscale.analysis.arrays import Floats, StoredFloats
-from rlscale.analysis.records import Record, return_field
+from rlscale.analysis.records import Columns, return_field
 
 
-class MonotoneMap(Record):
+class MonotoneMap(Columns):
     """A piecewise-linear increasing map between return and log I.
 
     Attributes:

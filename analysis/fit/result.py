@@ -32,6 +32,7 @@ from rlscale.analysis.points.frontier import Frontier
 from rlscale.analysis.records import (
     INTERVAL_LEVEL,
     SCHEMA_VERSION,
+    Columns,
     Interval,
     Record,
     read_stored,
@@ -58,7 +59,7 @@ class DataRange(Record):
     return_: Interval = return_field()
 
 
-class FitPoints(Record):
+class FitPoints(Columns):
     """The binned points the fit rests on, arrays of shape ``(n,)`` ordered by N then E.
 
     Attributes:
@@ -114,7 +115,7 @@ class OtherObjective(Estimates):
     intervals: dict[str, Interval]
 
 
-class Provenance(Record):
+class Provenance(Columns):
     """The source of the curves; null in ``sweep``, ``task``, ``algorithm``, ``horizon``: all of them."""
 
     source: str

@@ -6,7 +6,7 @@ import numpy as np
 
 from rlscale.analysis.arrays import StoredFloats
 from rlscale.analysis.points.preprocess import BinnedPoints
-from rlscale.analysis.records import Record, return_field
+from rlscale.analysis.records import Columns, return_field
 
 STEPS_PER_E_FOLD = 10
 
@@ -40,7 +40,7 @@ def efficient_frontier(points: BinnedPoints) -> Frontier:
     )
 
 
-class Frontier(Record):
+class Frontier(Columns):
     """The model-free efficient frontier, points of increasing compute.
 
     Attributes:

@@ -1,6 +1,7 @@
 """Budgets in FLOPs and GPU hours become the compute whose optimum costs them."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ from hypothesis import strategies as st
 from rlscale.analysis.curves.synthetic import SyntheticSweep
 from rlscale.analysis.fit.findings import InteractionFlops
 from rlscale.analysis.fit.joint_fit import JointScalingFit
-from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.fit.result import FitResult, read_fit
 from rlscale.analysis.forecast.budgets import flops_budget, gpu_hours_budget
 from rlscale.analysis.forecast.sizes import forecast
 from rlscale.analysis.theory.quantities import LEAST, MOST
 from rlscale.scaling.errors import InputError
 
+DATA = Path(__file__).resolve().parents[3] / "data"
 SIZES = tuple(4e4 * 2.0 ** np.arange(6))
 
 
@@ -112,3 +114,24 @@ def test_every_number_is_refused_in_a_sentence_or_gives_finite_figures(fit, kind
     except InputError as error:
         refused = error
     assert refused is None or (refused.code == "invalid_number" and "\n" not in str(refused))
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        ("bootstrap", "nu"),
+        ("monotone_map", "return"),
+        ("points", "E"),
+        ("frontier", "N"),
+        ("profile", "loss"),
+    ],
+)
+def test_a_stored_fit_with_lists_of_different_lengths_is_refused(tmp_path, part, name):
+    stored = json.loads((DATA / "mnist_width" / "fit.json").read_text())
+    stored[part][name] = stored[part][name][:-1]
+    (tmp_path / "fit.json").write_text(json.dumps(stored))
+    with pytest.raises(
+        InputError, match=rf"fit.json is damaged: field {part}: .*different lengths"
+    ) as caught:
+        read_fit(tmp_path / "fit.json")
+    assert caught.value.code == "damaged_file"
