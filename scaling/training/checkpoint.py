@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+from rlscale.scaling.errors import InputError
 from rlscale.scaling.training.out_of_memory import is_out_of_memory
 
 
@@ -27,6 +30,21 @@ def read_checkpoint(checkpoint: bytes, run_id: str, device: torch.device) -> dic
     if "collector" not in state and "learner" not in state:
         raise ValueError("the checkpoint is of an earlier version")
     return state
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Turn any error of a state with another shape into one that says so.
+
+    Raises:
+        ValueError: if the block fails for another reason than memory or the user's input.
+    """
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error) or isinstance(error, InputError):
+            raise
+        raise ValueError(f"the checkpoint does not fit ({error})") from error
 
 
 def network_weights(state: dict[str, Any]) -> dict[str, torch.Tensor]:

@@ -13,7 +13,7 @@ import torch
 
 from rlscale.scaling.agents.ppg import PPG
 from rlscale.scaling.config.run import RunConfig
-from rlscale.scaling.errors import InputError, NonFiniteLoss
+from rlscale.scaling.errors import NonFiniteLoss
 from rlscale.scaling.models.sizing import sizes_of
 from rlscale.scaling.rollouts.evaluation import evaluate, unseen_levels
 from rlscale.scaling.rollouts.policy import policy_of
@@ -27,10 +27,9 @@ from rlscale.scaling.training.build import (
     make_environments,
     make_probe,
 )
-from rlscale.scaling.training.checkpoint import read_checkpoint
+from rlscale.scaling.training.checkpoint import loading, read_checkpoint
 from rlscale.scaling.training.device import keep_freed_memory
 from rlscale.scaling.training.out_of_memory import (
-    is_out_of_memory,
     memory_is_asked_for,
     smaller_batch,
     smaller_width,
@@ -177,12 +176,8 @@ class Run:
         """
         with memory_is_asked_for(smaller_batch(self.config.agent)):
             state = read_checkpoint(checkpoint, self.config.run_id, self.device)
-            try:
+            with loading():
                 self._load(state)
-            except Exception as error:  # any error of a state with another shape
-                if is_out_of_memory(error) or isinstance(error, InputError):
-                    raise
-                raise ValueError(f"the checkpoint does not fit ({error})") from error
 
     def _load(self, state: dict[str, Any]) -> None:
         self.collector.load_state_dict(state["collector"])

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from rlscale.scaling.config.run import RunConfig
-from rlscale.scaling.errors import InputError, NonFiniteLoss
+from rlscale.scaling.errors import NonFiniteLoss
 from rlscale.scaling.tasks.registry import learner_facts, make_learner
-from rlscale.scaling.training.checkpoint import read_checkpoint
+from rlscale.scaling.training.checkpoint import loading, read_checkpoint
 from rlscale.scaling.training.device import keep_freed_memory
-from rlscale.scaling.training.out_of_memory import is_out_of_memory, memory_is_asked_for
+from rlscale.scaling.training.out_of_memory import memory_is_asked_for
 from rlscale.scaling.training.recorder import CurveRecorder
 from rlscale.scaling.training.writer import Row
 
@@ -109,12 +109,8 @@ class SolvableRun:
         """
         with memory_is_asked_for(self.facts.smaller):
             state = read_checkpoint(checkpoint, self.config.run_id, self.device)
-            try:
+            with loading():
                 self._load(state)
-            except Exception as error:  # any error of a state with another shape
-                if is_out_of_memory(error) or isinstance(error, InputError):
-                    raise
-                raise ValueError(f"the checkpoint does not fit ({error})") from error
 
     def _load(self, state: dict[str, Any]) -> None:
         self.learner.load_state_dict(state["learner"])
