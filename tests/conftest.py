@@ -85,20 +85,13 @@ def undisturbed(tmp_path_factory) -> RunStore:
 
     It is trained in this process, without Ray; ``test_sweep_commands`` shows that the curves are the same.
     """
-    from rlscale.scaling.training.facts import run_columns
+    from attempts import claim_run
+
     from rlscale.scaling.training.train import train
 
     store = RunStore(tmp_path_factory.mktemp("undisturbed") / "store", create=True)
     for config in expand(parse_spec(spec_of(axes={"seed": list(ALL_SEEDS)}), source="small_sweep")):
-        writer = store.claim(
-            NAME,
-            config.run_id,
-            config=config.model_dump(mode="json"),
-            columns=run_columns(config),
-            provenance={},
-            host="here",
-            pid=os.getpid(),
-        )
+        writer = claim_run(store, config, NAME)
         train(config, writer)
     return store
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from attempts import claim_run
 
 from rlscale.commands.cluster import entrypoint_of
 from rlscale.scaling.config.run import load_run_config
 from rlscale.scaling.modules import name_modules
-from rlscale.scaling.training.facts import run_columns
 from rlscale.scaling.training.train import train
 from rlscale.sweeps.store.run_store import RunStore, rows_equal
 
@@ -48,15 +48,7 @@ def test_a_run_in_cartpole_that_is_killed_goes_on_bit_for_bit(start, rlscale, tm
     path = write_config(tmp_path)
     config = load_run_config(path)
     undisturbed = RunStore(tmp_path / "undisturbed", create=True)
-    writer = undisturbed.claim(
-        "single",
-        config.run_id,
-        config=config.model_dump(mode="json"),
-        columns=run_columns(config),
-        provenance={},
-        host="here",
-        pid=1,
-    )
+    writer = claim_run(undisturbed, config)
     assert train(config, writer) == "done"
     command = start("train", path, "--store", tmp_path / "store")
     command.until(lambda: list(tmp_path.glob("store/**/part-000001.*.parquet")), "a second checkpoint")

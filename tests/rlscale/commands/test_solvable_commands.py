@@ -1,17 +1,13 @@
 """Tasks that bring their own learner, as a user runs them: train, kill, resume, sweep, plan, fit."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 import yaml
+from attempts import claim_run
 
 from rlscale.scaling.config.run import load_run_config
-from rlscale.scaling.training.facts import run_columns
 from rlscale.scaling.training.train import train
 from rlscale.sweeps.store.run_store import RunStore, rows_equal
 
@@ -40,22 +36,15 @@ def write(path, values):
     return path
 
 
-def test_a_killed_run_goes_on_bit_for_bit(rlscale, tmp_path):
+def test_a_killed_run_goes_on_bit_for_bit(start, rlscale, tmp_path):
     path = write(tmp_path / "config.yaml", CONFIG)
     config = load_run_config(path)
     store = RunStore(tmp_path / "whole", create=True)
-    facts = {"config": config.model_dump(mode="json"), "columns": run_columns(config), "provenance": {}}
-    assert train(config, store.claim("single", config.run_id, **facts, host="here", pid=1)) == "done"
-
-    command = [sys.executable, "-m", "rlscale.cli", "train", str(path), "--store", str(tmp_path / "store")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 300
-    while not list(tmp_path.glob("store/**/part-000001.*.parquet")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    assert train(config, claim_run(store, config)) == "done"
+    command = start("train", path, "--store", tmp_path / "store")
+    command.until(lambda: list(tmp_path.glob("store/**/part-000001.*.parquet")), "a second checkpoint")
+    command.kill()
+    assert command.process.returncode == -signal.SIGKILL
     done = rlscale("train", path, "--store", tmp_path / "store")
     assert done.returncode == 0, done.stderr
     killed = RunStore(tmp_path / "store")

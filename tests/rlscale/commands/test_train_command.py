@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from attempts import claim_run
 
 from rlscale import cli
 from rlscale.scaling.config.run import load_run_config
-from rlscale.scaling.training.facts import run_columns
 from rlscale.scaling.training.train import train
 from rlscale.sweeps.store.run_store import RunStore, rows_equal
 
@@ -65,15 +65,7 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     config = load_run_config(write_config(folder))
     store = RunStore(folder / "store", create=True)
-    writer = store.claim(
-        "single",
-        config.run_id,
-        config=config.model_dump(mode="json"),
-        columns=run_columns(config),
-        provenance={},
-        host="here",
-        pid=1,
-    )
+    writer = claim_run(store, config)
     assert train(config, writer) == "done"
     return store.read_curve("single", config.run_id)
 
@@ -189,15 +181,7 @@ def test_a_finished_run_is_not_done_again(tmp_path, monkeypatch, capsys):
     path = write_config(tmp_path, interactions=512)
     config = load_run_config(path)
     store = RunStore(tmp_path / "s", create=True)
-    writer = store.claim(
-        "single",
-        config.run_id,
-        config=config.model_dump(mode="json"),
-        columns=run_columns(config),
-        provenance={},
-        host="here",
-        pid=1,
-    )
+    writer = claim_run(store, config)
     train(config, writer)
     before = store.read_run("single", config.run_id)
     assert rlscale(monkeypatch, "train", path, "--store", tmp_path / "s") == 0

@@ -1,17 +1,16 @@
 """A damaged file costs one run at most, and what is intact of it is used."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from attempts import claim_run
 
 from rlscale.analysis.curves.load import load_curves
 from rlscale.scaling.config.run import run_config
 from rlscale.scaling.errors import DamagedRun, InputError
-from rlscale.scaling.training.facts import run_columns
 from rlscale.scaling.training.train import train
 from rlscale.sweeps.running.missing import to_do, to_retry
 from rlscale.sweeps.running.status import SweepReader
@@ -29,15 +28,7 @@ ONE, OTHER = (run_config({**SPEC["base"], "seed": seed}, source="test") for seed
 
 def attempt(store: RunStore, config=ONE, *, until: float = 1.0):
     """Train a run, or go on with it, until a share of its interactions; returns the writer."""
-    writer = store.claim(
-        "s",
-        config.run_id,
-        config=config.model_dump(mode="json"),
-        columns=run_columns(config),
-        provenance={},
-        host="here",
-        pid=os.getpid(),
-    )
+    writer = claim_run(store, config, "s")
     reached = [0]
     train(
         config,

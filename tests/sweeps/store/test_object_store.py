@@ -10,11 +10,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from attempts import claim_run
 from object_store import CREDENTIALS, Cable, S3Server
 
 from rlscale.scaling.config.run import run_config
 from rlscale.scaling.errors import InputError, LeaseLost, StoreUnavailable
-from rlscale.scaling.training.facts import run_columns
 from rlscale.scaling.training.train import train
 from rlscale.sweeps.store.files import Files, check_location
 from rlscale.sweeps.store.run_store import RunStore, rows_equal
@@ -385,15 +385,7 @@ def test_a_sweep_on_s3_survives_a_kill_and_an_outage_and_is_the_local_one_bit_fo
     store, local = RunStore(location), RunStore(tmp_path / "local", create=True)
     for record in store.runs("long"):
         config = run_config(record.config, source="record")
-        writer = local.claim(
-            "long",
-            config.run_id,
-            config=record.config,
-            columns=run_columns(config),
-            provenance={},
-            host="here",
-            pid=1,
-        )
+        writer = claim_run(local, config, "long")
         assert train(config, writer) == "done"
         assert rows_equal(store.read_curve("long", config.run_id), local.read_curve("long", config.run_id))
         left = [name for name in store.file_names("long")[config.run_id] if not name.startswith("log-")]

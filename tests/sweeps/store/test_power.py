@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from attempts import claim_run
 
 from rlscale.scaling.config.run import run_config
-from rlscale.scaling.training.facts import run_columns
 from rlscale.scaling.training.train import train
 from rlscale.sweeps.store.check import check_sweep
 from rlscale.sweeps.store.run_store import RunStore, rows_equal
@@ -63,15 +63,7 @@ class Disk:
 
 def attempt(store: RunStore):
     """Train the run to its end; returns the writer."""
-    writer = store.claim(
-        "s",
-        CONFIG.run_id,
-        config=CONFIG.model_dump(mode="json"),
-        columns=run_columns(CONFIG),
-        provenance={},
-        host="here",
-        pid=os.getpid(),
-    )
+    writer = claim_run(store, CONFIG, "s")
     assert train(CONFIG, writer) == "done"
     return writer
 
