@@ -125,13 +125,13 @@ def paths_of(out: Path) -> ReportPaths:
 
 
 def write_part(path: Path, content: bytes, *, folder: bool = False) -> Path:
-    """Write beside ``path`` and rename into place; with ``folder``, make its folder first."""
+    """Write a file of the report; with ``folder``, make its folder first."""
     try:
         if folder:
             path.parent.mkdir(exist_ok=True)
-        write_output(path, content)
     except OSError as error:
         raise _unwritable(path, error) from error
+    write_output(path, content)
     return path
 
 

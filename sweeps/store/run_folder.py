@@ -5,6 +5,7 @@
     part-000003.000002-1a2b3c4d.parquet     rows between two checkpoints, written by attempt 2
     checkpoint/000003.000002-1a2b3c4d.pt    the checkpoint that ends these rows; two or all are kept
     log-000002-1a2b3c4d.txt                 the log of attempt 2
+    damaged-1a2b3c4d-curve.parquet          a file that could not be read, set aside for a person to look at
     curve.parquet                           all rows: with it the run is done; its footer holds the record
 
 An attempt that another one replaced may still be alive. It is kept from writing without locks,
