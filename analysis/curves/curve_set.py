@@ -114,6 +114,30 @@ class Curves:
         """The same curves with other returns, shape ``(rows,)``."""
         return Curves(**{**self.__dict__, "returns": np.asarray(returns, float)})
 
+    def by_name(self) -> Curves:
+        """The same curves with their runs in order of their names.
+
+        The bootstrap draws runs in this order, and sums are rounded in it, so what is made of the curves does
+        not depend on the order in which a source happens to list its runs.
+        """
+        order = sorted(range(self.num_runs), key=self.run_ids.__getitem__)
+        if order == list(range(self.num_runs)):
+            return self
+        place = np.empty(self.num_runs, dtype=self.run_index.dtype)
+        place[order] = np.arange(self.num_runs)
+        index = place[self.run_index]
+        rows = np.argsort(index, kind="stable")
+        return replace(
+            self,
+            run_ids=tuple(self.run_ids[run] for run in order),
+            run_sizes=self.run_sizes[order],
+            run_index=index[rows],
+            interactions=self.interactions[rows],
+            returns=self.returns[rows],
+            table=self.table.iloc[order],
+            metrics={name: values[rows] for name, values in self.metrics.items()},
+        )
+
     def with_rows(self, kept: NDArray[np.bool_]) -> Curves:
         """The curves with only the rows in ``kept``, shape ``(rows,)``, and only runs that have such rows."""
         runs = np.unique(self.run_index[kept])
@@ -157,7 +181,7 @@ def join_curves(parts: Sequence[Curves]) -> Curves:
             source=f"{first.source} and {new.source}",
             notes=first.notes + new.notes,
         )
-    return first
+    return first.by_name()
 
 
 def require_sizes(curves: Curves) -> None:

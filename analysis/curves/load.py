@@ -390,7 +390,7 @@ def _selected(opened: OpenedCurves, selection: Selection, how: _Reading) -> Curv
         minimize=how.minimize,
         groups=_groups(opened.groups[kept], sizes) if len(opened.groups.columns) else (),
         metrics=metrics,
-    )
+    ).by_name()
 
 
 def _groups(columns: pd.DataFrame, sizes: Floats) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -234,6 +234,7 @@ class JointScalingFit:
         Raises:
             InputError, FitDidNotConverge: as ``estimate``.
         """
+        curves = curves.by_name()
         mine_rng, other_rng, isoflop_rng, sizes_rng = np.random.default_rng(self.seed).spawn(4)
         mine = self.estimate(curves, delay=delay)
         fitted_map = mine.fitted_map()

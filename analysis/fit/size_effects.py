@@ -49,13 +49,19 @@ class SizeEffect(Record):
     shift: StoredFloats
 
 
+def _log_i(law: PowerLaw, points: BinnedPoints) -> Floats:
+    """log I - log C0 at the points, shape ``(n,)``: the same, bit for bit, in all units."""
+    counted = points.counted(law.delay)
+    return law.without_delay().log_relative_intrinsic(counted.log_n, counted.log_e)
+
+
 @dataclass(frozen=True)
 class ResponseMap:
     """h, the increasing function of log I closest to the response of points, and its slope.
 
     Attributes:
         law: gives log I.
-        log_i, level: knots of h, ascending.
+        log_i, level: knots of h, ascending; log I relative to C0.
         middle, slope: knots of its slope.
     """
 
@@ -73,7 +79,7 @@ class ResponseMap:
     @classmethod
     def through(cls, law: PowerLaw, points: BinnedPoints) -> ResponseMap:
         """Isotonic regression, a knot at the middle of each level."""
-        log_i = law.log_intrinsic(points.log_n, points.log_e)
+        log_i = _log_i(law, points)
         order = np.argsort(log_i, kind="stable")
         x, w = log_i[order], points.weight[order]
         result = isotonic_regression(points.response[order], weights=w)
@@ -87,11 +93,11 @@ class ResponseMap:
 
     def response(self, points: BinnedPoints) -> Floats:
         """h at the points, shape ``(n,)``."""
-        return np.interp(self.law.log_intrinsic(points.log_n, points.log_e), self.log_i, self.level)
+        return np.interp(_log_i(self.law, points), self.log_i, self.level)
 
     def slopes(self, points: BinnedPoints) -> Floats:
         """h' at the points, shape ``(n,)``."""
-        return np.interp(self.law.log_intrinsic(points.log_n, points.log_e), self.middle, self.slope)
+        return np.interp(_log_i(self.law, points), self.middle, self.slope)
 
     def shifts(self, points: BinnedPoints, num_sizes: int) -> tuple[Floats, Floats]:
         """δ and Σ w h'² of each size, shape ``(sizes,)``; δ is 0 where the latter is."""

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rlscale.analysis.arrays import Floats
+from rlscale.analysis.points.fixed_logs import on_grid
 from rlscale.analysis.points.sorted_rows import SortedRows, bin_numbers
 from rlscale.analysis.theory.delay import DelayKind
 
@@ -71,7 +72,7 @@ def find_start(rows: SortedRows, response: Floats) -> Start:
     if found.sum() <= len(cells) / 2:
         nan = float("nan")
         return Start("none", nan, np.exp(onsets[:, 0]), nan, (nan, nan, nan))
-    log_on, flat = (float(value) for value in np.median(onsets[found], axis=0))
+    log_on, flat = (float(value) for value in on_grid(np.median(onsets[found], axis=0)))
     slopes = _slopes(cells, log_on)
     first = float(np.median([size.log_e[0] for size in cells]))
     return Start(

@@ -26,6 +26,7 @@ import numpy as np
 
 from rlscale.analysis.arrays import Bools, Floats, Ints
 from rlscale.analysis.curves.curve_set import Curves
+from rlscale.analysis.points.fixed_logs import logs_on_grid, on_grid
 from rlscale.analysis.points.noise_scale import noise_units
 from rlscale.analysis.points.sorted_rows import SortedRows
 from rlscale.analysis.theory.delay import Delay
@@ -42,7 +43,8 @@ class BinnedPoints:
     """Averaged points of all sizes, arrays of shape ``(n,)`` ordered by size, then E.
 
     Attributes:
-        log_n, log_e: natural logarithms of size and environment steps.
+        log_n, log_e: natural logarithms of size and environment steps, on the grid of
+            ``rlscale.analysis.points.fixed_logs``.
         returns: mean return over the seeds of a size.
         smooth_returns: the same, smoothed along the curve.
         response: mean over the seeds of the rank of the return, in units of its noise.
@@ -62,7 +64,10 @@ class BinnedPoints:
 
     def counted(self, delay: Delay) -> BinnedPoints:
         """The points with the experience that counts, E' of ``rlscale.analysis.theory.delay``, as E."""
-        return replace(self, log_e=delay.log_counted(self.log_e)) if delay else self
+        if not delay:
+            return self
+        start = float(on_grid(np.log(delay.steps)))
+        return replace(self, log_e=on_grid(replace(delay, steps=1.0).log_counted(self.log_e - start)) + start)
 
     def only(self, kept: Bools) -> BinnedPoints:
         """The points that are ``kept``, shape ``(n,)``, their weights summing to 1 again."""
@@ -97,10 +102,10 @@ class Preprocessor:
         """
         self.rows = rows if rows and rows.bin_width == bin_width else SortedRows.of(curves, bin_width)
         self._smoothing = smoothing
-        self._log_n = np.log(curves.sizes)
+        self._log_n = logs_on_grid(curves.sizes)
         self._runs_per_size = np.bincount(self.rows.size_of_run)
-        self._log_exclusion = np.log(early_exclusion) if early_exclusion > 0 else -np.inf
-        self._log_not_before = np.log(not_before) if not_before > 0 else -np.inf
+        self._log_exclusion = float(on_grid(np.log(early_exclusion))) if early_exclusion > 0 else -np.inf
+        self._log_not_before = float(on_grid(np.log(not_before))) if not_before > 0 else -np.inf
         self._whole = self._weight(np.ones(curves.num_runs, dtype=np.int64))
         self._ranks, self._response, self._resolution = self._noise_units()
 
@@ -132,7 +137,8 @@ class Preprocessor:
             return np.asarray(np.bincount(self.rows.bin, weights=weight * values)[kept] / total[kept])
 
         size = self.rows.bin_size[kept]
-        log_e, returns = averaged(self.rows.log_e), averaged(self.rows.returns)
+        first = float(self.rows.log_e.min())
+        log_e, returns = on_grid(averaged(self.rows.log_e - first)) + first, averaged(self.rows.returns)
         return BinnedPoints(
             log_n=self._log_n[size],
             log_e=log_e,
@@ -192,7 +198,7 @@ def _smoothed(log_e: Floats, values: Floats, weight: Floats, size: Ints, window:
     if window <= 0:
         return values
     # Offsetting each size beyond the others' reach lets one search serve all sizes.
-    key = log_e + size * (np.ptp(log_e) + 2 * window)
+    key = (log_e - log_e.min()) + size * (np.ptp(log_e) + 2 * window)
     first = np.searchsorted(key, key - window / 2, side="left")
     stop = np.searchsorted(key, key + window / 2, side="right")
     reach = int((stop - first).max())

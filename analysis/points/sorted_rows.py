@@ -12,6 +12,7 @@ import numpy as np
 
 from rlscale.analysis.arrays import Bools, Floats, Ints
 from rlscale.analysis.curves.curve_set import Curves
+from rlscale.analysis.points.fixed_logs import logs_on_grid
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class SortedRows:
     Attributes:
         bin_width: of the bins, in the natural logarithm of E.
         run: run of each row.
-        log_e: natural logarithm of the environment steps.
+        log_e: natural logarithm of the environment steps, as ``rlscale.analysis.points.fixed_logs`` gives it.
         left, right: ends of the interval of log E around a row, which is its weight.
         returns: ascending.
         ties: first row of each distinct return, shape ``(distinct,)``; None if no two are equal.
@@ -46,7 +47,7 @@ class SortedRows:
     @classmethod
     def of(cls, curves: Curves, bin_width: float) -> SortedRows:
         """Sort the rows of ``curves`` and number their bins of width ``bin_width``."""
-        log_e = np.log(curves.interactions)
+        log_e = logs_on_grid(curves.interactions)
         left, right = _cells(log_e, curves.run_index, bin_width)
         last = np.searchsorted(curves.run_index, np.arange(curves.num_runs), side="right") - 1
         order = np.argsort(curves.returns, kind="stable")

@@ -190,8 +190,12 @@ class PowerLaw:
             Natural logarithm of I, in units of parameters x environment steps; minus infinity before a
             sharp start.
         """
+        return np.asarray(self.log_c0 + self.log_relative_intrinsic(log_n, log_e))
+
+    def log_relative_intrinsic(self, log_n: ArrayLike, log_e: ArrayLike) -> Floats:
+        """log I(N, E) - log C0, which no unit of N and E changes; arguments as for ``log_intrinsic``."""
         x, y = self._log_terms(np.asarray(log_n, float), np.asarray(log_e, float))
-        return np.asarray(self.log_c0 - np.logaddexp(x, y) / self.beta)
+        return np.asarray(-np.logaddexp(x, y) / self.beta)
 
     def size_share(self, log_n: ArrayLike, log_e: ArrayLike) -> Floats:
         """Share of the size term (N_c/N)^α_N in I^-β, in 0..1."""
