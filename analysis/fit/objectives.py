@@ -290,6 +290,6 @@ class PaperObjective(_Shifted):
 
 
 def _levels(returns: Floats) -> Floats:
-    """Returns as shares of their range on a grid, so that averages of equal returns stay equal in any unit."""
+    """Returns as shares of their range, on a grid on which averages of equal returns are equal."""
     low, high = float(returns.min()), float(returns.max())
     return on_grid((returns - low) / max(high - low, 1e-300))

@@ -9,6 +9,7 @@ from rlscale.analysis.points.preprocess import BinnedPoints
 from rlscale.analysis.records import Columns, return_field
 
 STEPS_PER_E_FOLD = 10
+_ROUNDING = 1e-9  # of the range of returns: averages of equal returns differ by less
 
 
 def efficient_frontier(points: BinnedPoints) -> Frontier:
@@ -28,10 +29,11 @@ def efficient_frontier(points: BinnedPoints) -> Frontier:
         returns[row, covered] = np.interp(grid[covered], log_c[mine], points.smooth_returns[mine])
     comparable = np.isfinite(returns).sum(axis=0) >= 2
     best = returns.max(axis=0)
+    equal = _ROUNDING * float(np.ptp(points.smooth_returns))
     before = np.concatenate([[-np.inf], np.maximum.accumulate(np.where(comparable, best, -np.inf))[:-1]])
-    kept = comparable & (best > before)
+    kept = comparable & (best > before + equal)
     log_n = np.array([points.log_n[points.size == size][0] for size in sizes])
-    winner = log_n[returns.argmax(axis=0)[kept]]
+    winner = log_n[(returns >= best - equal).argmax(axis=0)[kept]]  # the smallest of several
     return Frontier(
         compute=np.exp(grid[kept]),
         N=np.exp(winner),
