@@ -93,10 +93,17 @@ class IsoflopCheck(Record):
 
 
 class NuProfile(Columns):
-    """The least loss over all laws with a given nu, arrays of one shape; nu ascending."""
+    """The least loss over all laws with a given nu, arrays of one shape; nu ascending.
+
+    Attributes:
+        noise: how much above the least loss is within its noise; null without a bootstrap.
+        flat: the stretch of nu within that noise (``rlscale.analysis.fit.flat_objective``); null likewise.
+    """
 
     nu: StoredFloats
     loss: StoredFloats
+    noise: float | None = None
+    flat: Interval | None = None
 
 
 class InteractionFlops(Columns):

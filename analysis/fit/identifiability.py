@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from rlscale.analysis.arrays import Floats
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.fit.bootstrap import Draws
-from rlscale.analysis.fit.findings import IsoflopCheck
+from rlscale.analysis.fit.findings import IsoflopCheck, NuProfile
+from rlscale.analysis.fit.flat_objective import reaches_beyond
 from rlscale.analysis.fit.isoflop_under_law import disagrees
 from rlscale.analysis.fit.late_start import LATEST, GradualCheck, LateStart
 from rlscale.analysis.fit.objectives import K_BOUNDS, M_MARGIN, NU_BOUNDS
@@ -35,7 +36,7 @@ NEGLIGIBLE = 0.01  # in nu: without noise the intervals have no width to speak o
 NOT_IDENTIFIED = SICK | {
     *("optimum_outside_data", "at_bound", "draws_at_bound", "one_size_frontier", "wide_interval", "poor_fit"),
     *("interval_at_bound", "estimate_outside_interval", "objectives_opposite", "start_too_late"),
-    "gradual_start",
+    *("gradual_start", "flat_objective"),
 }
 OPPOSITE_ENDS = (0.1, 0.9)  # of nu: one objective below, the other above
 
@@ -56,6 +57,7 @@ class Evidence:
     isoflop: IsoflopCheck
     frontier: Frontier
     late_start: LateStart | None
+    profile: NuProfile
     sick: list[CodedWarning]  # from ``rlscale.analysis.fit.sick_families``
 
 
@@ -245,14 +247,26 @@ def _about_intervals(e: Evidence) -> list[CodedWarning]:
     if "nu" not in e.intervals:
         return [("no_intervals", "There are no intervals: run again with --bootstrap 1000.")]
     low, high = e.intervals["nu"]
+    found = []
+    if e.profile.flat is not None and reaches_beyond(e.profile, (low, high)):
+        first, last = e.profile.flat
+        found.append(
+            (
+                "flat_objective",
+                f"The objective is flat within its noise for nu from {first:.2f} to {last:.2f}, beyond the "
+                f"90% interval, {low:.2f} to {high:.2f}: the curves do not tell these laws apart; add sizes "
+                f"further apart, longer runs or seeds.",
+            )
+        )
     if high - low <= 0.5:
-        return []
+        return found
     return [
+        *found,
         (
             "wide_interval",
             f"The 90% interval of nu, {low:.2f} to {high:.2f}, spans more than half of its range; "
             f"add seeds or sizes.",
-        )
+        ),
     ]
 
 

@@ -21,6 +21,7 @@ from rlscale.analysis.choices import LateStartChoice, Objective
 from rlscale.analysis.curves.curve_set import Curves, require_fittable
 from rlscale.analysis.fit.bootstrap import Draws, bootstrap, intervals
 from rlscale.analysis.fit.findings import IsoflopCheck, NuProfile
+from rlscale.analysis.fit.flat_objective import reaches_beyond, with_stretch
 from rlscale.analysis.fit.identifiability import NOT_IDENTIFIED, Evidence, limited_by_size, warnings_for
 from rlscale.analysis.fit.isoflop import isoflop_check
 from rlscale.analysis.fit.isoflop_under_law import SIMULATIONS, disagrees, with_law
@@ -254,6 +255,7 @@ class JointScalingFit:
             delay=mine.law.delay,
         )
         late_start = self._late_start(curves, mine)
+        flatness = with_stretch(_profile(mine, self.objective), mine.law.nu, mine.minimum.loss, draws.nu)
         if self.objective == "return":
             isoflop = with_law(
                 isoflop,
@@ -278,6 +280,7 @@ class JointScalingFit:
             isoflop=isoflop,
             frontier=frontier,
             late_start=late_start,
+            profile=flatness,
             sick=family_warnings(curves, mine.preprocessor, mine.points, mine.law),
         )
         warnings = warnings_for(evidence)
@@ -288,10 +291,12 @@ class JointScalingFit:
             loss=mine.minimum.loss,
             intervals=found_intervals,
             intervals_bias_corrected=intervals(laws, mine.law),
-            intervals_total=_holding(isoflop, _with_systematic(found_intervals, exclusions, mine.delayed)),
+            intervals_total=_holding(
+                isoflop, flatness, _with_systematic(found_intervals, exclusions, mine.delayed)
+            ),
             isoflop=isoflop,
             size_effect=sizes.found,
-            profile=_profile(mine, self.objective),
+            profile=flatness,
             systematic=systematic,
             identified=NOT_IDENTIFIED.isdisjoint(code for code, _ in warnings),
             **warning_fields(warnings),
@@ -433,12 +438,18 @@ def _with_systematic(
     return stretched
 
 
-def _holding(isoflop: IsoflopCheck, found: dict[str, Interval]) -> dict[str, Interval]:
-    """The intervals, that of nu stretched to hold the exponent without the law where the two disagree."""
-    if isoflop.nu is None or "nu" not in found or not disagrees(isoflop):
+def _holding(isoflop: IsoflopCheck, flatness: NuProfile, found: dict[str, Interval]) -> dict[str, Interval]:
+    """The intervals, that of nu stretched to hold the exponent without the law where the two disagree, and
+    where the objective is flat over more than the interval.
+    """
+    if "nu" not in found:
         return found
-    low, high = found["nu"]
-    return {**found, "nu": (min(low, isoflop.nu), max(high, isoflop.nu))}
+    values = [*found["nu"]]
+    if isoflop.nu is not None and disagrees(isoflop):
+        values.append(isoflop.nu)
+    if flatness.flat is not None and reaches_beyond(flatness, found["nu"]):
+        values += flatness.flat
+    return {**found, "nu": (min(values), max(values))}
 
 
 def _fit_points(estimate: PointEstimate, fitted_map: MonotoneMap) -> FitPoints:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from rlscale.analysis.arrays import Floats
@@ -88,22 +87,27 @@ def search_near(objective: Objective, theta: Floats) -> Minimum:
 
 
 def profile(objective: Objective, best: Floats, nus: Floats) -> Floats:
-    """The least loss at each ν of ``nus``, shape ``(len(nus),)``, over k and m.
+    """The least loss at each ν of ``nus``, ascending, over k and m; shape ``(len(nus),)``.
 
-    Each search starts from its neighbour's result, outwards from the best θ, so the profile follows one
-    valley; the full search would have found a deeper one.
+    A search at one ν starts from its neighbour's result, so a row of searches follows a valley. Three rows
+    may follow three: outwards from the best θ, and through all ν from the best of a grid at either end.
     """
-    losses = np.empty(len(nus))
+    starts = start_grid(objective.bounds)
+    ends = []
+    for nu in (starts[:, 0].min(), starts[:, 0].max()):
+        of_end = starts[starts[:, 0] == nu]
+        losses = np.array([objective.loss(start) for start in of_end])
+        ends.append(of_end[np.argmin(np.where(np.isfinite(losses), losses, np.inf))])
+    found = np.full(len(nus), np.inf)
     middle = int(np.searchsorted(nus, expit(best[0])))
-    for order in (range(middle, len(nus)), range(middle - 1, -1, -1)):
-        rest = best[1:]
+    for theta, order in (
+        (best, range(middle, len(nus))),
+        (best, range(middle - 1, -1, -1)),
+        (ends[0], range(len(nus))),
+        (ends[1], range(len(nus) - 1, -1, -1)),
+    ):
         for index in order:
-            found = minimize(
-                lambda x, p=logit(nus[index]): objective.loss(np.array([p, *x])),
-                rest,
-                method="Nelder-Mead",
-                bounds=objective.bounds[1:],
-                options={"xatol": 1e-2, "fatol": np.inf, "maxfev": 120},
-            )
-            rest, losses[index] = found.x, found.fun
-    return losses
+            start = np.array([logit(nus[index]), *theta[1:]])
+            minimum = objective.polish_at_nu(start, scale=0.5, max_evaluations=60)
+            theta, found[index] = minimum.theta, min(found[index], minimum.loss)
+    return found

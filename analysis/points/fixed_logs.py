@@ -3,8 +3,8 @@
 The loss of a fit depends on an order and is constant in pieces, so a search compares many losses that are
 equal but for rounding. If E is stated in another unit, log E is shifted, the shift rounds every
 number differently, and a search ends elsewhere in its flat valley. Multiples of one power of two are
-added and subtracted without rounding: as long as logarithms are such multiples, their differences are the same
-bit for bit in every unit.
+added and subtracted without rounding: as long as logarithms are such multiples, their differences are the
+same, bit for bit, in every unit.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike
 
 from rlscale.analysis.arrays import Floats
 
-#: Steps of the grid in one e-fold: 1.5e-8 of a size or of an experience, far below what a fit can resolve, and
-#: so far above the rounding of a logarithm that another unit changes a multiple in one of 10^7 numbers.
+#: Steps of the grid in one e-fold: 1.5e-8 of a size or an experience, far below what a fit can resolve, and
+#: so far above the rounding of a logarithm that another unit changes the multiple of one number in 10^7.
 _STEPS = 2.0**26
 
 
