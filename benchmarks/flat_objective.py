@@ -2,9 +2,9 @@
 
 The settings of ``calibration.py`` with an optimum among the sizes, and designs of which the curves tell
 little: sizes that are few or close, a short range of experience, one side of the optimum only, and curves
-without noise but with few rows. Reported for each: how often ``flat_objective`` speaks, how many sweeps count as
-identified without it and with it, in how many of these the 90% interval of nu misses the truth, and how far
-the flat stretch reaches beyond that interval. Run with
+without noise but with few rows. Reported for each: how often ``flat_objective`` speaks, how many sweeps count
+as identified without it and with it, in how many of these the 90% interval of nu misses the truth, and how
+far the flat stretch reaches beyond that interval. Run with
 
     python benchmarks/flat_objective.py [--sweeps 7] [--seconds 240] [--kinds good flat]
 
@@ -73,14 +73,15 @@ def measure(setting: Setting, index: int) -> dict[str, Any]:
         fit = estimator.fit(curves)
     except RlscaleError as error:
         return {**row, "error": str(error)}
-    assert fit.profile is not None and fit.profile.flat is not None
+    profile = fit.profile
+    assert profile is not None
     return {
         **row,
         "truth": truth.law.nu,
         "nu": fit.nu,
         "interval": fit.intervals["nu"],
         "total": fit.intervals_total["nu"],
-        "flat": fit.profile.flat,
+        "flat": profile.flat,
         "codes": fit.warning_codes,
     }
 

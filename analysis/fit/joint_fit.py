@@ -304,7 +304,7 @@ class JointScalingFit:
             num_binned_points=len(mine.points.weight),
             num_runs=curves.num_runs,
             num_sizes=len(curves.sizes),
-            range=_range(mine.points),
+            range=_range(mine),
             size_limited_share=float(mine.points.weight @ limited_by_size(mine.law, mine.points)),
             monotone_map=fitted_map,
             points=_fit_points(mine, fitted_map),
@@ -455,7 +455,7 @@ def _holding(isoflop: IsoflopCheck, flatness: NuProfile, found: dict[str, Interv
 def _fit_points(estimate: PointEstimate, fitted_map: MonotoneMap) -> FitPoints:
     points, log_i = estimate.points, estimate.log_intrinsic
     return FitPoints(
-        N=np.exp(points.log_n),
+        N=estimate.preprocessor.sizes[points.size],
         E=np.exp(points.log_e),
         return_=points.returns,
         weight=points.weight,
@@ -466,11 +466,13 @@ def _fit_points(estimate: PointEstimate, fitted_map: MonotoneMap) -> FitPoints:
     )
 
 
-def _range(points: BinnedPoints) -> DataRange:
+def _range(estimate: PointEstimate) -> DataRange:
+    points = estimate.points
+
     def span(values: Floats) -> Interval:
         return float(values.min()), float(values.max())
 
-    n, e = np.exp(points.log_n), np.exp(points.log_e)
+    n, e = estimate.preprocessor.sizes[points.size], np.exp(points.log_e)
     return DataRange(N=span(n), E=span(e), C=span(n * e), return_=span(points.returns))
 
 

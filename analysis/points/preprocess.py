@@ -102,7 +102,8 @@ class Preprocessor:
         """
         self.rows = rows if rows and rows.bin_width == bin_width else SortedRows.of(curves, bin_width)
         self._smoothing = smoothing
-        self._log_n = logs_on_grid(curves.sizes)
+        self.sizes = curves.sizes
+        self._log_n = logs_on_grid(self.sizes)
         self._runs_per_size = np.bincount(self.rows.size_of_run)
         self._log_exclusion = float(on_grid(np.log(early_exclusion))) if early_exclusion > 0 else -np.inf
         self._log_not_before = float(on_grid(np.log(not_before))) if not_before > 0 else -np.inf

@@ -204,7 +204,7 @@ def _frontier_points(
     """
     measured = efficient_frontier(everything)
     compute, best, size = measured.compute, measured.return_, measured.N
-    held = np.isin(np.round(np.log(size), 9), np.round(np.log(split.sizes), 9))
+    held = (np.abs(np.log(size)[:, None] - np.log(split.sizes)) < 1e-6).any(axis=1)
     kept = held if split.kind == "sizes" else compute > (split.cutoff or 0.0)
     compute, best, size = compute[kept], best[kept], size[kept]
     log_c = np.log(compute)

@@ -43,7 +43,7 @@ def assert_same(a: FitResult, b: FitResult) -> None:
 @cache
 def original(objective: str, late: bool) -> FitResult:
     fit = fitted(LATE if late else CURVES, objective)
-    assert fit.late_start is not None and (fit.late_start.gate != "none") == late
+    assert (fit.late_start.gate != "none") == late
     return fit
 
 

@@ -140,8 +140,7 @@ def test_the_units_of_size_and_experience_do_not_matter_to_the_exponents():
             "interactions": curves.interactions * 4.0,
         }
     )
-    # The search starts from other points, hence not exactly the same.
-    np.testing.assert_allclose(exponents(other), exponents(curves), atol=0.005)
+    np.testing.assert_allclose(exponents(other), exponents(curves), rtol=0, atol=1e-9)
 
 
 def test_more_seeds_at_one_size_do_not_tilt_noise_free_fits():
