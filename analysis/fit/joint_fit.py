@@ -478,4 +478,5 @@ def _provenance(curves: Curves) -> Provenance:
         seeds_per_size=np.bincount(curves.size_index),
         notes=list(curves.notes),
         tasks=sorted(tasks),
+        widths=np.empty(0) if curves.widths is None else curves.widths,
     )

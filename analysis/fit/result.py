@@ -116,7 +116,10 @@ class OtherObjective(Estimates):
 
 
 class Provenance(Columns):
-    """The source of the curves; null in ``sweep``, ``task``, ``algorithm``, ``horizon``: all of them."""
+    """The source of the curves; null in ``sweep``, ``task``, ``algorithm``, ``horizon``: all of them.
+
+    ``widths`` are those of ``sizes``; empty where these have none, or not each its own.
+    """
 
     source: str
     sweep: str | None
@@ -129,6 +132,7 @@ class Provenance(Columns):
     seeds_per_size: StoredInts
     notes: list[str]
     tasks: list[str]
+    widths: StoredFloats = Field(default_factory=lambda: np.empty(0))
 
 
 class FitResult(Record):

@@ -124,6 +124,12 @@ def _forecast(
     law = fit.law
     intrinsic = _best_intrinsic(law, compute)
     best_n, best_e = float(law.N_opt(compute)), float(law.E_opt(compute))
+    if best_n < 1 and fit.provenance.size != "flops":
+        raise InputError(
+            f"Compute {compute:.3g} is too small: the optimum there would be {best_n:.2g} of a parameter; "
+            f"give a compute nearer to the data ({fit.range.C[0]:.3g} to {fit.range.C[1]:.3g}).",
+            code="below_one_parameter",
+        )
     beyond = decades_outside(compute, *fit.range.C)
     found = Forecast(
         compute=compute,

@@ -156,10 +156,11 @@ def test_references_within_a_figure_lead_to_it(written):
 
 def test_the_page_holds_the_numbers_of_the_fit(written):
     text, fit = written["page"].text, written["fit"]
-    low, high = fit["intervals"]["nu"]
+    low, high = fit["intervals_total"]["nu"]
     assert f"{fit['nu']:.2f} [{low:.2f}, {high:.2f}]" in text
     for name in ("nu", "alpha_N", "alpha_E", "beta"):
         assert f"{fit[name]:.3f}" in text
+        assert "{:.3f} to {:.3f}".format(*fit["intervals_total"][name]) in text
         assert "{:.3f} to {:.3f}".format(*fit["intervals"][name]) in text
     assert f"Identified: {'yes' if fit['identified'] else 'no'}" in text
     for warning in fit["warnings"]:
