@@ -25,7 +25,7 @@ from rlscale.analysis.curves.selection import SETTINGS, Selection, beside_tuning
 from rlscale.scaling.errors import DamagedRun, DamagedSpec, InputError
 from rlscale.scaling.tasks.catalog import return_bounds
 from rlscale.sweeps.store.choices import Duplicates
-from rlscale.sweeps.store.records import RunRecord
+from rlscale.sweeps.store.records import STILL_TRAINED, RunRecord
 from rlscale.sweeps.store.run_store import RunStore
 from rlscale.sweeps.store.schema import RUN_COLUMNS
 from rlscale.sweeps.store.table_files import open_table
@@ -497,13 +497,14 @@ def _open_store(location: str, selection: Selection, size_column: str) -> Opened
         sizes = np.delete(sizes, left_out)
         if damaged and not tables:
             raise next(iter(damaged.values()))
+        notes = [f"Run {error.run_id} is left out: {error}" for error in damaged.values()]
         return RawCurves(
             source=location,
             size_column=size_column,
             run_ids=tuple(record.run_id for record in chosen),
             sizes=sizes,
             left_out=left_out,
-            notes=tuple(f"Run {error.run_id} is left out: {error}" for error in damaged.values()),
+            notes=(*notes, *_still_trained(chosen)),
             run_index=np.repeat(np.arange(len(chosen)), [len(table["interactions"]) for table in tables]),
             interactions=np.concatenate([table["interactions"] for table in tables]),
             returns=np.concatenate([table["return_mean"] for table in tables]),
@@ -511,6 +512,18 @@ def _open_store(location: str, selection: Selection, size_column: str) -> Opened
         )
 
     return OpenedCurves(location, runs, read, pd.DataFrame(index=runs.index))
+
+
+def _still_trained(records: Sequence[RunRecord]) -> list[str]:
+    """A note on imported runs that were under way when they were imported."""
+    growing = [record.run_id for record in records if STILL_TRAINED in record.config]
+    if not growing:
+        return []
+    more = f" and {len(growing) - 3} more" if len(growing) > 3 else ""
+    return [
+        f"{len(growing)} imported run{' was' if len(growing) == 1 else 's were'} perhaps still being trained "
+        f"({', '.join(growing[:3])}{more}): import again once that is done."
+    ]
 
 
 def _read_rows(store: RunStore, record: RunRecord) -> dict[str, Floats] | DamagedRun:

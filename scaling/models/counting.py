@@ -1,7 +1,7 @@
 """The N of a model of another library: the parameters of its policy, without its value networks.
 
-A model is anything with torch's ``named_parameters``, so torch itself is not imported. What belongs to a value
-network is told by the names of its parts, as stable-baselines3, CleanRL and RLlib call them.
+A model is anything with torch's ``named_parameters``, so torch itself is not imported. What belongs to a
+value network is told by the names of its parts, as stable-baselines3, CleanRL and RLlib call them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _COPY = re.compile(r"target_.*|.*_target", re.IGNORECASE)
 def count_parameters(model: Any, *, value: bool = False) -> int:
     """Number of parameters of a model's policy network, the N of the scaling law.
 
-    Parameters that several parts share count once. An encoder that policy and value share is part of the policy.
-    Networks of a value-based agent that choose its actions, such as ``q_net``, are its policy.
+    Parameters that several parts share count once. An encoder that policy and value share is part of the
+    policy. Networks of a value-based agent that choose its actions, such as ``q_net``, are its policy.
 
     Args:
         model: a module of torch, or an algorithm that has one as its ``policy`` (stable-baselines3).

@@ -383,3 +383,29 @@ def test_runs_of_a_store_can_be_chosen(tmp_path):
     curves = load_curves(store.location, task="maze")
     assert curves.run_ids == ("b",)
     assert [run.run_id for run in read_store_record(store.location, curves.selection).runs] == ["b"]
+
+
+def test_a_size_below_one_parameter_is_refused(csv):
+    frame = table()
+    frame["num_params"] /= 1e4  # in tens of thousands
+    refused(csv(frame), r"run r0.*num_params.*below one parameter; state sizes in parameters")
+    frame["flops_forward"] = 2 * frame["num_params"]
+    assert load_curves(csv(frame), size="flops").run_sizes.max() < 2
+
+
+@pytest.mark.parametrize(
+    ("widths", "known"),
+    [
+        ([0.1, 0.2, 0.3, 0.4], True),
+        ([0.1, 0.1, 0.3, 0.4], False),
+        ([0.1, None, 0.3, 0.4], False),
+    ],
+)
+def test_widths_are_known_where_each_size_has_its_own(csv, widths, known):
+    frame = table()
+    frame["width"] = frame["run_id"].map(dict(zip(["r0", "r1", "r2", "r3"], widths, strict=True)))
+    found = load_curves(csv(frame)).widths
+    assert (found is not None) == known
+    if known:
+        assert found.tolist() == widths
+    assert load_curves(csv(table())).widths is None
