@@ -49,6 +49,7 @@ from .scaling.config.run import load_run_config as load_run_config
 from .scaling.config.run import run_config as run_config
 from .scaling.errors import InputError as InputError
 from .scaling.errors import RlscaleError as RlscaleError
+from .scaling.models.counting import count_parameters as count_parameters
 from .scaling.tasks.registry import register_envs as register_envs
 from .scaling.training.train import train as train
 from .sweeps.specs.spec import load_spec as load_spec

@@ -15,6 +15,8 @@ from rlscale.sweeps.store.values import bad_value
 
 #: N and E lie between these, |R| below the third: powers and products of them stay within a double.
 MIN_NUMBER, MAX_NUMBER, MAX_RETURN = 1e-30, 1e30, 1e100
+#: Columns of N that count parameters, of which a network has at least one.
+COUNTS_OF_PARAMETERS = ("num_params", "num_params_total")
 #: Sizes that differ by less than this share are one size: parameters counted with or without a few biases.
 SAME_SIZE = 0.005
 #: Sizes that differ by less than this share get a note: they may be meant as one.
@@ -77,6 +79,11 @@ def check_numbers(raw: RawCurves) -> None:
     if len(wrong):
         run, size = raw.run_ids[wrong[0]], float(raw.sizes[wrong[0]])
         fault = f"{_what_is_wrong(size)}; correct it, or remove the run"
+        raise bad_value(raw.source, run, raw.size_column, None, len(wrong), size, fault)
+    wrong = np.flatnonzero(raw.sizes < 1) if raw.size_column in COUNTS_OF_PARAMETERS else []
+    if len(wrong):
+        run, size = raw.run_ids[wrong[0]], float(raw.sizes[wrong[0]])
+        fault = "is below one parameter; state sizes in parameters, not in thousands or millions of them"
         raise bad_value(raw.source, run, raw.size_column, None, len(wrong), size, fault)
     wrong = np.flatnonzero(~_within(raw.interactions))
     if len(wrong):

@@ -88,6 +88,18 @@ class Curves:
         return np.searchsorted(self.sizes, self.run_sizes)
 
     @property
+    def widths(self) -> Floats | None:
+        """The width of each of ``sizes``; None unless each has one, and a larger one than the size before."""
+        if "width" not in self.table:
+            return None
+        width = pd.to_numeric(self.table["width"], errors="coerce").to_numpy(float, na_value=np.nan)
+        of_size = pd.Series(width).groupby(self.size_index)
+        known = of_size.median().to_numpy(float)
+        alike = bool((of_size.nunique(dropna=False) == 1).all())
+        rising = np.isfinite(known).all() and (known > 0).all() and (np.diff(known) > 0).all()
+        return known if alike and rising else None
+
+    @property
     def return_bounds(self) -> tuple[float, float] | None:
         """The bounds (low, high) of the return that all runs share; None if a run has none or others."""
         if not {"return_low", "return_high"} <= set(self.table):

@@ -21,11 +21,11 @@ from rlscale.analysis.choices import SizeColumn
 from rlscale.analysis.curves import checks as curve_checks
 from rlscale.analysis.curves.checks import RawCurves
 from rlscale.analysis.curves.curve_set import METRICS, MIN_SIZES, SIZE_COLUMNS, Curves
-from rlscale.analysis.curves.selection import SETTINGS, Selection, select
+from rlscale.analysis.curves.selection import SETTINGS, Selection, beside_tuning, select
 from rlscale.scaling.errors import DamagedRun, DamagedSpec, InputError
 from rlscale.scaling.tasks.catalog import return_bounds
 from rlscale.sweeps.store.choices import Duplicates
-from rlscale.sweeps.store.records import RunRecord
+from rlscale.sweeps.store.records import STILL_TRAINED, RunRecord
 from rlscale.sweeps.store.run_store import RunStore
 from rlscale.sweeps.store.schema import RUN_COLUMNS
 from rlscale.sweeps.store.table_files import open_table
@@ -200,6 +200,8 @@ def load_by(
             f"{source} has no column {by!r} with one value in each run; it has: {', '.join(known)}.",
             code="missing_column",
         )
+    if by != "sweep":
+        selection, _ = beside_tuning(opened.runs, selection, opened.source)
     values = opened.runs[by] if by in opened.runs else opened.groups[by]
     records = opened.runs.to_dict("records")
     selected = np.array([selection.has({str(name): value for name, value in run.items()}) for run in records])
@@ -246,6 +248,7 @@ def load_by_horizon(
         raise InputError(
             f"{source} lacks the column 'horizon'; add the horizon of each run.", code="missing_column"
         )
+    selection, _ = beside_tuning(opened.runs, selection, opened.source)
     kept, _ = select(opened.runs, selection, opened.source, but="horizon")
     found = opened.runs[kept]
     horizons, wrong = parse_numbers(found["horizon"])
@@ -344,9 +347,10 @@ def _open_table(table: Table, selection: Selection, size_column: str, by: str | 
 
 def _selected(opened: OpenedCurves, selection: Selection, how: _Reading) -> Curves:
     """The checked curves of the selected runs."""
+    selection, tuning = beside_tuning(opened.runs, selection, opened.source)
     kept, notes = select(opened.runs, selection, opened.source)
     raw = opened.read(kept)
-    notes = (*notes, *raw.notes)
+    notes = (*tuning, *notes, *raw.notes)
     kept = kept.copy()
     kept[np.flatnonzero(kept)[list(raw.left_out)]] = False
     curve_checks.check_numbers(raw)
@@ -493,13 +497,14 @@ def _open_store(location: str, selection: Selection, size_column: str) -> Opened
         sizes = np.delete(sizes, left_out)
         if damaged and not tables:
             raise next(iter(damaged.values()))
+        notes = [f"Run {error.run_id} is left out: {error}" for error in damaged.values()]
         return RawCurves(
             source=location,
             size_column=size_column,
             run_ids=tuple(record.run_id for record in chosen),
             sizes=sizes,
             left_out=left_out,
-            notes=tuple(f"Run {error.run_id} is left out: {error}" for error in damaged.values()),
+            notes=(*notes, *_still_trained(chosen)),
             run_index=np.repeat(np.arange(len(chosen)), [len(table["interactions"]) for table in tables]),
             interactions=np.concatenate([table["interactions"] for table in tables]),
             returns=np.concatenate([table["return_mean"] for table in tables]),
@@ -507,6 +512,18 @@ def _open_store(location: str, selection: Selection, size_column: str) -> Opened
         )
 
     return OpenedCurves(location, runs, read, pd.DataFrame(index=runs.index))
+
+
+def _still_trained(records: Sequence[RunRecord]) -> list[str]:
+    """A note on imported runs that were under way when they were imported."""
+    growing = [record.run_id for record in records if STILL_TRAINED in record.config]
+    if not growing:
+        return []
+    more = f" and {len(growing) - 3} more" if len(growing) > 3 else ""
+    return [
+        f"{len(growing)} imported run{' was' if len(growing) == 1 else 's were'} perhaps still being trained "
+        f"({', '.join(growing[:3])}{more}): import again once that is done."
+    ]
 
 
 def _read_rows(store: RunStore, record: RunRecord) -> dict[str, Floats] | DamagedRun:

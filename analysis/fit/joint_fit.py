@@ -292,7 +292,10 @@ class JointScalingFit:
             intervals=found_intervals,
             intervals_bias_corrected=intervals(laws, mine.law),
             intervals_total=_holding(
-                isoflop, flatness, _with_systematic(found_intervals, exclusions, mine.delayed)
+                isoflop,
+                flatness,
+                _with_systematic(found_intervals, exclusions, mine.delayed),
+                float(np.exp(mine.law.log_c0)),
             ),
             isoflop=isoflop,
             size_effect=sizes.found,
@@ -438,18 +441,21 @@ def _with_systematic(
     return stretched
 
 
-def _holding(isoflop: IsoflopCheck, flatness: NuProfile, found: dict[str, Interval]) -> dict[str, Interval]:
-    """The intervals, that of nu stretched to hold the exponent without the law where the two disagree, and
-    where the objective is flat over more than the interval.
+def _holding(
+    isoflop: IsoflopCheck, flatness: NuProfile, found: dict[str, Interval], compute_ref: float
+) -> dict[str, Interval]:
+    """The intervals, those of nu and N_opt stretched to hold the values without the law if these differ, and
+    that of nu where the objective is flat over more than the interval.
     """
     if "nu" not in found:
         return found
-    values = [*found["nu"]]
+    also: dict[str, list[float]] = {"nu": [], "N_opt_ref": []}
     if isoflop.nu is not None and disagrees(isoflop):
-        values.append(isoflop.nu)
+        also = {"nu": [isoflop.nu], "N_opt_ref": [float(isoflop.N_opt(compute_ref))]}
     if flatness.flat is not None and reaches_beyond(flatness, found["nu"]):
-        values += flatness.flat
-    return {**found, "nu": (min(values), max(values))}
+        also["nu"] += flatness.flat
+    held = {name: (min(*found[name], *more), max(*found[name], *more)) for name, more in also.items()}
+    return {**found, **held}
 
 
 def _fit_points(estimate: PointEstimate, fitted_map: MonotoneMap) -> FitPoints:
@@ -487,4 +493,5 @@ def _provenance(curves: Curves) -> Provenance:
         seeds_per_size=np.bincount(curves.size_index),
         notes=list(curves.notes),
         tasks=sorted(tasks),
+        widths=np.empty(0) if curves.widths is None else curves.widths,
     )

@@ -116,7 +116,10 @@ class OtherObjective(Estimates):
 
 
 class Provenance(Columns):
-    """The source of the curves; null in ``sweep``, ``task``, ``algorithm``, ``horizon``: all of them."""
+    """The source of the curves; null in ``sweep``, ``task``, ``algorithm``, ``horizon``: all of them.
+
+    ``widths`` are those of ``sizes``; empty where these have none, or not each its own.
+    """
 
     source: str
     sweep: str | None
@@ -129,6 +132,7 @@ class Provenance(Columns):
     seeds_per_size: StoredInts
     notes: list[str]
     tasks: list[str]
+    widths: StoredFloats = Field(default_factory=lambda: np.empty(0))
 
 
 class FitResult(Record):
@@ -139,8 +143,10 @@ class FitResult(Record):
     ``N_opt_ref``, the optimal size at ``compute_ref``, which lies within the data. ``systematic`` is
     the largest change of an estimate when other shares of early training are dropped.
     ``intervals_bias_corrected`` are the same, corrected for the median bias of the draws;
-    ``intervals_total`` are stretched to hold the refits without more of early training, and that of nu what
-    the parabolas find and where the objective is flat, if these warn. ``profile`` is the objective over nu, ``isoflop`` a check of nu without the law (``rlscale.analysis.fit.isoflop``),
+    ``intervals_total`` are stretched to hold the refits without more of early training, no delay where
+    several were weighed, the parabolas without a law where they disagree, and that of nu where the objective
+    is flat beyond it. ``profile`` is the objective over nu, ``isoflop`` a check of nu without the law
+    (``rlscale.analysis.fit.isoflop``),
     ``size_effect`` how far sizes differ beyond law and seeds (``rlscale.analysis.fit.size_effects``).
     ``identified`` is false if a warning says that the data do not determine the exponents; see
     ``rlscale.analysis.fit.identifiability``. Null if not requested, or not known to the curves:
@@ -247,6 +253,14 @@ class FitResult(Record):
         if path is not None:
             write_output(path, text.encode())
         return text
+
+    def total_interval(self, name: str) -> Interval | None:
+        """The interval to state: the total one, or where only that of the draws is known, that.
+
+        Args:
+            name: of an estimate, as in ``intervals``.
+        """
+        return self.intervals_total.get(name) or self.intervals.get(name)
 
     def draw_laws(self) -> list[PowerLaw]:
         """The laws the bootstrap drew."""

@@ -14,6 +14,7 @@ from rlscale.analysis.forecast.design import Group
 Side = Literal["small", "large"]
 
 _REACH = np.log(10.0)  # how far beyond the largest measured I a run may go: h is a guess there
+_LEAST_SIZE = 1.0  # parameter
 _NEW_SIZES = (2, 3)  # below the sweep's smallest and above its largest
 
 
@@ -27,7 +28,7 @@ def candidate_groups(fit: FitResult, measured: Sequence[Group]) -> list[Group]:
     sizes = np.array([group.size for group in measured])
     lengths = np.array([group.length for group in measured])
     ratio = float(np.clip(np.exp(np.median(np.diff(np.log(sizes)))), 1.5, 4.0))
-    below = [sizes[0] / ratio**i for i in range(1, _NEW_SIZES[0] + 1)]
+    below = [size for i in range(1, _NEW_SIZES[0] + 1) if (size := sizes[0] / ratio**i) >= _LEAST_SIZE]
     above = [sizes[-1] * ratio**i for i in range(1, _NEW_SIZES[1] + 1)]
     usual = max(int(np.median([group.seeds for group in measured])), 2)
     grid = lengths.max() * 2.0 ** np.arange(-np.ceil(np.log2(lengths.max() / lengths.min())) - 2, 7)

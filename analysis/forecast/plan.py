@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -29,10 +30,20 @@ _SCALE_STEP = 3  # doublings from one scale of a course to the next
 
 @dataclass(frozen=True)
 class Plan:
-    """Groups to run, and the factor by which they shrink the standard deviation of log N_opt(C*)."""
+    """What to run.
+
+    Attributes:
+        groups: the runs.
+        shrinkage: factor by which they shrink the standard deviation of log N_opt(C*).
+        left: why they do not take the whole budget: ``groups`` (there may be no more of them), ``cost`` (no
+            candidate costs as little as what is left), or ``gain`` (none that does narrows it much).
+        most_left: factor by which the best run for what is left would shrink it further; 1 without any.
+    """
 
     groups: list[Group]
     shrinkage: float
+    left: Literal["groups", "cost", "gain"] = "cost"
+    most_left: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,9 @@ def best_plan(
     for first in np.flatnonzero(caps / 2 < budget):
         course = search.course(start, scales[first::_SCALE_STEP], budget)
         best = min(best, course, key=lambda runs: runs.level)
-    return Plan(list(best.chosen), float(np.exp(0.5 * (best.level - start.level))))
+    left, gain = search.left_over(best, candidates, budget)
+    shrinkage = float(np.exp(0.5 * (best.level - start.level)))
+    return Plan(list(best.chosen), shrinkage, left, float(np.exp(-0.5 * gain)))
 
 
 class _Search:
@@ -111,6 +124,17 @@ class _Search:
             cheaper = [c for c in candidates if c.compute < share * step.chosen[-1].compute]
             found.append(self._followed(runs, cheaper, budget, floor=step.level)[0])
         return min(found, key=lambda one: one.level)
+
+    def left_over(
+        self, runs: _Runs, candidates: Sequence[Group], budget: float
+    ) -> tuple[Literal["groups", "cost", "gain"], float]:
+        """Why no more runs follow, and what one for the rest of the budget would gain at most."""
+        if len(runs.chosen) >= _MOST_GROUPS:
+            return "groups", 0.0
+        options = [one for one in self._options(runs, candidates) if one.spent <= budget]
+        if not options:
+            return "cost", 0.0
+        return "gain", max(0.0, *(runs.level - one.level for one in options))
 
     def _followed(
         self, runs: _Runs, candidates: Sequence[Group], budget: float, *, floor: float | None = None

@@ -136,14 +136,15 @@ class ReturnPredictor:
             noise[:, mine] = _drawn_near(*pool, log_i[mine], len(drawn), rng)
         noise *= _few(len(self.centre.sizes) - 1)
         low, high = percentile_interval(drawn + noise)
-        missed = self._earlier_ends.half_width(log_n, log_e)
+        missed = self.earlier_ends.half_width(log_n, log_e)
         beyond = missed > 0
         low = np.where(beyond, np.minimum(low, predicted - missed), low)
         high = np.where(beyond, np.maximum(high, predicted + missed), high)
         return self.centre.base.map.bounded(np.stack([low, high]))
 
     @cached_property
-    def _earlier_ends(self) -> RollingOrigin:
+    def earlier_ends(self) -> RollingOrigin:
+        """What predictions from earlier ends of the same points missed."""
         base = self.centre.base
 
         def made(law: PowerLaw, points: BinnedPoints) -> NextToMeasured:

@@ -14,13 +14,15 @@ from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
 from rlscale.analysis.arrays import Floats
 from rlscale.analysis.choices import SizeColumn
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.candidates import candidate_groups, missing_side
 from rlscale.analysis.forecast.design import DesignModel, Group, measured_groups
-from rlscale.analysis.forecast.plan import best_plan
+from rlscale.analysis.forecast.plan import Plan, best_plan
+from rlscale.analysis.forecast.widths import width_of
 from rlscale.analysis.records import (
     INTERVAL_LEVEL,
     SCHEMA_VERSION,
@@ -35,6 +37,8 @@ from rlscale.scaling.errors import InputError
 
 #: The target by default, in multiples of the largest measured compute.
 DEFAULT_REACH = 10.0
+#: Share of the budget of which nobody asks why it is left.
+_HARDLY = 0.01
 _LAWS = 4  # draws over which, with the estimate, the gain is averaged: no design should depend on one law
 
 
@@ -47,6 +51,7 @@ class SuggestedRuns(Record):
         seeds: how many runs.
         compute: N·E of all of them.
         new_size: whether the sweep has no such size yet.
+        width: of the model of this size, by the widths of the sweep; null where it has none.
         longer_by: E over that of the sweep's runs of this size; null for a new size.
     """
 
@@ -56,6 +61,7 @@ class SuggestedRuns(Record):
     compute: float
     new_size: bool
     longer_by: float | None
+    width: float | None = None
 
 
 class Suggestion(Record):
@@ -68,6 +74,7 @@ class Suggestion(Record):
         interval_after: expected with the runs.
         interval_by_repeating: expected if the budget went to more seeds of the same sizes and lengths.
         narrower: width of ``interval_before`` over that of ``interval_after``, in logarithms.
+        why_unspent: why a part of the budget is left, a sentence; empty if hardly any is.
     """
 
     kind: Literal["rlscale suggest"] = "rlscale suggest"
@@ -87,15 +94,19 @@ class Suggestion(Record):
     warnings: list[str]
     warning_codes: list[str] = Field(default_factory=list)
     options: dict[str, Any]
+    why_unspent: str = ""
 
 
-def suggest(fit: FitResult, budget: float, *, target: float | None = None) -> Suggestion:
+def suggest(
+    fit: FitResult, budget: float, *, target: float | None = None, widths: Sequence[float] | None = None
+) -> Suggestion:
     """Runs worth doing next.
 
     Args:
         fit: a result of ``JointScalingFit.fit`` with a bootstrap.
         budget: N·E to spend, summed over runs.
         target: compute at which N_opt is wanted; ten times the largest measured by default.
+        widths: of the fit's sizes, shape ``(sizes,)``; by default those that the fit knows.
 
     Raises:
         InputError: if the budget or the target cannot be used (code ``invalid_number``), the budget is too
@@ -113,7 +124,9 @@ def suggest(fit: FitResult, budget: float, *, target: float | None = None) -> Su
     models = [DesignModel.of(fit, law, target) for law in (fit.law, *spread)]
     measured = measured_groups(fit)
     candidates = candidate_groups(fit, measured)
-    plan = best_plan(models, measured, candidates, budget)
+    # The many small matrices take longer on several threads than on one.
+    with threadpool_limits(1, user_api="blas"):
+        plan = best_plan(models, measured, candidates, budget)
     if not plan.groups:
         cheapest = min((group.compute for group in candidates), default=float("nan"))
         raise InputError(
@@ -124,9 +137,11 @@ def suggest(fit: FitResult, budget: float, *, target: float | None = None) -> Su
     before = percentile_interval(np.array([law.N_opt(target) for law in laws]))
     centre = float(fit.law.N_opt(target))
     repeating = 1 / np.sqrt(1 + budget / sum(group.compute for group in measured))
+    spent = sum(group.compute for group in plan.groups)
+    known = fit.provenance.widths if widths is None else np.asarray(widths, float)
     return Suggestion(
         budget=budget,
-        spent=sum(group.compute for group in plan.groups),
+        spent=spent,
         size=fit.provenance.size,
         target_compute=target,
         N_opt=centre,
@@ -134,19 +149,38 @@ def suggest(fit: FitResult, budget: float, *, target: float | None = None) -> Su
         interval_after=_scaled(before, centre, plan.shrinkage),
         interval_by_repeating=_scaled(before, centre, float(repeating)),
         narrower=1 / plan.shrinkage,
-        runs=_runs(plan.groups, measured),
+        runs=_runs(plan.groups, measured, known),
         identified=fit.identified,
         **warning_fields(_about_sides(fit), fit, _about_reach(fit, target)),
         options={"budget": budget, "target_compute": target},
+        why_unspent=_why_unspent(plan, budget - spent, budget, min(group.compute for group in candidates)),
     )
 
 
-def _runs(groups: Sequence[Group], measured: Sequence[Group]) -> list[SuggestedRuns]:
+def _why_unspent(plan: Plan, left: float, budget: float, cheapest: float) -> str:
+    """Why a part of the budget is left, a sentence; empty if it is less than 1%."""
+    if left < _HARDLY * budget:
+        return ""
+    text = f"{left:.3g} of the budget is left: "
+    if plan.left == "groups":
+        return (
+            f"{text}a plan has at most {len(plan.groups)} groups of runs; fit with these, then suggest again."
+        )
+    if plan.left == "cost":
+        return f"{text}no run that would help costs as little (the cheapest considered: {cheapest:.3g})."
+    return (
+        f"{text}the best further run that it pays for would narrow the interval by only "
+        f"{1 - plan.most_left:.1%}."
+    )
+
+
+def _runs(groups: Sequence[Group], measured: Sequence[Group], widths: Floats) -> list[SuggestedRuns]:
     """The groups by size and length, seeds of equal ones together."""
     seeds: dict[tuple[float, float], int] = {}
     for group in groups:
         seeds[group.size, group.length] = seeds.get((group.size, group.length), 0) + group.seeds
     own = {group.size: group.length for group in measured}
+    sizes = [group.size for group in measured]
     return [
         SuggestedRuns(
             N=size,
@@ -155,6 +189,7 @@ def _runs(groups: Sequence[Group], measured: Sequence[Group]) -> list[SuggestedR
             compute=size * length * count,
             new_size=size not in own,
             longer_by=length / own[size] if size in own else None,
+            width=width_of(size, sizes, widths),
         )
         for (size, length), count in sorted(seeds.items())
     ]

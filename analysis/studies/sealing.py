@@ -350,6 +350,11 @@ def _check(fit: FitResult, curves: Curves, at: Sequence[RunToCome], computes: Se
         )
     for value in [*computes, *(x for place in at for x in (place.N, place.E, place.runs))]:
         check_quantity("Each size, number of steps or runs, and compute", value)
+    for place in at:
+        if place.N < 1 and curves.size != "flops":
+            raise InputError(
+                f"--at {place.N:g}:{place.E:g}: a size is at least one parameter.", code="below_one_parameter"
+            )
     if not fit.bootstrap.replicates:
         raise InputError(
             "The fit has no bootstrap draws, so its forecasts have no quantiles; fit with --bootstrap 1000.",

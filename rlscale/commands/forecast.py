@@ -16,11 +16,13 @@ from rlscale.commands.options import (
     writable,
 )
 from rlscale.scaling.errors import InputError
-from rlscale.terminal.console import console, write_json
+from rlscale.terminal.console import console, write_json, write_yaml
 
 if TYPE_CHECKING:
     from rlscale.analysis.curves.curve_set import Curves
     from rlscale.analysis.fit.result import FitResult
+    from rlscale.analysis.forecast.suggest import Suggestion
+    from rlscale.sweeps.specs.spec import SweepSpec
 
 
 def forecast(
@@ -144,24 +146,30 @@ def _seal(
     fit: FitResult, path: Path, at: list[str], computes: list[float], source: str | None, title: str
 ) -> None:
     """Write the statement, and show it."""
-    from rlscale.analysis.curves.load import load_curves
     from rlscale.analysis.studies.sealing import RunToCome, seal
     from rlscale.terminal.record import print_sealed
 
     refuse_existing(path)
+    curves = _curves_of(fit, source or fit.provenance.source)
+    places = [RunToCome(*_place(text)) for text in at]
+    statement = seal(fit, curves, places, computes=computes, title=title)
+    write_json(path, statement.model_dump(mode="json"))
+    print_sealed(statement, path, console)
+
+
+def _curves_of(fit: FitResult, source: str) -> Curves:
+    """The curves that were fitted, read from ``source``."""
+    from rlscale.analysis.curves.load import load_curves
+
     fitted = fit.provenance
-    curves = load_curves(
-        source or fitted.source,
+    return load_curves(
+        source,
         sweep=fitted.sweep,
         task=fitted.task,
         algorithm=fitted.algorithm,
         horizon=fitted.horizon,
         size=fitted.size,
     )
-    places = [RunToCome(*_place(text)) for text in at]
-    statement = seal(fit, curves, places, computes=computes, title=title)
-    write_json(path, statement.model_dump(mode="json"))
-    print_sealed(statement, path, console)
 
 
 def _place(text: str) -> tuple[float, float, int]:
@@ -282,13 +290,103 @@ def suggest(
             help="Compute at which to estimate N_opt; default: ten times the largest measured.",
         ),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="NEXT.yaml", help="Write the runs as a spec for rlscale sweep run.", callback=writable
+        ),
+    ] = None,
+    spec_name: Annotated[
+        str | None,
+        typer.Option(
+            "--spec",
+            metavar="SPEC",
+            help="The spec of the sweep so far, for --out; default: the one that its store holds.",
+        ),
+    ] = None,
     json_path: JsonOption = None,
 ) -> None:
     """Suggest the runs that narrow the interval of N_opt the most for a given compute."""
     from rlscale.analysis.fit.result import read_fit
     from rlscale.analysis.forecast.suggest import suggest as find_runs
     from rlscale.terminal.suggestion import print_suggestion
+    from rlscale.terminal.tables import print_line
 
-    result = find_runs(read_fit(fit_path), budget, target=target_compute)
+    if spec_name is not None and out is None:
+        raise InputError("--spec belongs to --out; give it too.", code="missing_option")
+    stored = read_fit(fit_path)
+    so_far = None if out is None else _spec_of(stored, spec_name)
+    result = find_runs(stored, budget, target=target_compute, widths=_widths_of(stored))
     write_json(json_path, result.model_dump(mode="json"))
     print_suggestion(result, console)
+    if out is not None and so_far is not None:
+        count = _write_next(out, *so_far, result)
+        print_line(f"Wrote {out} with {count} runs; do them with: rlscale sweep run {out}", console)
+
+
+def _widths_of(fit: FitResult) -> list[float] | None:
+    """The widths of the fit's sizes: from the fit, else, for fits of earlier versions, from its curves."""
+    if len(fit.provenance.widths):
+        return fit.provenance.widths.tolist()
+    try:
+        widths = _curves_of(fit, fit.provenance.source).widths
+    except InputError:  # they have moved
+        return None
+    return None if widths is None or len(widths) != len(fit.provenance.sizes) else widths.tolist()
+
+
+def _spec_of(fit: FitResult, name: str | None) -> tuple[SweepSpec, str]:
+    """The spec of the sweep that was fitted, and what messages call it.
+
+    Raises:
+        InputError: if it is neither given nor in the store of the fit.
+    """
+    from rlscale.analysis.curves.load import read_store_record
+    from rlscale.analysis.curves.selection import Selection
+    from rlscale.sweeps.specs.presets import find_spec
+    from rlscale.sweeps.specs.spec import parse_spec
+
+    if name is not None:
+        return find_spec(name), name
+    fitted = fit.provenance
+    try:
+        record = read_store_record(fitted.source, Selection(fitted.sweep, fitted.task, fitted.algorithm))
+    except InputError:  # it has moved
+        record = None
+    if record is None or len(record.specs) != 1:
+        held = "several specs" if record is not None and record.specs else "no spec"
+        raise InputError(
+            f"{fitted.source} holds {held} of the runs of this fit; name that of their sweep with --spec.",
+            code="no_spec",
+        )
+    ((sweep, values),) = record.specs.items()
+    source = f"the stored spec of {sweep}"
+    return parse_spec(values, source=source), source
+
+
+def _write_next(out: Path, spec: SweepSpec, source: str, result: Suggestion) -> int:
+    """Write the spec of the suggested runs; returns how many these are.
+
+    Raises:
+        InputError: if the sweep has no widths, or its spec varies something else.
+    """
+    from rlscale.analysis.formatting.numbers import brief_number
+    from rlscale.sweeps.specs.next_sweep import FurtherRuns, next_values
+
+    runs = [
+        FurtherRuns(runs.width, runs.E, runs.longer_by, runs.seeds)
+        for runs in result.runs
+        if runs.width is not None
+    ]
+    if len(runs) < len(result.runs):
+        raise InputError(
+            "The runs of this fit have no widths that rise with their sizes, so no spec can be written; fit "
+            "curves with the column 'width'.",
+            code="no_widths",
+        )
+    heading = (
+        f"Runs that rlscale suggest names for N_opt at compute {brief_number(result.target_compute)}, for "
+        f"{brief_number(result.spent)} of a budget of {brief_number(result.budget)}."
+    )
+    write_yaml(out, next_values(spec, runs, source=source), heading=heading)
+    return sum(run.seeds for run in runs)

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from rlscale.analysis.formatting.numbers import compact_count
 from rlscale.scaling.errors import DamagedRun
-from rlscale.sweeps.store.records import RunRecord
+from rlscale.sweeps.store.records import STILL_TRAINED, RunRecord
 from rlscale.sweeps.store.run_store import RunStore
 from rlscale.terminal.console import warn_of_damage
 from rlscale.terminal.sweep import ID_LENGTH
@@ -35,7 +35,7 @@ def curves_table(store: RunStore, sweep: str, records: Sequence[RunRecord]) -> T
             stored_text(_short_id(record.run_id)),
             f"{columns.get('num_params') or 0:,}",
             stored_text(str(columns.get("seed", ""))),
-            record.status,
+            "may still train" if STILL_TRAINED in record.config else record.status,
             str(curve.num_rows),
             compact_count(curve["interactions"][-1].as_py() if curve.num_rows else 0),
             f"{returns[-1].as_py():.4g}" if len(returns) else "none",

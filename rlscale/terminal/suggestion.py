@@ -14,15 +14,23 @@ def print_suggestion(result: Suggestion, console: Console) -> None:
     """Print the runs, the interval of N_opt that they are expected to give, then the warnings."""
     spent, budget = brief_number(result.spent), brief_number(result.budget)
     unit = SIZE_WORDS[result.size].unit
-    table = new_table(f"Runs for {spent} of {budget} compute", unit, "interactions", "runs", "compute", "")
+    title = f"Runs for {spent} of {budget} compute"
+    table = new_table(title, "width", unit, "interactions", "runs", "compute", "")
     table.columns[0].justify = "right"
     for runs in result.runs:
-        size, length = compact_count(runs.N), compact_count(runs.E)
-        table.add_row(size, length, str(runs.seeds), brief_number(runs.compute), _note(runs))
+        table.add_row(
+            "?" if runs.width is None else f"{runs.width:g}",
+            compact_count(runs.N),
+            compact_count(runs.E),
+            str(runs.seeds),
+            brief_number(runs.compute),
+            _note(runs),
+        )
     console.print(table)
     level, after = percent(result.interval_level), interval_text(result.interval_after, compact_count)
     repeated = interval_text(result.interval_by_repeating, compact_count)
     lines = [
+        *([result.why_unspent] if result.why_unspent else []),
         f"N_opt at compute {brief_number(result.target_compute)}: {compact_count(result.N_opt)}, "
         f"{level} interval now {interval_text(result.interval_before, compact_count)},",
         f"expected with these runs {after} ({result.narrower:.2g} times narrower),",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -30,16 +31,21 @@ from rlscale.sweeps.importers.readers.runs import (
     Parsed,
     ReadOptions,
     Skipped,
+    SourceRun,
     listed,
     one_line,
     plural,
 )
 from rlscale.sweeps.importers.sizes import RunFacts, apply_file, apply_pattern
-from rlscale.sweeps.store.records import RunRecord
+from rlscale.sweeps.store.records import STILL_TRAINED, RunRecord
 from rlscale.sweeps.store.run_store import RunStore, check_name, rows_equal
 from rlscale.sweeps.store.schema import CURVE_SCHEMA, conform
 
 DEFAULT_SWEEP = "imported"
+#: Formats whose logs a program writes row by row while it trains.
+_LOGS = ("tensorboard", "sb3", "rllib")
+#: A log that was written to so many seconds ago may still grow.
+_RECENT_SECONDS = 600.0
 Outcome = Literal["imported", "already there", "replaced"]
 
 
@@ -70,7 +76,7 @@ class ImportOptions:
 
 @dataclass(frozen=True)
 class ImportedRun:
-    """One run of the source, and whether it was stored."""
+    """One run of the source, whether it was stored, and whether it may still be trained."""
 
     name: str
     sweep: str
@@ -79,6 +85,7 @@ class ImportedRun:
     rows: int
     interactions: int
     outcome: Outcome
+    still_trained: bool = False
 
 
 @dataclass(frozen=True)
@@ -166,6 +173,12 @@ def _import(source: str | Path, store: str | Path, options: ImportOptions) -> Im
     if skipped:
         names = listed((f"{run.name} ({run.reason})" for run in skipped), 3)
         notes.append(f"{plural(len(skipped), 'run')} skipped: {names}.")
+    growing = [run.name for run in runs if run.still_trained]
+    if growing:
+        notes.append(
+            f"{plural(len(growing), 'run')} may still be trained: {listed(growing, 3)}; the source says so, or "
+            f"its log was written less than {_RECENT_SECONDS / 60:.0f} minutes ago. Import again once done."
+        )
     return ImportResult(
         str(source), str(store), kind, runs, skipped, (found, *parsed.notes, *_counted(curves), *notes)
     )
@@ -242,11 +255,13 @@ def _entry(
         table = table.append_column(name, pa.repeat(value, table.num_rows))
     table = conform(table, CURVE_SCHEMA)
     seconds = [s for s in table["wall_seconds"].to_pylist() if s is not None and 0 <= s < math.inf]
-    config = {
+    config: dict[str, Any] = {
         "imported_from": storable(str(source.resolve())),
         "format": kind,
         "name": storable(run.name),
     }
+    if _is_still_trained(run, kind):
+        config[STILL_TRAINED] = True
     record = RunRecord(
         sweep=sweep,
         run_id=run_id,
@@ -259,6 +274,18 @@ def _entry(
         updated=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
     return _Entry(run.name, record, table)
+
+
+def _is_still_trained(run: SourceRun, kind: Format) -> bool:
+    """Whether the source says that a run is under way, or its log was written to just now."""
+    if run.facts.get("status") == "running":
+        return True
+    place = Path(run.where)
+    files = [path for path in place.iterdir() if path.is_file()] if place.is_dir() else [place]
+    if kind not in _LOGS or not all(path.exists() for path in files):
+        return False
+    newest = max((path.stat().st_mtime for path in files), default=0.0)
+    return time.time() - newest < _RECENT_SECONDS
 
 
 def _how_read(options: ImportOptions) -> dict[str, Any]:
@@ -308,6 +335,7 @@ def _store(entries: Sequence[_Entry], location: str | Path, overwrite: bool) -> 
                 entry.table.num_rows,
                 record.interactions,
                 outcome,
+                STILL_TRAINED in record.config,
             )
         )
     return tuple(runs)
@@ -319,7 +347,8 @@ def _outcome(store: RunStore, entry: _Entry, overwrite: bool) -> Outcome:
     if there is None:
         return "imported"
     columns = {name: value for name, value in there.columns.items() if value is not None}
-    if there.status == "done" and columns == record.columns:
+    grew = STILL_TRAINED in there.config
+    if grew == (STILL_TRAINED in record.config) and there.status == "done" and columns == record.columns:
         with suppress(InputError):  # a curve that cannot be read is different
             if rows_equal(store.read_curve(record.sweep, record.run_id), entry.table, ignore=()):
                 return "already there"
@@ -328,7 +357,7 @@ def _outcome(store: RunStore, entry: _Entry, overwrite: bool) -> Outcome:
         raise InputError(
             f"{where} and was trained, not imported; import under another --sweep.", code="run_exists"
         )
-    if not overwrite:
+    if not (overwrite or grew):
         raise InputError(
             f"{where} with another curve, size or setting; use --replace, or another --sweep to keep both.",
             code="run_exists",

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from rlscale.sweeps.store.names import SEGMENT_PATTERN
 from rlscale.sweeps.store.schema import RUN_COLUMNS, SCHEMA_VERSION
 
+#: In the config of an imported run: it was still being trained when it was imported.
+STILL_TRAINED = "still_trained"
+
 Status = Literal["wanted", "running", "done", "failed", "stopped"]
 
 _Count = Annotated[int, Field(ge=0, lt=2**63)]  # what the columns of a curve can hold

@@ -6,7 +6,13 @@ import pyarrow as pa
 import pytest
 
 from rlscale.analysis.curves.curve_set import require_sizes
-from rlscale.analysis.curves.load import curves_from_frame, load_by_horizon, load_curves, read_store_record
+from rlscale.analysis.curves.load import (
+    curves_from_frame,
+    load_by,
+    load_by_horizon,
+    load_curves,
+    read_store_record,
+)
 from rlscale.analysis.curves.selection import Selection
 from rlscale.analysis.curves.synthetic import SyntheticSweep, curves_frame
 from rlscale.scaling.errors import InputError
@@ -306,6 +312,34 @@ def test_a_mixture_is_refused_with_what_there_is_and_the_option_that_picks_one(c
     refused(csv(mixed().drop(columns="task")), r"mixes 2 values of horizon \(8, 64\).*--horizon 8")
 
 
+def tuned(*sweeps: str) -> pd.DataFrame:
+    """The same four runs in each of these sweeps, under ids of their own."""
+    return pd.concat(
+        [table().assign(sweep=name, run_id=lambda t, name=name: name + t["run_id"]) for name in sweeps]
+    )
+
+
+def test_a_tuning_sweep_beside_the_sweep_that_it_tuned_is_left_out(csv):
+    curves = load_curves(csv(tuned("maze", "maze-tuning")))
+    assert curves.run_ids == ("mazer0", "mazer1", "mazer2", "mazer3")
+    assert curves.selection == Selection(sweep="maze")
+    assert curves.notes == ("4 runs of maze-tuning, which tuned the learning rates of maze, were left out.",)
+    assert load_curves(csv(tuned("maze", "maze-tuning")), sweep="maze-tuning").num_points == 20
+    assert load_curves(csv(tuned("maze-tuning"))).notes == ()
+    assert set(load_by(csv(tuned("maze", "maze-tuning")), "sweep")) == {"maze", "maze-tuning"}
+
+
+@pytest.mark.parametrize("sweeps", [("maze", "other", "maze-tuning"), ("other", "maze-tuning")])
+def test_a_tuning_sweep_beside_others_is_refused_with_their_names(csv, sweeps):
+    refused(csv(tuned(*sweeps)), f"beside others: .*{sweeps[0]} \\(4 runs\\).*pick one sweep with --sweep")
+
+
+def test_a_sweep_that_is_tuned_but_not_done_is_not_replaced_by_its_tuning(csv):
+    frame = tuned("maze", "maze-tuning")
+    frame["status"] = np.where(frame["sweep"] == "maze", "running", "done")
+    refused(csv(frame), r"holds no run that is done \(4 running\)")
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -349,3 +383,29 @@ def test_runs_of_a_store_can_be_chosen(tmp_path):
     curves = load_curves(store.location, task="maze")
     assert curves.run_ids == ("b",)
     assert [run.run_id for run in read_store_record(store.location, curves.selection).runs] == ["b"]
+
+
+def test_a_size_below_one_parameter_is_refused(csv):
+    frame = table()
+    frame["num_params"] /= 1e4  # in tens of thousands
+    refused(csv(frame), r"run r0.*num_params.*below one parameter; state sizes in parameters")
+    frame["flops_forward"] = 2 * frame["num_params"]
+    assert load_curves(csv(frame), size="flops").run_sizes.max() < 2
+
+
+@pytest.mark.parametrize(
+    ("widths", "known"),
+    [
+        ([0.1, 0.2, 0.3, 0.4], True),
+        ([0.1, 0.1, 0.3, 0.4], False),
+        ([0.1, None, 0.3, 0.4], False),
+    ],
+)
+def test_widths_are_known_where_each_size_has_its_own(csv, widths, known):
+    frame = table()
+    frame["width"] = frame["run_id"].map(dict(zip(["r0", "r1", "r2", "r3"], widths, strict=True)))
+    found = load_curves(csv(frame)).widths
+    assert (found is not None) == known
+    if known:
+        assert found.tolist() == widths
+    assert load_curves(csv(table())).widths is None

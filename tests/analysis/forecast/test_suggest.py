@@ -18,6 +18,7 @@ from rlscale.analysis.forecast.design import DesignModel, Group, measured_groups
 from rlscale.analysis.forecast.plan import best_plan
 from rlscale.analysis.forecast.sizes import forecast
 from rlscale.analysis.forecast.suggest import Suggestion, suggest
+from rlscale.analysis.forecast.widths import width_of
 from rlscale.scaling.errors import InputError
 from rlscale.terminal.suggestion import print_suggestion
 
@@ -184,3 +185,25 @@ def test_the_command_writes_what_it_prints_and_refuses_another_version(fit, tmp_
     assert refused.returncode == 2
     assert "schema_version 999" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_a_size_of_the_sweep_has_its_width_and_others_are_on_lines_between():
+    sizes, widths = [100.0, 400.0, 1600.0], [0.1, 0.2, 0.4]  # N ~ width^2
+    assert width_of(400.0 * (1 + 1e-9), sizes, widths) == 0.2
+    assert [width_of(n, sizes, widths) for n in (25.0, 900.0, 6400.0)] == pytest.approx([0.05, 0.3, 0.8])
+    assert width_of(100.0, sizes, []) is None
+
+
+def test_a_plan_says_why_it_leaves_budget(fit):
+    small = min(group.compute for group in candidate_groups(fit, measured_groups(fit)))
+    assert "costs as little" in suggest(fit, 1.5 * small).why_unspent
+    assert suggest(fit, 1.5 * small, widths=np.sqrt(SWEEP.sizes)).runs[0].width is not None
+
+
+def test_no_new_size_is_below_one_parameter(fit):
+    tiny = fit.model_copy(
+        update={"provenance": fit.provenance.model_copy(update={"sizes": fit.provenance.sizes / 4e4})}
+    )
+    points = fit.points.model_copy(update={"N": fit.points.N / 4e4})
+    tiny = tiny.model_copy(update={"points": points})
+    assert min(group.size for group in candidate_groups(tiny, measured_groups(tiny))) == pytest.approx(1.0)

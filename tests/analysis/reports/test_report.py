@@ -156,10 +156,11 @@ def test_references_within_a_figure_lead_to_it(written):
 
 def test_the_page_holds_the_numbers_of_the_fit(written):
     text, fit = written["page"].text, written["fit"]
-    low, high = fit["intervals"]["nu"]
+    low, high = fit["intervals_total"]["nu"]
     assert f"{fit['nu']:.2f} [{low:.2f}, {high:.2f}]" in text
     for name in ("nu", "alpha_N", "alpha_E", "beta"):
         assert f"{fit[name]:.3f}" in text
+        assert "{:.3f} to {:.3f}".format(*fit["intervals_total"][name]) in text
         assert "{:.3f} to {:.3f}".format(*fit["intervals"][name]) in text
     assert f"Identified: {'yes' if fit['identified'] else 'no'}" in text
     for warning in fit["warnings"]:
@@ -176,7 +177,7 @@ def test_every_forecast_beyond_the_data_is_marked(written):
     )
     assert rows.count(' class="extrapolated"') == 3
     assert rows.count("") >= 1
-    assert written["page"].text.count("extrapolated, ") == 3
+    assert written["page"].text.count("decades outside: compute ") == 3
 
 
 def test_names_are_escaped(written):

@@ -1,15 +1,20 @@
 """Logs of stable-baselines3: episodes become rows of equal intervals, and a restart is never guessed."""
 
+import io
 import json
+import os
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
+from rlscale.analysis.curves.load import load_curves
 from rlscale.scaling.errors import InputError
 from rlscale.sweeps.importers.readers.sb3 import INTERVALS, curve_of_episodes
 from rlscale.sweeps.store.run_store import RunStore
+from rlscale.terminal.curves import curves_table
 
 #: The columns in the order in which PPO's logger first sees them.
 PROGRESS = (
@@ -140,6 +145,35 @@ def test_a_monitor_file_that_is_not_as_it_is_written_is_refused(imported, logs, 
     path.write_text(content)
     with pytest.raises(InputError, match=message):
         imported(logs)
+
+
+def test_a_run_whose_log_was_written_just_now_is_marked_until_it_is_imported_again(
+    imported, curve, logs, sizes, tmp_path
+):
+    old = write_monitor(logs / "old" / "monitor.csv", [(1.0, 10, 1)])
+    os.utime(old, (0, 0))
+    growing = write_monitor(logs / "growing" / "monitor.csv", [(1.0, 10, 1), (2.0, 10, 2)])
+    first = imported(logs, sizes=sizes("'*': 100"))
+    assert {run.name: run.still_trained for run in first.runs} == {"growing": True, "old": False}
+    assert any(note.startswith("1 run may still be trained: growing; ") for note in first.notes)
+    store = tmp_path / "store"
+    loaded = load_curves(store)
+    assert any("perhaps still being trained (growing): import again" in note for note in loaded.notes)
+    (record,) = [each for each in RunStore(store).runs() if each.run_id == "growing"]
+    assert "may still train" in table_text(curves_table(RunStore(store), "imported", [record]))
+
+    write_monitor(growing, [(1.0, 10, 1), (2.0, 10, 2), (3.0, 10, 3)])
+    os.utime(growing, (0, 0))
+    again = imported(logs, sizes=sizes("'*': 100"))  # it grew, so this needs no --replace
+    assert {run.name: run.outcome for run in again.runs} == {"growing": "replaced", "old": "already there"}
+    assert curve("growing") == ([10, 20, 30], [1.0, 2.0, 3.0])
+    assert not any("still" in note for note in (*again.notes, *load_curves(store).notes))
+
+
+def table_text(table) -> str:
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(table)
+    return console.export_text()
 
 
 def test_a_run_without_a_finished_episode_is_skipped(imported, logs, sizes):
