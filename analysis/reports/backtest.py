@@ -14,7 +14,7 @@ from rlscale.analysis.figures.backtest import backtest_figure
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.formatting.backtest import rows, split_name, summary
-from rlscale.analysis.formatting.numbers import scientific
+from rlscale.analysis.formatting.numbers import percent, scientific, typeset_number
 from rlscale.analysis.reports.figures import ReportFigure, return_scale
 from rlscale.analysis.reports.text import typeset
 from rlscale.analysis.studies.backtest.result import BacktestResult, SplitBacktest
@@ -82,10 +82,22 @@ def backtest_figures(section: BacktestSection | None) -> list[ReportFigure]:
             "curves (dashed), the trained sizes that were best at held-out computes (dots), and the size "
             "that was best where training ended (dotted). A law that holds puts dots in the bands and the "
             "dashed line in the shade.",
+            _seen(item),
             partial(_draw, item, size),
         )
         for item in section.result.splits
     ]
+
+
+def _seen(item: SplitBacktest) -> str:
+    returns, optimum = item.returns, item.optimum
+    text = (
+        f"Predicted and held-out returns differ by {typeset_number(returns.mean_absolute)} on average, those of "
+        f"the nearest size by {typeset_number(returns.naive_mean_absolute)}."
+    )
+    if returns.coverage is not None:
+        text += f" {percent(returns.coverage)} of the dots lie in the bands."
+    return f"{text} The optimal size is {optimum.against_full_fit:.2g} decades from that of all curves."
 
 
 def _draw(item: SplitBacktest, size: SizeColumn, curves: Curves, fit: FitResult) -> Figure:

@@ -26,6 +26,8 @@ from rlscale.analysis.formatting.numbers import (
     interval_text,
     percent,
     scientific,
+    typeset_number,
+    typeset_powers,
     with_minus_signs,
 )
 from rlscale.analysis.formatting.sizes import SIZE_WORDS
@@ -84,7 +86,7 @@ class Answer:
 
 def typeset(sentence: str) -> Markup:
     """A sentence written for a terminal, its symbols and minus signs as the report sets them."""
-    text = str(escape(sentence))
+    text = str(escape(typeset_powers(sentence)))
     for pattern, symbol in _TYPESET:
         text = re.sub(pattern, symbol, text)
     return Markup(text)
@@ -109,7 +111,7 @@ def answer(fit: FitResult) -> Answer:
         unit=size_unit(fit),
         compute=interval_text(fit.range.C, scientific),
         sizes=interval_text(fit.range.N, compact_count),
-        returns=" to ".join(f"{r:.3g}" for r in fit.range.return_),
+        returns=interval_text(fit.range.return_, typeset_number),
         systematic=f"{fit.systematic['nu']:.2f}",
         total=with_minus_signs(interval_text(fit.intervals_total.get("nu"), ".2f"))
         if fit.intervals_total
@@ -166,7 +168,7 @@ def constants(fit: FitResult) -> list[dict[str, str]]:
             "meaning": f"optimal {size_unit(fit)} at C = {scientific(fit.compute_ref)}, within the data",
             "estimate": compact_count(fit.N_opt_ref),
             "interval": interval_text(fit.intervals.get("N_opt_ref"), compact_count),
-            "systematic": f"×/÷ {10 ** fit.systematic['log10_N_opt_ref']:.3g}",
+            "systematic": f"×/÷ {typeset_number(10 ** fit.systematic['log10_N_opt_ref'])}",
             # The other objective states its optimum at a compute of its own, so there is nothing to compare.
             "other": "",
             "other_interval": "",
