@@ -21,7 +21,7 @@ from rlscale.analysis.choices import SizeColumn
 from rlscale.analysis.curves import checks as curve_checks
 from rlscale.analysis.curves.checks import RawCurves
 from rlscale.analysis.curves.curve_set import METRICS, MIN_SIZES, SIZE_COLUMNS, Curves
-from rlscale.analysis.curves.selection import SETTINGS, Selection, select
+from rlscale.analysis.curves.selection import SETTINGS, Selection, beside_tuning, select
 from rlscale.scaling.errors import DamagedRun, DamagedSpec, InputError
 from rlscale.scaling.tasks.catalog import return_bounds
 from rlscale.sweeps.store.choices import Duplicates
@@ -200,6 +200,8 @@ def load_by(
             f"{source} has no column {by!r} with one value in each run; it has: {', '.join(known)}.",
             code="missing_column",
         )
+    if by != "sweep":
+        selection, _ = beside_tuning(opened.runs, selection, opened.source)
     values = opened.runs[by] if by in opened.runs else opened.groups[by]
     records = opened.runs.to_dict("records")
     selected = np.array([selection.has({str(name): value for name, value in run.items()}) for run in records])
@@ -246,6 +248,7 @@ def load_by_horizon(
         raise InputError(
             f"{source} lacks the column 'horizon'; add the horizon of each run.", code="missing_column"
         )
+    selection, _ = beside_tuning(opened.runs, selection, opened.source)
     kept, _ = select(opened.runs, selection, opened.source, but="horizon")
     found = opened.runs[kept]
     horizons, wrong = parse_numbers(found["horizon"])
@@ -344,9 +347,10 @@ def _open_table(table: Table, selection: Selection, size_column: str, by: str | 
 
 def _selected(opened: OpenedCurves, selection: Selection, how: _Reading) -> Curves:
     """The checked curves of the selected runs."""
+    selection, tuning = beside_tuning(opened.runs, selection, opened.source)
     kept, notes = select(opened.runs, selection, opened.source)
     raw = opened.read(kept)
-    notes = (*notes, *raw.notes)
+    notes = (*tuning, *notes, *raw.notes)
     kept = kept.copy()
     kept[np.flatnonzero(kept)[list(raw.left_out)]] = False
     curve_checks.check_numbers(raw)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from rlscale.analysis.arrays import Bools
 from rlscale.scaling.errors import InputError
+from rlscale.sweeps.store.names import tuned_by
 
 #: Columns whose values each have their own law; the option of the same name selects one.
 SETTINGS = ("task", "algorithm", "horizon")
@@ -40,6 +41,43 @@ class Selection:
     def has(self, columns: dict[str, object]) -> bool:
         """Whether a run with these columns is selected."""
         return all(_same(columns.get(name), value) for name, value in self.wanted().items())
+
+
+def beside_tuning(runs: pd.DataFrame, selection: Selection, source: str) -> tuple[Selection, tuple[str, ...]]:
+    """The selection without sweeps that tuned learning rates, where they lie beside the sweep they tuned.
+
+    Args:
+        runs: as for ``select``.
+
+    Raises:
+        InputError: if a tuning sweep lies beside other sweeps than just the one it tuned (code
+            ``mixed_sweeps``).
+    """
+    if "sweep" not in runs or selection.sweep is not None or not any(map(_tunes, runs["sweep"].unique())):
+        return selection, ()
+    records = runs.to_dict("records")
+    wanted = [selection.has({str(name): value for name, value in run.items()}) for run in records]
+    count = runs["sweep"][wanted].dropna().astype(str).value_counts()
+    tunings = [name for name in count.index if _tunes(name)]
+    others = [name for name in count.index if not _tunes(name)]
+    if not tunings or len(count) == 1:
+        return selection, ()
+    if len(others) != 1 or any(tuned_by(name) != others[0] for name in tunings):
+        there = ", ".join(f"{name} ({runs_of} run{_s(runs_of)})" for name, runs_of in count.items())
+        raise InputError(
+            f"{source} holds runs that tune learning rates beside others: {there}; pick one sweep with "
+            f"--sweep {shlex.quote((others or tunings)[0])}.",
+            code="mixed_sweeps",
+        )
+    tuned, left_out = others[0], int(count[tunings].sum())
+    return replace(selection, sweep=tuned), (
+        f"{left_out} run{_s(left_out)} of {', '.join(tunings)}, which tuned the learning rates of {tuned}, "
+        f"{_were(left_out)} left out.",
+    )
+
+
+def _tunes(sweep: object) -> bool:
+    return isinstance(sweep, str) and tuned_by(sweep) is not None
 
 
 def select(

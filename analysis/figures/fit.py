@@ -34,15 +34,17 @@ from rlscale.analysis.figures.style import (
     styled,
 )
 from rlscale.analysis.fit.result import FitPoints, FitResult
+from rlscale.analysis.forecast.optimum import optimum_ends
 from rlscale.analysis.formatting.numbers import percent
 from rlscale.analysis.formatting.sizes import SIZE_WORDS
-from rlscale.analysis.statistics.intervals import percentile_interval
 
 INTERACTIONS = "Environment interactions $E$"
 #: Decades of compute beyond the data that the figure of the optimum shows.
 DECADES_BEYOND = 2.5
 #: Bins of dots and curves per decade: enough for any shape, few enough to see single dots.
 _BINS_PER_DECADE = 16
+#: Opacity of the total interval, and of that of seeds alone drawn over it.
+_TOTAL, _OF_SEEDS = 0.18, 0.3
 _MANY_DOTS = 1500  # an SVG with more of them becomes heavy, so they are drawn as an image in it
 
 
@@ -199,14 +201,14 @@ def plot_optimal_size(fit: FitResult, *, ax: Axes | None = None) -> Axes:
     ax = axes_or_new(ax)
     low, high = fit.range.C
     inside, beyond = np.geomspace(low, high, 50), np.geomspace(high, high * 10**DECADES_BEYOND, 50)
-    laws = fit.draw_laws()
-    for compute, style, alpha in ((inside, "-", 0.35), (beyond, "--", 0.15)):
+    for compute, style, paler in ((inside, "-", 1.0), (beyond, "--", 0.5)):
         ax.plot(compute, fit.law.N_opt(compute), style, color=ACCENT)
-        if laws:
-            ends = percentile_interval(np.array([law.N_opt(compute) for law in laws]))
-            ax.fill_between(compute, *ends, color=ACCENT, alpha=alpha, linewidth=0)
+        ends = optimum_ends(fit, compute)
+        if ends is not None:
+            ax.fill_between(compute, *ends.total, color=ACCENT, alpha=_TOTAL * paler, linewidth=0)
+            ax.fill_between(compute, *ends.plain, color=ACCENT, alpha=_OF_SEEDS * paler, linewidth=0)
             if style == "--":
-                for end in ends:
+                for end in ends.total:
                     ax.plot(compute, end, ":", color=ACCENT, linewidth=0.7)
     compute, best = np.asarray(fit.frontier.compute), np.asarray(fit.frontier.N)
     free = smaller_still_runs(fit)
@@ -228,9 +230,11 @@ def plot_optimal_size(fit: FitResult, *, ax: Axes | None = None) -> Axes:
     if vertices:
         entries.append((dot_mark(INK, shape="D"), "vertex of a parabola"))
     entries.append((line_mark(ACCENT), "fitted law"))
-    if laws:
-        band = Patch(color=ACCENT, alpha=0.35, linewidth=0)
-        entries.append((band, f"{percent(fit.interval_level)} interval"))
+    if fit.intervals:
+        level = percent(fit.interval_level)
+        shade = 1 - (1 - _TOTAL) * (1 - _OF_SEEDS)  # one over the other
+        entries.append((Patch(color=ACCENT, alpha=_TOTAL, linewidth=0), f"{level} interval"))
+        entries.append((Patch(color=ACCENT, alpha=shade, linewidth=0), "of seeds alone"))
     entries += [(line_mark(ACCENT, "--"), "extrapolated"), (line_mark(QUIET, ":"), "end of the data")]
     key_above(ax, entries)
     return ax

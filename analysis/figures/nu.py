@@ -12,15 +12,22 @@ from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.formatting.numbers import simple_fraction
 
 
+def shade_intervals(fit: FitResult, name: str, ax: Axes) -> None:
+    """The total interval of an estimate as a shade across the plot, that of seeds alone darker within it."""
+    for interval in (fit.total_interval(name), fit.intervals.get(name)):
+        if interval:
+            ax.axvspan(*interval, color=ACCENT, alpha=0.1, linewidth=0)
+
+
 @styled
 def plot_nu(fit: FitResult, *, ax: Axes | None = None) -> Axes:
-    """Histogram of the bootstrap draws of ν, its interval shaded; over it the profile of the objective."""
+    """Histogram of the bootstrap draws of ν, its intervals shaded; over them the profile of the objective."""
     ax = axes_or_new(ax)
     draws = np.asarray(fit.bootstrap.nu)
     if len(draws):
         bins = min(max(int(np.sqrt(len(draws))), 8), 40)
         ax.hist(draws, bins=bins, color=QUIET, alpha=0.6)
-        ax.axvspan(*fit.intervals["nu"], color=ACCENT, alpha=0.12, linewidth=0)
+        shade_intervals(fit, "nu", ax)
         ax.axvline(fit.nu, color=ACCENT)
     else:
         ax.text(0.5, 0.5, "no bootstrap was drawn", transform=ax.transAxes, ha="center", va="center")
@@ -34,7 +41,7 @@ def plot_nu(fit: FitResult, *, ax: Axes | None = None) -> Axes:
 
 @styled
 def plot_nu_choices(fit: FitResult, *, ax: Axes | None = None) -> Axes:
-    """ν of this fit and of others on the same curves: other shares of early training, other objective."""
+    """ν of this fit and of others on the same curves: less of early training, no delay, other ways."""
     ax = axes_or_new(ax)
     other = fit.other_objective
     mine = float(fit.options["early_exclusion"])
@@ -42,11 +49,11 @@ def plot_nu_choices(fit: FitResult, *, ax: Axes | None = None) -> Axes:
     rows += [
         (f"drops first {simple_fraction(f.early_exclusion)}", f.nu, None, INK) for f in fit.exclusion_fits
     ]
+    rows += [("no delay of learning", nu, None, INK) for nu in _without_delay(fit)]
     rows.append((f"objective “{other.objective}”", other.nu, other.intervals.get("nu"), INK))
     if fit.isoflop is not None and fit.isoflop.nu is not None:
         rows.append(("parabolas, no law", fit.isoflop.nu, fit.isoflop.nu_interval, INK))
-    if fit.intervals:
-        ax.axvspan(*fit.intervals["nu"], color=ACCENT, alpha=0.12, linewidth=0)
+    shade_intervals(fit, "nu", ax)
     for place, (_, nu, interval, colour) in enumerate(rows):
         if interval:
             ax.plot(interval, [place, place], color=colour)
@@ -56,6 +63,12 @@ def plot_nu_choices(fit: FitResult, *, ax: Axes | None = None) -> Axes:
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel(r"Exponent $\nu$ of $N_{opt} \propto C^{\nu}$")
     return ax
+
+
+def _without_delay(fit: FitResult) -> list[float]:
+    """ν without a delay, where several delays were weighed."""
+    weighed = fit.late_start.delays if fit.late_start else []
+    return [one.nu for one in weighed if one.delay == 0]
 
 
 def _profile(profile: NuProfile, shown: tuple[float, float], ax: Axes) -> None:

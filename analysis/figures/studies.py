@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from rlscale.analysis.figures.fit import intrinsic_label
+from rlscale.analysis.figures.nu import shade_intervals
 from rlscale.analysis.figures.style import (
     ACCENT,
     INK,
@@ -58,8 +59,7 @@ def plot_refits(
         (own, getattr(fit, name), fit.intervals.get(name), fit.identified, ACCENT)
     ]
     rows += [(text, getattr(o, name), o.intervals.get(name), o.identified, INK) for text, o in others]
-    if name in fit.intervals:
-        ax.axvspan(*fit.intervals[name], color=ACCENT, alpha=0.12, linewidth=0)
+    shade_intervals(fit, name, ax)
     for place, (_, value, interval, identified, colour) in enumerate(rows):
         if interval:
             ax.plot(interval, [place, place], color=colour)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
+from numpy.typing import ArrayLike
 from pydantic import Field
 
-from rlscale.analysis.arrays import StoredFloats
+from rlscale.analysis.arrays import Floats, StoredFloats
 from rlscale.analysis.choices import SizeColumn, UnhealthyChoice
 from rlscale.analysis.records import Columns, Interval, Record, return_field
 
@@ -90,6 +92,12 @@ class IsoflopCheck(Record):
     nu_interval: Interval | None
     difference_under_law: float | None = None
     p_value: float | None = None
+
+    def N_opt(self, compute: ArrayLike) -> Floats:
+        """Optimal size by the line through the vertices, in logarithms; only where ``nu`` is known."""
+        log_c, log_n = np.log([(vertex.compute, vertex.N) for vertex in self.vertices]).T
+        slope, level = np.polyfit(log_c - log_c.mean(), log_n, 1)
+        return np.exp(level + slope * (np.log(np.asarray(compute, float)) - log_c.mean()))
 
 
 class NuProfile(Columns):

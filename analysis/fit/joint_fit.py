@@ -287,7 +287,11 @@ class JointScalingFit:
             loss=mine.minimum.loss,
             intervals=found_intervals,
             intervals_bias_corrected=intervals(laws, mine.law),
-            intervals_total=_holding(isoflop, _with_systematic(found_intervals, exclusions, mine.delayed)),
+            intervals_total=_holding(
+                isoflop,
+                _with_systematic(found_intervals, exclusions, mine.delayed),
+                float(np.exp(mine.law.log_c0)),
+            ),
             isoflop=isoflop,
             size_effect=sizes.found,
             profile=_profile(mine, self.objective),
@@ -432,12 +436,13 @@ def _with_systematic(
     return stretched
 
 
-def _holding(isoflop: IsoflopCheck, found: dict[str, Interval]) -> dict[str, Interval]:
-    """The intervals, that of nu stretched to hold the exponent without the law where the two disagree."""
+def _holding(isoflop: IsoflopCheck, found: dict[str, Interval], compute_ref: float) -> dict[str, Interval]:
+    """The intervals, those of nu and N_opt stretched to hold the values without the law if these differ."""
     if isoflop.nu is None or "nu" not in found or not disagrees(isoflop):
         return found
-    low, high = found["nu"]
-    return {**found, "nu": (min(low, isoflop.nu), max(high, isoflop.nu))}
+    free = {"nu": isoflop.nu, "N_opt_ref": float(isoflop.N_opt(compute_ref))}
+    held = {name: (min(found[name][0], value), max(found[name][1], value)) for name, value in free.items()}
+    return {**found, **held}
 
 
 def _fit_points(estimate: PointEstimate, fitted_map: MonotoneMap) -> FitPoints:

@@ -174,11 +174,15 @@ def averaged_law(laws: list[PowerLaw], weight: Floats) -> PowerLaw:
 
 
 class DelayWeight(Record):
-    """One delay τ of a soft start, in environment steps, its weight, and ν fitted with it."""
+    """One delay τ of a soft start, in environment steps, its weight, and ν and N_opt fitted with it.
+
+    ``N_opt_ref`` is at the ``compute_ref`` of the fit; null in files of earlier versions.
+    """
 
     delay: float
     weight: float
     nu: float
+    N_opt_ref: float | None = None
 
 
 class GradualCheck(Record):
@@ -251,7 +255,15 @@ class LateStart(Record):
             slopes=[_known(slope) for slope in start.slopes],
             not_before=treatment.not_before,
             delay=law.delay.steps,
-            delays=[DelayWeight(delay=one.delay.steps, weight=w, nu=one.nu) for one, w in weighed],
+            delays=[
+                DelayWeight(
+                    delay=one.delay.steps,
+                    weight=w,
+                    nu=one.nu,
+                    N_opt_ref=float(one.N_opt(np.exp(one.log_c0))),
+                )
+                for one, w in weighed
+            ],
             nu=law.nu,
             nu_without=nu_without,
             gradual=gradual,

@@ -139,7 +139,8 @@ class FitResult(Record):
     ``N_opt_ref``, the optimal size at ``compute_ref``, which lies within the data. ``systematic`` is
     the largest change of an estimate when other shares of early training are dropped.
     ``intervals_bias_corrected`` are the same, corrected for the median bias of the draws;
-    ``intervals_total`` are stretched to hold the refits without more of early training. ``profile`` is
+    ``intervals_total`` are stretched to hold the refits without more of early training, no delay where
+    several were weighed, and the parabolas without a law where they disagree. ``profile`` is
     the objective over nu, ``isoflop`` a check of nu without the law (``rlscale.analysis.fit.isoflop``),
     ``size_effect`` how far sizes differ beyond law and seeds (``rlscale.analysis.fit.size_effects``).
     ``identified`` is false if a warning says that the data do not determine the exponents; see
@@ -247,6 +248,14 @@ class FitResult(Record):
         if path is not None:
             write_output(path, text.encode())
         return text
+
+    def total_interval(self, name: str) -> Interval | None:
+        """The interval to state: the total one, or where only that of the draws is known, that.
+
+        Args:
+            name: of an estimate, as in ``intervals``.
+        """
+        return self.intervals_total.get(name) or self.intervals.get(name)
 
     def draw_laws(self) -> list[PowerLaw]:
         """The laws the bootstrap drew."""

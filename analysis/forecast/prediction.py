@@ -154,7 +154,7 @@ class ReturnPredictor:
 
     @cached_property
     def earlier_ends(self) -> RollingOrigin:
-        """Errors of predictions from earlier ends of the data."""
+        """What predictions from earlier ends of the same points missed."""
         base = self.centre.base
 
         def made(law: PowerLaw, points: BinnedPoints) -> NextToMeasured:

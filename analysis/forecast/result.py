@@ -90,6 +90,27 @@ class ExtrapolatedReturn(Record):
     interval: Interval | None
 
 
+class EarlierEnds(Record):
+    """How far off predictions were beyond earlier ends of the same data (``rolling_origin``).
+
+    Attributes:
+        median_absolute: of |measured - predicted| of returns as far above a cut in compute as the forecast is
+            beyond the data, both relative to the span of log compute below; larger in proportion beyond all.
+        tested_decades: the farthest in decades of compute that any of them lay above its cut.
+    """
+
+    median_absolute: float
+    tested_decades: float
+
+
+class Outside(Record):
+    """How many decades a compute and its optimum lie outside the ranges of the data; 0 inside."""
+
+    compute: float
+    size: float
+    interactions: float
+
+
 class Forecast(Record):
     """What the law says for one compute.
 
@@ -100,7 +121,8 @@ class Forecast(Record):
         intervals: 90% intervals of ``N_opt``, ``E_opt`` and ``return``, where that is known; empty without a
             bootstrap. That of the return is for a mean over seeds of (N_opt, E_opt) trained.
         intervals_bias_corrected: the same, corrected for the median bias of the draws.
-        intervals_total: the same, stretched to hold the optima of refits without more of early training.
+        intervals_total: ``intervals``, stretched to hold the optima by other choices of the analysis
+            (``optimum``).
         extrapolation: decades beyond the data's range of compute, 0 inside.
         return_: the return there, null where the map would have to be extrapolated.
         return_extrapolated: the return there where the map has to be extrapolated, else null.
@@ -109,6 +131,9 @@ class Forecast(Record):
             performance at the least E·(N + env_cost), or null.
         overspend: cost of (N_opt, E_opt) over that of the optimum with the environment's cost.
         budget: the budget that the compute comes from, null if the compute was given.
+        outside: the decades outside the data of the compute, of N_opt and of E_opt.
+        earlier_ends: how well returns so far beyond the data could be predicted; null within them, or where
+            too little is left to fit.
     """
 
     compute: float
@@ -125,6 +150,16 @@ class Forecast(Record):
     intervals_bias_corrected: dict[str, Interval] = Field(default_factory=dict)
     intervals_total: dict[str, Interval] = Field(default_factory=dict)
     return_extrapolated: ExtrapolatedReturn | None = None
+    outside: Outside | None = None
+    earlier_ends: EarlierEnds | None = None
+
+    def total_interval(self, name: str) -> Interval | None:
+        """The interval to state: the total one, or where only that of the draws is known, that.
+
+        Args:
+            name: ``N_opt``, ``E_opt`` or another one of ``intervals``.
+        """
+        return self.intervals_total.get(name) or self.intervals.get(name)
 
 
 class ForecastResult(Record):

@@ -81,6 +81,21 @@ class RollingOrigin:
             return np.empty(0)
         return np.concatenate([as_far(*cut, distance) for cut in self.beyond_sizes])
 
+    def typical_miss(self, log_n: float, log_e: float) -> float | None:
+        """Median ``|measured - predicted|`` as far beyond a cut as (N, E) beyond the points; None within."""
+        missed = self.misses_later(log_n, log_e)
+        return float(np.median(missed)) / self.widening if len(missed) else None
+
+    @property
+    def widening(self) -> float:
+        """Factor by which the errors of ``beyond_compute`` are widened, 1 without any."""
+        return _widened(len(self._cuts)) if self._cuts else 1.0
+
+    @property
+    def tested(self) -> float:
+        """The farthest that a point lies above its cut, in log C; 0 if no cut leaves enough to fit."""
+        return max((float(distance.max()) for distance, _, _ in self._cuts), default=0.0)
+
     def half_width(self, log_n: Floats, log_e: Floats) -> Floats:
         """Least half width of a 90% interval at (N, E), shape ``(n,)``; 0 within the points."""
         return np.array(
@@ -93,17 +108,23 @@ class RollingOrigin:
     @cached_property
     def beyond_compute(self) -> tuple[Floats, Floats]:
         """Reach and widened |error| of the points above each cut in compute, shape ``(n,)``."""
+        if not self._cuts:
+            return np.empty(0), np.empty(0)
+        reaches = [distance / span for distance, span, _ in self._cuts]
+        errors = [error for *_, error in self._cuts]
+        return np.concatenate(reaches), _widened(len(errors)) * np.concatenate(errors)
+
+    @cached_property
+    def _cuts(self) -> list[tuple[Floats, float, Floats]]:
+        """Distance in log C above each cut in compute, the span of log C below it, and |error| above it."""
         log_c = self.points.log_n + self.points.log_e
-        reaches, errors = [], []
+        found = []
         for share in CUTS:
             cut = float(log_c.max() - share * np.ptp(log_c))
             error = self._errors_above(log_c > cut)
             if error is not None:
-                reaches.append((log_c[log_c > cut] - cut) / (cut - log_c.min()))
-                errors.append(error)
-        if not errors:
-            return np.empty(0), np.empty(0)
-        return np.concatenate(reaches), _widened(len(errors)) * np.concatenate(errors)
+                found.append((log_c[log_c > cut] - cut, cut - float(log_c.min()), error))
+        return found
 
     @cached_property
     def beyond_sizes(self) -> list[tuple[Floats, Floats]]:

@@ -8,11 +8,19 @@ import numpy as np
 
 from rlscale.analysis.arrays import Floats
 from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.forecast.optimum import optimum_ends
 from rlscale.analysis.forecast.prediction import ReturnPredictor
-from rlscale.analysis.forecast.result import Budget, ExtrapolatedReturn, Forecast, ForecastResult
+from rlscale.analysis.forecast.result import (
+    Budget,
+    EarlierEnds,
+    ExtrapolatedReturn,
+    Forecast,
+    ForecastResult,
+    Outside,
+)
 from rlscale.analysis.forecast.returns import at_returns, sample_efficiency
 from rlscale.analysis.records import CodedWarning, Interval, warning_fields
-from rlscale.analysis.statistics.intervals import bias_corrected_interval, interval_of, percentile_interval
+from rlscale.analysis.statistics.intervals import interval_of
 from rlscale.analysis.theory.power_law import PowerLaw, check_env_cost
 from rlscale.analysis.theory.quantities import check_quantity
 from rlscale.scaling.errors import InputError
@@ -71,6 +79,15 @@ def forecast(
         for item in forecasts
         if item.extrapolation > 0
     ]
+    extrapolated += [
+        (
+            "untested_extrapolation",
+            f"Compute {item.compute:.3g} lies farther out than the {item.earlier_ends.tested_decades:.1f} "
+            f"decades over which earlier ends of these data can test predictions: measure in between first.",
+        )
+        for item in forecasts
+        if item.earlier_ends is not None and item.extrapolation > item.earlier_ends.tested_decades
+    ]
     return ForecastResult(
         forecasts=forecasts,
         objective=fit.objective,
@@ -96,9 +113,9 @@ def optimal_size(fit: FitResult, compute: float, *, env_cost: float | None = Non
     return forecast(fit, [compute], env_cost=env_cost).forecasts[0]
 
 
-def decades_outside(compute: float, low: float, high: float) -> float:
-    """How many decades ``compute`` lies outside [low, high]; 0 inside."""
-    return float(max(np.log10(compute / high), np.log10(low / compute), 0.0))
+def decades_outside(value: float, low: float, high: float) -> float:
+    """How many decades ``value`` lies outside [low, high]; 0 inside."""
+    return float(max(np.log10(value / high), np.log10(low / value), 0.0))
 
 
 def _forecast(
@@ -106,14 +123,21 @@ def _forecast(
 ) -> Forecast:
     law = fit.law
     intrinsic = _best_intrinsic(law, compute)
-    n_draws = np.array([one.N_opt(compute) for one in laws])
+    best_n, best_e = float(law.N_opt(compute)), float(law.E_opt(compute))
+    beyond = decades_outside(compute, *fit.range.C)
     found = Forecast(
         compute=compute,
-        N_opt=float(law.N_opt(compute)),
-        E_opt=float(law.E_opt(compute)),
-        **_optimum_intervals(fit, n_draws, compute),
-        extrapolation=decades_outside(compute, *fit.range.C),
+        N_opt=best_n,
+        E_opt=best_e,
+        **_optimum_intervals(fit, compute),
+        extrapolation=beyond,
         return_=None,
+        outside=Outside(
+            compute=beyond,
+            size=decades_outside(best_n, *fit.range.N),
+            interactions=decades_outside(best_e, *fit.range.E),
+        ),
+        earlier_ends=_earlier_ends(predictor, best_n, best_e),
     )
     found = _with_return(fit, predictor, found)
     if env_cost is None:
@@ -153,22 +177,29 @@ def _with_return(fit: FitResult, predictor: ReturnPredictor, item: Forecast) -> 
     return item.model_copy(update={"return_": known, "intervals": {**item.intervals, **held}})
 
 
-def _optimum_intervals(fit: FitResult, n_draws: Floats, compute: float) -> dict[str, dict[str, Interval]]:
+def _optimum_intervals(fit: FitResult, compute: float) -> dict[str, dict[str, Interval]]:
     """Intervals of N_opt and E_opt = C/N_opt, whose ends belong together, of each kind."""
-    if not len(n_draws):
+    ends = optimum_ends(fit, compute)
+    if ends is None:
         return {"intervals": {}}
-    plain = percentile_interval(n_draws)
-    corrected = bias_corrected_interval(n_draws[:, None], fit.law.N_opt([compute]))[:, 0]
-    refits = [float(one.law(fit.compute_ref, fit.delay).N_opt(compute)) for one in fit.exclusion_fits]
-    ends = {
-        "intervals": plain,
-        "intervals_bias_corrected": corrected,
-        "intervals_total": (min(plain[0], *refits), max(plain[1], *refits)) if refits else plain,
+    kinds = {
+        "intervals": ends.plain,
+        "intervals_bias_corrected": ends.bias_corrected,
+        "intervals_total": ends.total,
     }
     return {
         kind: {"N_opt": (float(low), float(high)), "E_opt": (float(compute / high), float(compute / low))}
-        for kind, (low, high) in ends.items()
+        for kind, (low, high) in ((kind, both[:, 0]) for kind, both in kinds.items())
     }
+
+
+def _earlier_ends(predictor: ReturnPredictor, n: float, e: float) -> EarlierEnds | None:
+    """What predictions of returns missed as far beyond earlier ends of the data; None within the data."""
+    ends = predictor.earlier_ends
+    missed = ends.typical_miss(float(np.log(n)), float(np.log(e)))
+    if missed is None:
+        return None
+    return EarlierEnds(median_absolute=missed, tested_decades=ends.tested / float(np.log(10)))
 
 
 def _intervals(**draws: Floats) -> dict[str, Interval]:

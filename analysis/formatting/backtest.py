@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from rlscale.analysis.formatting.numbers import brief_number, compact_count, interval_text, percent
 from rlscale.analysis.studies.backtest.competing_laws import LAWS
@@ -10,6 +12,9 @@ from rlscale.analysis.studies.backtest.result import Errors, LawScore, Split, Sp
 
 HEADINGS = ("mean absolute error of", "this fit", "bias", "baseline", "within 90%")
 _BESIDE = {"lemma": "  by the law alone", "shifted": "  by copying at equal I"}
+#: Share of held-out points in their 90% intervals below which these are too narrow. It is well below 90%,
+#: because the errors of one size go together.
+_LEAST_COVERAGE = 0.7
 _LABELS = {kind.name: kind.label for kind in LAWS}
 
 
@@ -51,11 +56,15 @@ def _error_row(name: str, errors: Errors) -> tuple[str, str, str, str, str]:
     return name, error, f"{errors.bias:+.2g}", naive, percent(errors.coverage)
 
 
-def summary(backtest: SplitBacktest) -> str:
-    """What it was fitted to and how much of it was an extrapolation, in a sentence or two."""
+def summary(backtest: SplitBacktest, draws: int) -> str:
+    """What it was fitted to and how much of it was an extrapolation, in a sentence or two.
+
+    Args:
+        draws: of the bootstrap behind its intervals.
+    """
     training = backtest.training
     interval = training.nu_interval
-    shown = "" if interval is None else f" ({interval_text(interval, '.2f')})"
+    shown = "" if interval is None else f" ({interval_text(interval, '.2f')}, {draws} draws)"
     text = (
         f"Fitted to {training.num_runs} runs of {training.num_sizes} sizes: nu = {training.nu:.3f}{shown}. "
         f"{percent(backtest.beyond_map_share)} of the held-out points lie beyond the fitted map"
@@ -64,6 +73,44 @@ def summary(backtest: SplitBacktest) -> str:
         return f"{text}."
     how = "R" if backtest.extension == "linear" else "log(1 - R)"
     return f"{text}, which was continued as a levelling curve of {how} in log I."
+
+
+def said(backtest: SplitBacktest, number: Callable[[float], str] = brief_number) -> str:
+    """What it says of the fit's predictions, a sentence.
+
+    Args:
+        number: how a compute is written.
+    """
+    returns, optimum = backtest.returns, backtest.optimum
+    text = (
+        f"Without {split_name(backtest.split, number)}, the fit predicts returns to "
+        f"{returns.mean_absolute:.2g} (copying the next size: {returns.naive_mean_absolute:.2g}) and N_opt "
+        f"to {optimum.against_full_fit:.2g} decades of the fit of all"
+    )
+    if returns.coverage is None:
+        return f"{text}."
+    return f"{text}; {percent(returns.coverage)} of the held-out returns lie in their 90% intervals."
+
+
+def fails(backtest: SplitBacktest) -> bool:
+    """Whether predictions of returns are worse than copying the next size, or often miss their intervals."""
+    returns = backtest.returns
+    worse = returns.mean_absolute > returns.naive_mean_absolute
+    return worse or (returns.coverage is not None and returns.coverage < _LEAST_COVERAGE)
+
+
+def reach_text(splits: Sequence[SplitBacktest]) -> str:
+    """How far beyond what it was fitted to the law was tested, and whether it holds there, a sentence."""
+    by_compute = [one for one in splits if one.split.cutoff is not None]
+    if not by_compute:
+        return "No backtest in compute tells how far beyond the data that reaches."
+    reach = max(
+        float(np.log10((one.points.N * one.points.E).max() / one.training.top_compute)) for one in by_compute
+    )
+    tested = f"{reach:.1f} decades of compute beyond what it was fitted to"
+    if any(fails(one) for one in splits):
+        return f"But it fails the backtest over {tested}: do not rely on extrapolations."
+    return f"It holds in the backtest over {tested}; farther out nothing here tests it."
 
 
 def law_rows(laws: list[LawScore]) -> list[tuple[str, str, str, str]]:

@@ -104,13 +104,14 @@ def _residuals(fit: FitResult) -> str:
 
 
 def _uncertainty(fit: FitResult) -> str:
-    interval = fit.intervals.get("nu")
+    interval = fit.total_interval("nu")
     others = [fit.other_objective.nu, *(one.nu for one in fit.exclusion_fits)]
     mine = simple_fraction(float(fit.options["early_exclusion"]))
     drawn = (
         "no bootstrap was drawn"
         if interval is None
-        else f"{percent(fit.interval_level)} of the draws lie within {interval_text(interval, '.2f')}"
+        else f"its {percent(fit.interval_level)} interval is {interval_text(interval, '.2f')}, of seeds alone "
+        f"{interval_text(fit.intervals['nu'], '.2f')}"
     )
     return (
         f"The exponent: {fit.nu:.2f} with the first {mine} left out; {drawn}. Other shares of early training and "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,19 +11,16 @@ from matplotlib.figure import Figure
 from rlscale.analysis.choices import SizeColumn
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.figures.backtest import backtest_figure
-from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import FitResult
-from rlscale.analysis.formatting.backtest import rows, split_name, summary
-from rlscale.analysis.formatting.numbers import percent, scientific, typeset_number
+from rlscale.analysis.formatting.backtest import rows, said, split_name, summary
+from rlscale.analysis.formatting.numbers import scientific
 from rlscale.analysis.reports.figures import ReportFigure, return_scale
 from rlscale.analysis.reports.text import typeset
 from rlscale.analysis.studies.backtest.result import BacktestResult, SplitBacktest
 from rlscale.analysis.studies.backtest.splits import default_splits
-from rlscale.analysis.studies.backtest.study import backtest
+from rlscale.analysis.studies.backtest.study import DEFAULT_REPLICATES, backtest
+from rlscale.analysis.studies.with_studies import estimator_of
 from rlscale.scaling.errors import RlscaleError
-
-#: Draws of the default backtest, enough for a readable interval.
-DRAWS = 60
 
 
 @dataclass(frozen=True)
@@ -35,18 +32,10 @@ class BacktestSection:
 
 
 def default_section(
-    curves: Curves, fit: FitResult, *, draws: int = DRAWS, workers: int = 1
+    curves: Curves, fit: FitResult, *, draws: int = DEFAULT_REPLICATES, workers: int = 1
 ) -> BacktestSection:
-    """Backtest of the default splits with the options of ``fit``; an error becomes a sentence."""
-    estimator = JointScalingFit(
-        objective=fit.objective,
-        early_exclusion=fit.options["early_exclusion"],
-        bin_width=fit.options["bin_width"],
-        smoothing=fit.options["smoothing"],
-        replicates=draws,
-        seed=fit.options["seed"],
-        workers=workers,
-    )
+    """The backtest that ``rlscale backtest`` makes by default, with the options of ``fit``."""
+    estimator = replace(estimator_of(fit, workers), replicates=draws)
     try:
         return BacktestSection(backtest(curves, default_splits(curves, estimator), estimator))
     except RlscaleError as error:
@@ -61,7 +50,7 @@ def section_context(section: BacktestSection | None) -> list[dict[str, Any]]:
         {
             "title": split_name(b.split, scientific),
             "rows": [[typeset(cell) for cell in row] for row in rows(b)],
-            "summary": typeset(summary(b)),
+            "summary": typeset(f"{summary(b, section.result.options['bootstrap'])} {said(b, scientific)}"),
             "warnings": [typeset(warning) for warning in b.warnings],
         }
         for b in section.result.splits
@@ -82,22 +71,11 @@ def backtest_figures(section: BacktestSection | None) -> list[ReportFigure]:
             "curves (dashed), the trained sizes that were best at held-out computes (dots), and the size "
             "that was best where training ended (dotted). A law that holds puts dots in the bands and the "
             "dashed line in the shade.",
-            _seen(item),
+            said(item, scientific),
             partial(_draw, item, size),
         )
         for item in section.result.splits
     ]
-
-
-def _seen(item: SplitBacktest) -> str:
-    returns, optimum = item.returns, item.optimum
-    text = (
-        f"Predicted and held-out returns differ by {typeset_number(returns.mean_absolute)} on average, those of "
-        f"the nearest size by {typeset_number(returns.naive_mean_absolute)}."
-    )
-    if returns.coverage is not None:
-        text += f" {percent(returns.coverage)} of the dots lie in the bands."
-    return f"{text} The optimal size is {optimum.against_full_fit:.2g} decades from that of all curves."
 
 
 def _draw(item: SplitBacktest, size: SizeColumn, curves: Curves, fit: FitResult) -> Figure:

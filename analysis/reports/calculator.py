@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rlscale.analysis.fit.result import Estimates, FitResult
+from rlscale.analysis.forecast.optimum import other_lines
 from rlscale.analysis.forecast.prediction import ReturnPredictor, continuations, predicting_draws
 from rlscale.analysis.formatting.numbers import percent
 from rlscale.analysis.formatting.sizes import SIZE_WORDS
@@ -34,6 +35,7 @@ def calculator_data(fit: FitResult) -> dict[str, Any]:
         "delay": {"kind": fit.delay.kind, "steps": fit.delay.steps},
         "draws": {name: packed(getattr(fit.bootstrap, name)) for name in ("nu", "k", "m", "delay")},
         "exclusion_fits": [_law(one) for one in fit.exclusion_fits],
+        "other_lines": other_lines(fit),
         "monotone_map": {
             "returns": packed(fit.monotone_map.return_),
             "log_intrinsic": packed(fit.monotone_map.log_intrinsic),
@@ -73,9 +75,7 @@ def _prediction(fit: FitResult) -> dict[str, Any]:
     points, ends = predictor.centre.points, predictor.earlier_ends
     used = predicting_draws(len(fit.bootstrap.nu))
     return {
-        "points": {
-            name: packed(getattr(points, name)) for name in ("log_n", "log_e", "returns", "weight")
-        },
+        "points": {name: packed(getattr(points, name)) for name in ("log_n", "log_e", "returns", "weight")},
         "scale": predictor.centre.base.map.scale,
         "draws": [
             {"draw": draw, "tail": how.tail, "straight": how.straight}
@@ -84,6 +84,8 @@ def _prediction(fit: FitResult) -> dict[str, Any]:
         "errors_taken": predictor.errors_taken().tolist(),
         "error_factor": predictor.error_factor,
         "earlier_ends": {
+            "widening": ends.widening,
+            "tested": ends.tested,
             "beyond_compute": [packed(part) for part in ends.beyond_compute],
             "beyond_sizes": [[packed(part) for part in cut] for cut in ends.beyond_sizes],
         },

@@ -26,10 +26,10 @@ from rlscale.analysis.figures.fit import (
 )
 from rlscale.analysis.figures.style import ACCENT, INK, QUIET, ReturnScale, size_colours
 from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.forecast.optimum import optimum_ends
 from rlscale.analysis.formatting.numbers import compact_count, counted, percent
 from rlscale.analysis.formatting.sizes import SIZE_WORDS
 from rlscale.analysis.reports.figures import return_scale
-from rlscale.analysis.statistics.intervals import percentile_interval
 
 #: Points of single runs that a page holds; more are averaged in wider bins.
 MOST_POINTS = 20_000
@@ -88,7 +88,9 @@ def _learning_curves(curves: Curves, fit: FitResult, scale: ReturnScale) -> dict
     means = np.concatenate([band.mean for band in bands])
     marks = [_mark("line", QUIET, "mean over seeds"), _mark("band", QUIET, "lowest to highest seed")]
     if fit.delay and fit.late_start is not None and fit.late_start.onset is not None:
-        layers.append({"kind": "vline", "size": None, "at": fit.late_start.onset, "colour": INK, "dash": "dotted"})
+        layers.append(
+            {"kind": "vline", "size": None, "at": fit.late_start.onset, "colour": INK, "dash": "dotted"}
+        )
         marks.append(_mark("dotted", INK, "learning starts"))
     return {
         "x": _axis("E", _INTERACTIONS, "log", curves.interactions),
@@ -166,7 +168,9 @@ def _frontier(_: Curves, fit: FitResult, scale: ReturnScale) -> dict[str, Any]:
         if rows.any():
             also = {"N_opt": fit.law.N_opt(compute[rows]), "E_opt": fit.law.E_opt(compute[rows])}
             layers.append(
-                _line(None, compute[rows], best[rows], name="fitted frontier", colour=INK, dash=dash, also=also)
+                _line(
+                    None, compute[rows], best[rows], name="fitted frontier", colour=INK, dash=dash, also=also
+                )
             )
     step = max(len(fit.frontier.compute) // 30, 1)
     layers.append(
@@ -195,11 +199,12 @@ def _frontier(_: Curves, fit: FitResult, scale: ReturnScale) -> dict[str, Any]:
 def _optimal_size(_: Curves, fit: FitResult, __: ReturnScale) -> dict[str, Any]:
     low, high = fit.range.C
     spans = ((np.geomspace(low, high, 60), False), (np.geomspace(high, high * 10**DECADES_BEYOND, 40), True))
-    laws, layers, drawn = fit.draw_laws(), list[Layer](), []
+    layers, drawn = list[Layer](), list[Floats]()
     for compute, beyond in spans:
-        if laws:
-            low_n, high_n = percentile_interval(np.array([law.N_opt(compute) for law in laws]))
-            band = _layer("band", None, x=compute, low=low_n, high=high_n, alpha=0.15 if beyond else 0.3)
+        ends = optimum_ends(fit, compute)
+        for both, alpha in () if ends is None else ((ends.total, 0.18), (ends.plain, 0.3)):
+            low_n, high_n = both
+            band = _layer("band", None, x=compute, low=low_n, high=high_n, alpha=alpha / (1 + beyond))
             layers.append({**band, "colour": ACCENT})
             drawn += [low_n, high_n]
     for compute, beyond in spans:
@@ -217,8 +222,9 @@ def _optimal_size(_: Curves, fit: FitResult, __: ReturnScale) -> dict[str, Any]:
                 _dots(None, compute[rows], best[rows], name=name, colour=INK, hollow=hollow, also=also)
             )
     marks = [_mark("line", ACCENT, "fitted law"), _mark("dash", ACCENT, "extrapolated")]
-    if laws:
+    if fit.intervals:
         marks.append(_mark("band", ACCENT, f"{percent(fit.interval_level)} interval"))
+        marks.append(_mark("band dark", ACCENT, "of seeds alone"))
     marks.append(_mark("dot", INK, "best size, measured"))
     if (~free).any():
         marks.append(_mark("hollow", INK, "next smaller ended"))

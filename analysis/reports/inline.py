@@ -75,7 +75,7 @@ def panels_of(figure: Figure, svg: str, name: str, alt: str) -> Inline:
     """
     colours = set(_HEX.findall(svg))
     svg = _HEX.sub(lambda match: f"var(--c{match[0][1:]})", svg)
-    svg = re.sub(r'(<image\s)', r'\1class="raster" ', svg)
+    svg = re.sub(r"(<image\s)", r'\1class="raster" ', svg)
     width, height = (inches * _POINTS_PER_INCH for inches in figure.get_size_inches())
     spans = _panel_spans(figure, width)
     first = f'<svg role="img" aria-label="{Markup.escape(alt)}"'

@@ -128,7 +128,7 @@ def style_of(shown: list[dict[str, Any]], more_colours: Iterable[str] = ()) -> M
 def script_of(*, charts: bool) -> Markup:
     """The scripts of a page as one element, with the chart library in front if it has charts."""
     parts = [_resource(f"scripts/{name}") for name in _SCRIPTS]
-    made = "(() => {\n\"use strict\";\n" + "\n".join(parts) + "})();"
+    made = '(() => {\n"use strict";\n' + "\n".join(parts) + "})();"
     if charts:
         licence = _resource(f"scripts/{_UPLOT}/LICENSE")
         made = f"/* uPlot 1.6.32\n\n{licence}*/\n{_resource(f'scripts/{_UPLOT}/uPlot.iife.min.js')}\n{made}"

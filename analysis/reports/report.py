@@ -112,7 +112,7 @@ def render(
     specs = {} if record is None else record.specs
     return page_template("report.html.j2").render(
         fit=fit,
-        answer=asdict(report_text.answer(fit)),
+        answer=asdict(report_text.answer(fit, None if backtest is None else backtest.result)),
         warnings=report_text.warnings(fit),
         constants=report_text.constants(fit),
         forecasts=report_text.forecasts(fit),

@@ -18,7 +18,9 @@ from rlscale.analysis.fit.identifiability import NOT_IDENTIFIED
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.result import Forecast
 from rlscale.analysis.forecast.sizes import forecast
-from rlscale.analysis.formatting.forecasts import return_cell
+from rlscale.analysis.formatting.backtest import reach_text, said
+from rlscale.analysis.formatting.estimates import total_text
+from rlscale.analysis.formatting.forecasts import outside_parts, return_cell
 from rlscale.analysis.formatting.late_start import late_start_sentence
 from rlscale.analysis.formatting.numbers import (
     compact_count,
@@ -33,6 +35,7 @@ from rlscale.analysis.formatting.numbers import (
 from rlscale.analysis.formatting.sizes import SIZE_WORDS
 from rlscale.analysis.records import Interval
 from rlscale.analysis.statistics.intervals import interval_of
+from rlscale.analysis.studies.backtest.result import BacktestResult
 
 #: Decades of compute beyond the data for which the report forecasts.
 FORECAST_DECADES = 3
@@ -66,6 +69,7 @@ class Answer:
     identified: bool
     nu: str
     nu_interval: str
+    nu_of_seeds: str
     size_factor: str
     experience_factor: str
     at: str
@@ -76,12 +80,13 @@ class Answer:
     compute: str
     sizes: str
     returns: str
-    systematic: str
-    total: str
+    held: str
     isoflop: str
     level: str
     late_start: Markup
     beyond: str
+    verdict: Markup
+    backtests: list[Markup]
 
 
 def typeset(sentence: str) -> Markup:
@@ -92,14 +97,15 @@ def typeset(sentence: str) -> Markup:
     return Markup(text)
 
 
-def answer(fit: FitResult) -> Answer:
-    """What the fit says, in words."""
-    nu_interval = fit.intervals.get("nu")
-    n_interval = fit.intervals.get("N_opt_ref")
+def answer(fit: FitResult, backtest: BacktestResult | None = None) -> Answer:
+    """What the fit says, in words, and how far a backtest bears it out."""
+    nu_interval = fit.total_interval("nu")
+    n_interval = fit.total_interval("N_opt_ref")
     return Answer(
         identified=fit.identified,
         nu=f"{fit.nu:.2f}",
         nu_interval="no interval" if nu_interval is None else interval_text(nu_interval, ".2f", between=", "),
+        nu_of_seeds=interval_text(fit.intervals["nu"], ".2f") if fit.intervals else "",
         size_factor=f"{10**fit.nu:.1f}",
         experience_factor=f"{10 ** (1 - fit.nu):.1f}",
         at=scientific(fit.compute_ref),
@@ -112,15 +118,26 @@ def answer(fit: FitResult) -> Answer:
         compute=interval_text(fit.range.C, scientific),
         sizes=interval_text(fit.range.N, compact_count),
         returns=interval_text(fit.range.return_, typeset_number),
-        systematic=f"{fit.systematic['nu']:.2f}",
-        total=with_minus_signs(interval_text(fit.intervals_total.get("nu"), ".2f"))
-        if fit.intervals_total
-        else "",
+        held=total_text(fit),
         isoflop=_isoflop(fit),
         level=percent(fit.interval_level),
         late_start=typeset(late_start_sentence(fit.late_start)),
         beyond=_beyond(fit, fit.N_opt_ref, fit.compute_ref / fit.N_opt_ref),
+        verdict=typeset(_verdict(fit, backtest)),
+        backtests=[typeset(said(split, scientific)) for split in backtest.splits] if backtest else [],
     )
+
+
+def _verdict(fit: FitResult, backtest: BacktestResult | None) -> str:
+    """Whether the exponents are identified, and for how far beyond the data that counts."""
+    if not fit.identified:
+        return "no."
+    beyond = (
+        "No backtest was made, so nothing tells how far beyond them the law holds."
+        if backtest is None
+        else reach_text(backtest.splits)
+    )
+    return f"yes, within the measured computes. {beyond}"
 
 
 def _isoflop(fit: FitResult) -> str:
@@ -150,14 +167,13 @@ def constants(fit: FitResult) -> list[dict[str, str]]:
     """Rows of the table of constants: this fit, and the other objective for comparison."""
     rows, other = [], fit.other_objective
     for name, symbol, meaning, digits in _CONSTANTS:
-        spread = fit.systematic.get(name)
         rows.append(
             {
                 "symbol": symbol,
                 "meaning": meaning,
                 "estimate": fixed_point(getattr(fit, name), digits),
-                "interval": with_minus_signs(interval_text(fit.intervals.get(name), f".{digits}f")),
-                "systematic": "" if spread is None else f"± {spread:.{digits}f}",
+                "interval": with_minus_signs(interval_text(fit.total_interval(name), f".{digits}f")),
+                "of_seeds": with_minus_signs(interval_text(fit.intervals.get(name), f".{digits}f")),
                 "other": fixed_point(getattr(other, name), digits),
                 "other_interval": with_minus_signs(interval_text(other.intervals.get(name), f".{digits}f")),
             }
@@ -167,8 +183,8 @@ def constants(fit: FitResult) -> list[dict[str, str]]:
             "symbol": Markup("N<sub>opt</sub>"),
             "meaning": f"optimal {size_unit(fit)} at C = {scientific(fit.compute_ref)}, within the data",
             "estimate": compact_count(fit.N_opt_ref),
-            "interval": interval_text(fit.intervals.get("N_opt_ref"), compact_count),
-            "systematic": f"×/÷ {typeset_number(10 ** fit.systematic['log10_N_opt_ref'])}",
+            "interval": interval_text(fit.total_interval("N_opt_ref"), compact_count),
+            "of_seeds": interval_text(fit.intervals.get("N_opt_ref"), compact_count),
             # The other objective states its optimum at a compute of its own, so there is nothing to compare.
             "other": "",
             "other_interval": "",
@@ -181,7 +197,7 @@ def constants(fit: FitResult) -> list[dict[str, str]]:
                 "meaning": f"delay of learning in interactions, {fit.delay.kind} start",
                 "estimate": compact_count(fit.delay.steps),
                 "interval": interval_text(_delay_interval(fit), compact_count),
-                "systematic": "",
+                "of_seeds": "",
                 "other": "",
                 "other_interval": "",
             }
@@ -206,24 +222,21 @@ def round_computes(fit: FitResult) -> list[float]:
 
 def forecasts(fit: FitResult) -> list[dict[str, Any]]:
     """Rows of the table of forecasts."""
-    return [_forecast_row(fit, item) for item in forecast(fit, round_computes(fit)).forecasts]
+    return [_forecast_row(item) for item in forecast(fit, round_computes(fit)).forecasts]
 
 
-def _forecast_row(fit: FitResult, item: Forecast) -> dict[str, Any]:
-    beyond = _beyond(fit, item.N_opt, item.E_opt)
-    where = "within the data" + (f", but {beyond} outside" if beyond else "")
-    if item.extrapolation > 0:
-        where = f"extrapolated, {item.extrapolation:.1f} decades"
+def _forecast_row(item: Forecast) -> dict[str, Any]:
+    outside = ", ".join(outside_parts(item))
     return {
         "compute": scientific(item.compute),
         "N_opt": compact_count(item.N_opt),
-        "N_interval": interval_text(item.intervals.get("N_opt"), compact_count),
-        "N_total": interval_text(item.intervals_total.get("N_opt"), compact_count),
+        "N_interval": interval_text(item.total_interval("N_opt"), compact_count),
+        "N_of_seeds": interval_text(item.intervals.get("N_opt"), compact_count),
         "E_opt": compact_count(item.E_opt),
-        "E_interval": interval_text(item.intervals.get("E_opt"), compact_count),
-        "return_": return_cell(item, between=", "),
+        "E_interval": interval_text(item.total_interval("E_opt"), compact_count),
+        "return_": typeset(return_cell(item, between=", ")),
         "extrapolated": item.extrapolation > 0,
-        "where": where,
+        "where": f"decades outside: {outside}" if outside else "within the data",
     }
 
 

@@ -158,4 +158,4 @@ def report(
         health=HealthSection(all_curves, assess_health(all_curves)),
     )
     write_json(json_path, result.model_dump(mode="json"))
-    print_summary(result, paths, console)
+    print_summary(result, paths, console, section.result if section else None)

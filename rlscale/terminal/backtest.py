@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from rlscale.analysis.formatting.backtest import HEADINGS, law_rows, rows, split_name, summary, verdict
+from rlscale.analysis.formatting.backtest import (
+    HEADINGS,
+    law_rows,
+    reach_text,
+    rows,
+    said,
+    split_name,
+    summary,
+    verdict,
+)
 from rlscale.analysis.studies.backtest.result import BacktestResult, LawScore
 from rlscale.terminal.tables import new_table, print_line, print_warnings
 
@@ -16,11 +25,13 @@ def print_backtest(result: BacktestResult, console: Console) -> None:
         for row in rows(backtest):
             table.add_row(*row)
         console.print(table)
-        print_line(summary(backtest), console)
+        print_line(summary(backtest, result.options["bootstrap"]), console)
+        print_line(said(backtest), console)
         if backtest.laws:
             _print_laws(backtest.laws, console)
         print_warnings(backtest.warnings, console)
         console.print()
+    print_line(reach_text(result.splits), console)
 
 
 def _print_laws(laws: list[LawScore], console: Console) -> None:

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.formatting.backtest import reach_text
+from rlscale.analysis.formatting.estimates import total_text
 from rlscale.analysis.formatting.health import health_sentence
 from rlscale.analysis.formatting.late_start import late_start_sentence
 from rlscale.analysis.formatting.numbers import brief_number, counted, interval_text
 from rlscale.analysis.reports import text as report_text
+from rlscale.analysis.studies.backtest.result import BacktestResult
 from rlscale.analysis.studies.fits_by import FitsBy
 from rlscale.terminal.tables import new_table, print_line, print_verdict, print_warnings, stored_text
 
-if TYPE_CHECKING:  # it would import matplotlib, which a fit does not need
+if TYPE_CHECKING:  # page would import matplotlib, which a fit does not need
     from rlscale.analysis.reports.page import ReportPaths
 
 _MEANINGS = {
@@ -30,22 +33,21 @@ _MEANINGS = {
 def print_fit(fit: FitResult, console: Console) -> None:
     """Print the exponents with their intervals, a summary of their data, then the warnings."""
     table = new_table(
-        f"Scaling law, objective {fit.objective}", "", "estimate", "90% interval", "systematic", ""
+        f"Scaling law, objective {fit.objective}", "", "estimate", "90% interval", "of seeds alone", ""
     )
     for name, meaning in _MEANINGS.items():
-        shift = fit.systematic.get(name)
         table.add_row(
             name,
             f"{getattr(fit, name):.4f}",
+            interval_text(fit.total_interval(name), ".4f"),
             interval_text(fit.intervals.get(name), ".4f"),
-            "" if shift is None else f"± {shift:.4f}",
             meaning,
         )
     table.add_row(
         "N_opt",
         brief_number(fit.N_opt_ref),
+        interval_text(fit.total_interval("N_opt_ref"), ".3g"),
         interval_text(fit.intervals.get("N_opt_ref"), ".3g"),
-        f"x/÷ {10 ** fit.systematic['log10_N_opt_ref']:.3g}",
         f"at C = {brief_number(fit.compute_ref)}",
     )
     if fit.delay:
@@ -54,6 +56,7 @@ def print_fit(fit: FitResult, console: Console) -> None:
     low, high = fit.range.C
     other = fit.other_objective
     lines = [
+        *filter(None, [total_text(fit)]),
         f"{fit.num_points} points of {fit.num_runs} runs of {fit.num_sizes} sizes, "
         f"compute {low:.3g} to {high:.3g}.",
         f"Objective {other.objective} for comparison: nu = {other.nu:.4f}, 90% interval "
@@ -65,7 +68,7 @@ def print_fit(fit: FitResult, console: Console) -> None:
     ]
     for line in lines:
         print_line(line, console)
-    print_verdict(fit.identified, fit.warnings, console)
+    print_verdict("yes" if fit.identified else "no", fit.warnings, console)
 
 
 def print_fits_by(each: FitsBy, console: Console) -> None:
@@ -77,7 +80,7 @@ def print_fits_by(each: FitsBy, console: Console) -> None:
             str(fit.num_runs),
             str(fit.num_sizes),
             f"{fit.nu:.3f}",
-            interval_text(fit.intervals.get("nu"), ".3f"),
+            interval_text(fit.total_interval("nu"), ".3f"),
             "yes" if fit.identified else "no",
         )
     for value in each.refused:
@@ -110,23 +113,18 @@ def _checks(fit: FitResult) -> list[str]:
             f"Sizes differ by more than their seeds: shifts of ln I of {fit.size_effect.sigma:.2g} (standard "
             f"deviation), which the intervals hold."
         )
-    if "nu" in fit.intervals_bias_corrected:
-        corrected, total = fit.intervals_bias_corrected["nu"], fit.intervals_total["nu"]
-        lines.append(
-            f"90% interval of nu, bias-corrected: {interval_text(corrected, '.4f')}; stretched to hold other "
-            f"shares of early training{', or no delay' if fit.delay.kind == 'soft' else ''}"
-            f"{' and the parabolas' if 'isoflop_disagrees' in fit.warning_codes else ''}: "
-            f"{interval_text(total, '.4f')}."
-        )
     return lines
 
 
-def print_summary(fit: FitResult, paths: ReportPaths, console: Console) -> None:
-    """Print the answer on one line, and where the report is."""
+def print_summary(
+    fit: FitResult, paths: ReportPaths, console: Console, backtest: BacktestResult | None = None
+) -> None:
+    """Print the answer, what the backtest says of it, and where the report is."""
     said = report_text.answer(fit)
     lines = [
         f"N_opt grows as C^{said.nu} [{said.nu_interval}]. Identified: {'yes' if fit.identified else 'no'}, "
         f"{counted(len(fit.warnings), 'warning')}.",
+        *([reach_text(backtest.splits)] if backtest else []),
         f"Wrote {paths.html} and {len(paths.png)} figures, as PNG and SVG, in {paths.figures}.",
     ]
     for line in lines:

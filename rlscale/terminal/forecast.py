@@ -6,7 +6,14 @@ from rich.console import Console
 from rich.table import Table
 
 from rlscale.analysis.forecast.result import Forecast, ForecastResult, ReturnForecast, SampleEfficiency
-from rlscale.analysis.formatting.forecasts import EXTRAPOLATED, EXTRAPOLATED_MEANING, return_cell
+from rlscale.analysis.formatting.forecasts import (
+    EXTRAPOLATED,
+    EXTRAPOLATED_MEANING,
+    MISSED_MEANING,
+    identified_text,
+    outside_parts,
+    return_cell,
+)
 from rlscale.analysis.formatting.numbers import brief_number, interval_text
 from rlscale.analysis.formatting.sizes import SIZE_WORDS
 from rlscale.terminal.tables import new_table, print_line, print_verdict, with_interval
@@ -21,10 +28,8 @@ def print_forecast(result: ForecastResult, console: Console) -> None:
         console.print(_optima_table(result, unit))
     if any(item.return_extrapolated is not None for item in result.forecasts):
         print_line(f"{EXTRAPOLATED} {EXTRAPOLATED_MEANING}", console)
-    for item in result.forecasts:
-        if item.intervals_total:
-            text = f"N_opt at {brief_number(item.compute)} with other shares of early training left out: "
-            print_line(f"{text}{interval_text(item.intervals_total['N_opt'])}.", console)
+    if any(item.earlier_ends is not None for item in result.forecasts):
+        print_line(MISSED_MEANING, console)
     for item in result.forecasts:
         if item.budget is not None:
             bought = f"{brief_number(item.budget.value)} {_BUDGETS[item.budget.unit]}"
@@ -37,19 +42,20 @@ def print_forecast(result: ForecastResult, console: Console) -> None:
         console.print(_return_table(taken, unit))
     if result.sample_efficiency is not None:
         print_line(_efficiency_text(result.sample_efficiency), console)
-    print_verdict(result.identified, result.warnings, console)
+    print_verdict(identified_text(result.identified, result.forecasts), result.warnings, console)
 
 
 def _optima_table(result: ForecastResult, unit: str) -> Table:
     title = f"Compute-optimal sizes in {unit}, E in steps; below each: 90% interval"
-    table = new_table(title, "compute", "N_opt", "E_opt", "return", "outside\ndata")
+    table = new_table(title, "compute", "N_opt", "E_opt", "return", "decades\noutside")
+    table.collapse_padding = True  # six columns of intervals in 80 characters
     for item in result.forecasts:
         table.add_row(
             brief_number(item.compute),
-            with_interval(item.N_opt, item.intervals.get("N_opt")),
-            with_interval(item.E_opt, item.intervals.get("E_opt")),
+            with_interval(item.N_opt, item.total_interval("N_opt")),
+            with_interval(item.E_opt, item.total_interval("E_opt")),
             return_cell(item, between="\n"),
-            f"{item.extrapolation:.1f} decades" if item.extrapolation > 0 else "none",
+            "\n".join(outside_parts(item)) or "none",
         )
     return table
 

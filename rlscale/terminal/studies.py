@@ -79,7 +79,7 @@ def _sizes_table(fit: FitResult, measures: Sequence[SizeMeasureFit]) -> Table:
 
 def _refits_table(fit: FitResult, title: str, first: str) -> Table:
     at = f"N_opt({brief_number(fit.compute_ref)})"
-    title = f"{title}, N_opt in {SIZE_WORDS[fit.provenance.size].unit}; below each: 90% interval"
+    title = f"{title}, N_opt in {SIZE_WORDS[fit.provenance.size].unit}; below each: 90% interval of seeds"
     return new_table(title, first, "nu", "alpha_N", "alpha_E", at)
 
 

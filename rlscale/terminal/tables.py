@@ -62,10 +62,10 @@ def print_warnings(warnings: Sequence[str], console: Console) -> None:
         console.print(f"[yellow]Warning:[/yellow] {escape(warning)}", highlight=False, soft_wrap=True)
 
 
-def print_verdict(identified: bool, warnings: Sequence[str], console: Console) -> None:
-    """The warnings, then whether the exponents are identified."""
+def print_verdict(identified: str, warnings: Sequence[str], console: Console) -> None:
+    """The warnings, then whether the exponents are identified, in words that start with yes or no."""
     print_warnings(warnings, console)
-    console.print(f"Identified: [bold]{'yes' if identified else 'no'}[/bold]", highlight=False)
+    console.print(f"Identified: [bold]{escape(identified)}[/bold]", highlight=False, soft_wrap=True)
 
 
 _SHORT_NAMES = {path: name for name, path in ALIASES.items()}

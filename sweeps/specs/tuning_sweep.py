@@ -9,6 +9,7 @@ from typing import Any
 from rlscale.scaling.config.run import RunConfig
 from rlscale.sweeps.specs.plan import PlannedSize
 from rlscale.sweeps.specs.spec import AxisGroup, SweepSpec, Tuning, axis_names, expand, parse_spec, points_of
+from rlscale.sweeps.store.names import tuning_name
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def tuning_sweep(spec: SweepSpec, source: str = "the spec") -> SweepSpec:
     rates, seeds = list(tuning.learning_rate or ()), list(tuning.seeds)
     groups: list[AxisGroup] = [listed] if listed else []
     values = {
-        "name": f"{spec.name}-tuning",
+        "name": tuning_name(spec.name),
         "base": base,
         "axes": [*groups, {"learning_rate": rates}, {"seed": seeds}],
         "resources": spec.resources.model_dump(),

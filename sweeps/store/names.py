@@ -1,4 +1,4 @@
-"""The names of a run's files, made and read here.
+"""The names of a run's files, and of a sweep that tunes another one, made and read here.
 
 An attempt has a key, ``000002-1a2b3c4d``: a number above all earlier ones and the head of a random
 token. A segment is the part of a curve between two checkpoints, called by its number and the key of
@@ -19,6 +19,20 @@ _LEASE = re.compile(rf"lease-({_KEY})\.json")
 _LOG = re.compile(r"log-([0-9]{6,})-[0-9a-f]{8}\.txt")
 _PART = re.compile(rf"part-({SEGMENT_PATTERN})\.parquet")
 _CHECKPOINT = re.compile(rf"({SEGMENT_PATTERN})\.pt")
+
+
+_TUNING = "-tuning"
+
+
+def tuning_name(sweep: str) -> str:
+    """The sweep that tunes the learning rates of a sweep."""
+    return f"{sweep}{_TUNING}"
+
+
+def tuned_by(sweep: str) -> str | None:
+    """The sweep that a sweep of this name tunes; None if it tunes none."""
+    tuned = sweep.removesuffix(_TUNING)
+    return tuned if tuned and tuned != sweep else None
 
 
 # -- keys of attempts ---------------------------------------------------------------

@@ -103,18 +103,19 @@ function answer_rows(fit, answer, unit) {
   return rows;
 }
 
-/** What of an answer lies outside the data, in words; empty if nothing does. */
-function outside_text(fit, found) {
-  const named = [
-    ["compute", found.compute, fit.range.C],
-    ["size", found.N_opt, fit.range.N],
-    ["interactions", found.E_opt, fit.range.E],
-  ];
-  return named
-    .map(([name, value, span]) => [name, decades_outside(value, span)])
-    .filter(([, decades]) => decades > 0)
-    .map(([name, decades]) => `${name} ${decades.toFixed(1)} decades`)
-    .join(", ");
+/** Where an answer lies beside the data, and how far its return can be trusted. */
+function place_text({ compute, outside, earlier_ends }) {
+  const at = `At C = ${scientific(compute, 3)}`;
+  const parts = Object.entries(outside).filter(([, decades]) => decades > 0);
+  if (!parts.length) return `${at}, within the data.`;
+  const named = parts.map(([name, decades]) => `${name} ${decades.toFixed(1)}`).join(", ");
+  const text = `${at}, an extrapolation. Decades outside the data: ${named}.`;
+  if (earlier_ends === null) return text;
+  const { median_absolute, tested_decades } = earlier_ends;
+  return (
+    `${text} As far beyond earlier ends of these data, predictions missed returns by ` +
+    `${brief_number(median_absolute, 2)} (median); tests reach ${tested_decades.toFixed(1)} decades.`
+  );
 }
 
 function start_calculator(form, fit, { unit, identified }) {
@@ -159,9 +160,7 @@ function start_calculator(form, fit, { unit, identified }) {
     }
     const notes = [];
     if (answer.forecast) {
-      const outside = outside_text(fit, answer.forecast);
-      const at = `At C = ${scientific(answer.forecast.compute, 3)}: `;
-      notes.push(paragraph(at + (outside ? `outside the data: ${outside}. An extrapolation.` : "within the data.")));
+      notes.push(paragraph(place_text(answer.forecast)));
       if (answer.forecast.return_extrapolated) {
         notes.push(paragraph("* The increasing map is continued beyond the measured returns."));
       }

@@ -322,12 +322,18 @@ function as_far(distance, errors, wanted) {
 
 /** Errors of predictions from earlier ends of the data, as Python refitted them. */
 class RollingOrigin {
-  constructor(points, { beyond_compute, beyond_sizes }, level) {
+  constructor(points, { beyond_compute, beyond_sizes, widening, tested }, level) {
     const log_c = Float64Array.from(points.log_n, (log_n, i) => log_n + points.log_e[i]);
     this.top = Math.max(...log_c);
     this.span = Math.max(this.top - Math.min(...log_c), 1e-300);
     this.largest = points.sizes[points.sizes.length - 1];
-    Object.assign(this, { beyond_compute, beyond_sizes, level });
+    Object.assign(this, { beyond_compute, beyond_sizes, widening, tested, level });
+  }
+
+  /** Median |measured - predicted| as far beyond a cut as (N, E) beyond the points; null within. */
+  typical_miss(log_n, log_e) {
+    const missed = this.misses_later(log_n, log_e);
+    return missed.length ? median(missed) / this.widening : null;
   }
 
   half_width(log_n, log_e) {
@@ -458,6 +464,7 @@ class Fit {
     this.level = given.level;
     this.law = law_of(given.law, delay);
     this.exclusion_laws = given.exclusion_fits.map((one) => law_of(one, delay));
+    this.other_lines = given.other_lines.map(([nu, N_opt]) => (compute) => N_opt * (compute / given.compute_ref) ** nu);
     this.draw_laws = Array.from(draws.nu, (nu, i) => {
       const late = draws.delay.length ? new Delay(delay.kind, draws.delay[i]) : new Delay();
       return PowerLaw.from_optimum(nu, draws.k[i], draws.m[i], Math.log(given.compute_ref), late);
@@ -501,17 +508,30 @@ function forecast(fit, compute, env_cost = null) {
     extrapolation: decades_outside(compute, fit.range.C),
     return: null,
     return_extrapolated: null,
+    outside: {
+      compute: decades_outside(compute, fit.range.C),
+      size: decades_outside(Math.exp(log_n), fit.range.N),
+      interactions: decades_outside(Math.exp(log_c - log_n), fit.range.E),
+    },
+    earlier_ends: earlier_ends(fit.predictor.earlier_ends, log_n, log_c - log_n),
   };
   with_return(fit, found, log_c, log_n);
   return env_cost === null ? found : { ...found, ...with_env_cost(fit, found, log_c, env_cost) };
+}
+
+/** What predictions of returns missed as far beyond earlier ends of the data; null within the data. */
+function earlier_ends(ends, log_n, log_e) {
+  const missed = ends.typical_miss(log_n, log_e);
+  return missed === null ? null : { median_absolute: missed, tested_decades: ends.tested / Math.LN10 };
 }
 
 function optimum_intervals(fit, compute) {
   if (!fit.draw_laws.length) return { intervals: {}, intervals_total: {} };
   const log_c = Math.log(compute);
   const plain = interval_of(fit.draw_laws.map((law) => Math.exp(law.log_N_opt(log_c))), fit.level);
-  const refits = fit.exclusion_laws.map((law) => Math.exp(law.log_N_opt(log_c)));
-  const total = [Math.min(plain[0], ...refits), Math.max(plain[1], ...refits)];
+  const others = fit.exclusion_laws.map((law) => Math.exp(law.log_N_opt(log_c)));
+  others.push(...plain, ...fit.other_lines.map((line) => line(compute)));
+  const total = [Math.min(...others), Math.max(...others)];
   const ends = ([low, high]) => ({ N_opt: [low, high], E_opt: [compute / high, compute / low] });
   return { intervals: ends(plain), intervals_total: ends(total) };
 }

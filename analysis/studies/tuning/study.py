@@ -32,6 +32,7 @@ from rlscale.scaling.config.run import RunConfig
 from rlscale.scaling.errors import NonFiniteLoss
 from rlscale.sweeps.specs.spec import SweepSpec, Tuning
 from rlscale.sweeps.specs.tuning_sweep import Size, shortened, sizes_of, tuned_config, tuning_of
+from rlscale.sweeps.store.names import tuning_name
 from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.run_store import RunStore
 
@@ -100,7 +101,7 @@ class TuningStudy:
 def read_study(spec: SweepSpec, store: RunStore, source: str = "the spec") -> TuningStudy:
     """What the store holds of the tuning of ``spec``, finished or not."""
     tuning = tuning_of(spec)
-    sweep, rates = f"{spec.name}-tuning", tuning.learning_rate or ()
+    sweep, rates = tuning_name(spec.name), tuning.learning_rate or ()
     rng = np.random.default_rng(_SEED)
     results = tuple(_read_size(store, sweep, size, tuning, rng) for size in sizes_of(spec, source))
     found = [(result, result.best) for result in results if result.best is not None]

@@ -6,7 +6,13 @@ import pyarrow as pa
 import pytest
 
 from rlscale.analysis.curves.curve_set import require_sizes
-from rlscale.analysis.curves.load import curves_from_frame, load_by_horizon, load_curves, read_store_record
+from rlscale.analysis.curves.load import (
+    curves_from_frame,
+    load_by,
+    load_by_horizon,
+    load_curves,
+    read_store_record,
+)
 from rlscale.analysis.curves.selection import Selection
 from rlscale.analysis.curves.synthetic import SyntheticSweep, curves_frame
 from rlscale.scaling.errors import InputError
@@ -304,6 +310,34 @@ def test_one_task_or_horizon_can_be_chosen(csv, options, runs):
 def test_a_mixture_is_refused_with_what_there_is_and_the_option_that_picks_one(csv):
     refused(csv(mixed()), r"mixes 2 values of task \(digits, maze\).*pick one with --task digits")
     refused(csv(mixed().drop(columns="task")), r"mixes 2 values of horizon \(8, 64\).*--horizon 8")
+
+
+def tuned(*sweeps: str) -> pd.DataFrame:
+    """The same four runs in each of these sweeps, under ids of their own."""
+    return pd.concat(
+        [table().assign(sweep=name, run_id=lambda t, name=name: name + t["run_id"]) for name in sweeps]
+    )
+
+
+def test_a_tuning_sweep_beside_the_sweep_that_it_tuned_is_left_out(csv):
+    curves = load_curves(csv(tuned("maze", "maze-tuning")))
+    assert curves.run_ids == ("mazer0", "mazer1", "mazer2", "mazer3")
+    assert curves.selection == Selection(sweep="maze")
+    assert curves.notes == ("4 runs of maze-tuning, which tuned the learning rates of maze, were left out.",)
+    assert load_curves(csv(tuned("maze", "maze-tuning")), sweep="maze-tuning").num_points == 20
+    assert load_curves(csv(tuned("maze-tuning"))).notes == ()
+    assert set(load_by(csv(tuned("maze", "maze-tuning")), "sweep")) == {"maze", "maze-tuning"}
+
+
+@pytest.mark.parametrize("sweeps", [("maze", "other", "maze-tuning"), ("other", "maze-tuning")])
+def test_a_tuning_sweep_beside_others_is_refused_with_their_names(csv, sweeps):
+    refused(csv(tuned(*sweeps)), f"beside others: .*{sweeps[0]} \\(4 runs\\).*pick one sweep with --sweep")
+
+
+def test_a_sweep_that_is_tuned_but_not_done_is_not_replaced_by_its_tuning(csv):
+    frame = tuned("maze", "maze-tuning")
+    frame["status"] = np.where(frame["sweep"] == "maze", "running", "done")
+    refused(csv(frame), r"holds no run that is done \(4 running\)")
 
 
 @pytest.mark.parametrize(

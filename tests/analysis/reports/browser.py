@@ -81,7 +81,13 @@ class Browser:
 
     def open(self, page: Path, width: int = 1280, height: int = 900, **media: str) -> None:
         """Load a page in a window, with features such as ``prefers_color_scheme="dark"``."""
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.send(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
         features = [{"name": name.replace("_", "-"), "value": value} for name, value in media.items()]
         self.send("Emulation.setEmulatedMedia", media="", features=features)
         self.send("Page.navigate", url=page.resolve().as_uri())
@@ -93,12 +99,16 @@ class Browser:
         """The value of an expression in the page, a promise's once it is known."""
         found = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in found:
-            raise RuntimeError(found["exceptionDetails"]["exception"].get("description", "an error in the page"))
+            raise RuntimeError(
+                found["exceptionDetails"]["exception"].get("description", "an error in the page")
+            )
         return found["result"].get("value")
 
     def requests(self) -> list[str]:
         """The addresses that pages have asked for."""
-        sent = [event["params"] for event in self.events if event.get("method") == "Network.requestWillBeSent"]
+        sent = [
+            event["params"] for event in self.events if event.get("method") == "Network.requestWillBeSent"
+        ]
         return [one["request"]["url"] for one in sent]
 
     def complaints(self) -> list[str]:
@@ -113,7 +123,9 @@ class Browser:
 
     def screenshot(self, *, whole: bool = True) -> bytes:
         """The page as PNG."""
-        shot = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole, **self._clip(whole))
+        shot = self.send(
+            "Page.captureScreenshot", format="png", captureBeyondViewport=whole, **self._clip(whole)
+        )
         return base64.b64decode(shot["data"])
 
     def pdf(self) -> bytes:
