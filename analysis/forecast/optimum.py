@@ -54,7 +54,8 @@ def optimum_ends(fit: FitResult, compute: ArrayLike) -> OptimumEnds | None:
 def other_lines(fit: FitResult) -> list[tuple[float, float]]:
     """(ν, N_opt at ``compute_ref``) of each other choice that makes N_opt a power of compute.
 
-    They are the law without a delay, where several delays were weighed, and the parabolas, where they disagree.
+    They are the law without a delay, where several delays were weighed, and the parabolas, where they
+    disagree.
     """
     found = [
         (one.nu, one.N_opt_ref)

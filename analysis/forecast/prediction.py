@@ -142,7 +142,7 @@ class ReturnPredictor:
 
     @property
     def error_factor(self) -> float:
-        """By how much errors of one size from the next are widened, because few pairs of sizes tell of them."""
+        """Factor for the errors of one size from the next, of which few pairs of sizes tell."""
         return _few(len(self.centre.sizes) - 1)
 
     def errors_taken(self) -> Ints:

@@ -39,8 +39,8 @@ def _learning_curves(curves: Curves) -> str:
     text = (
         f"Return against interactions for {len(bands)} sizes. The smallest, {compact_count(first.size)} "
         f"{unit}, goes from {typeset_number(first.mean[0])} to {typeset_number(first.mean[-1])} in "
-        f"{compact_count(first.interactions[-1])} interactions; the largest, {compact_count(last.size)}, from "
-        f"{typeset_number(last.mean[0])} to {typeset_number(last.mean[-1])} in "
+        f"{compact_count(first.interactions[-1])} interactions; the largest, {compact_count(last.size)}, "
+        f"from {typeset_number(last.mean[0])} to {typeset_number(last.mean[-1])} in "
         f"{compact_count(last.interactions[-1])}."
     )
     if best.size in (first.size, last.size):
@@ -52,8 +52,8 @@ def _intrinsic(fit: FitResult) -> str:
     i = fit.points.mapped_intrinsic
     return (
         f"Intrinsic performance against interactions: dots of {fit.num_sizes} sizes rise from "
-        f"{scientific(float(i.min()))} to {scientific(float(i.max()))} and lie about the lines of the fitted law, "
-        f"half of them within {_middle_half(fit)} decades."
+        f"{scientific(float(i.min()))} to {scientific(float(i.max()))} and lie about the lines of the "
+        f"fitted law, half of them within {_middle_half(fit)} decades."
     )
 
 
@@ -82,10 +82,10 @@ def _optimal_size(fit: FitResult) -> str:
 def _monotone_map(fit: FitResult) -> str:
     known = fit.monotone_map
     return (
-        f"Return against intrinsic performance. The fitted map rises from {typeset_number(float(known.return_[0]))} "
-        f"at I = {scientific(float(known.intrinsic[0]))} to {typeset_number(float(known.return_[-1]))} at I = "
-        f"{scientific(float(known.intrinsic[-1]))}; the points of all sizes lie about it, half of them within "
-        f"{_middle_half(fit)} decades."
+        f"Return against intrinsic performance. The fitted map rises from "
+        f"{typeset_number(float(known.return_[0]))} at I = {scientific(float(known.intrinsic[0]))} to "
+        f"{typeset_number(float(known.return_[-1]))} at I = {scientific(float(known.intrinsic[-1]))}; the "
+        f"points of all sizes lie about it, half of them within {_middle_half(fit)} decades."
     )
 
 
@@ -100,7 +100,9 @@ def _residuals(fit: FitResult) -> str:
         return text
     residual = residuals_of(fit)
     medians = (fixed_point(float(np.median(residual[rows])), 3) for rows in (~past, past))
-    return f"{text} Their median is {next(medians)} before the optimum of their size and {next(medians)} past it."
+    return (
+        f"{text} Their median is {next(medians)} before the optimum of their size, {next(medians)} past it."
+    )
 
 
 def _uncertainty(fit: FitResult) -> str:
@@ -110,12 +112,12 @@ def _uncertainty(fit: FitResult) -> str:
     drawn = (
         "no bootstrap was drawn"
         if interval is None
-        else f"its {percent(fit.interval_level)} interval is {interval_text(interval, '.2f')}, of seeds alone "
-        f"{interval_text(fit.intervals['nu'], '.2f')}"
+        else f"its {percent(fit.interval_level)} interval is {interval_text(interval, '.2f')}, of seeds "
+        f"alone {interval_text(fit.intervals['nu'], '.2f')}"
     )
     return (
-        f"The exponent: {fit.nu:.2f} with the first {mine} left out; {drawn}. Other shares of early training and "
-        f"the other objective give {min(others):.2f} to {max(others):.2f}."
+        f"The exponent: {fit.nu:.2f} with the first {mine} left out; {drawn}. Other shares of early training "
+        f"and the other objective give {min(others):.2f} to {max(others):.2f}."
     )
 
 

@@ -1,8 +1,8 @@
 """What the page needs to forecast by itself, as data for ``scripts/forecast.js``.
 
-The page computes every forecast from the stored law, points and draws, as ``rlscale forecast`` does. Only what
-is drawn at random or refitted comes from here: which errors each draw takes, how it continues the map, and
-the errors of predictions from earlier ends of the data.
+The page computes every forecast from the stored law, points and draws, as ``rlscale forecast`` does. Only
+what is drawn at random or refitted comes from here: which errors each draw takes, how it continues the map,
+and the errors of predictions from earlier ends of the data.
 """
 
 from __future__ import annotations

@@ -313,7 +313,7 @@ def _mark(kind: str, colour: str, text: str) -> dict[str, str]:
 
 
 def _axis(name: str, label: str, scale: str, values: ArrayLike, *, counts: bool = False) -> dict[str, Any]:
-    """An axis: what a pointer calls its values, its label, scale and limits; ``counts`` writes 10k for 10⁴."""
+    """An axis: what a pointer calls its values, label, scale, limits; ``counts`` writes 10k for 10⁴."""
     shown = np.asarray(values, float)
     limits = [float(shown.min()), float(shown.max())]
     return {"name": name, "label": label, "scale": scale, "limits": limits, "counts": counts}

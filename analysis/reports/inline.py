@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def _panel_spans(figure: Figure, width: float) -> list[tuple[float, float]]:
             groups[-1][1] = max(groups[-1][1], high)
         else:
             groups.append([low, high])
-    cuts = [(left[1] + right[0]) / 2 for left, right in zip(groups, groups[1:], strict=False)]
+    cuts = [(left[1] + right[0]) / 2 for left, right in pairwise(groups)]
     if any(_is_colour_bar(ax) for ax in figure.axes):
         cuts = []
     return list(zip([0.0, *cuts], [*cuts, width], strict=True))

@@ -1,8 +1,8 @@
 """What every HTML page of the toolkit shares: its template, its figures, and how its files are written.
 
-Nothing in a page is fetched from elsewhere, and a policy in it forbids that to a browser; it runs only the scripts
-that it was written with. Names from a store are escaped. Every file is written under a temporary name and then
-renamed.
+Nothing in a page is fetched from elsewhere, and a policy in it forbids that to a browser, which runs only the
+scripts that the page was written with. Names from a store are escaped. Every file is written under a
+temporary name and then renamed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -53,7 +52,7 @@ class ReportPaths:
 
 
 class Described(Protocol):
-    """What a page says of a figure: a file name without ending, a title, a caption, and what is seen in it."""
+    """What a page says of a figure: file name without ending, title, caption, and what is seen in it."""
 
     @property
     def name(self) -> str: ...

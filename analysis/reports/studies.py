@@ -352,8 +352,8 @@ def _horizon_figures(result: HorizonResult) -> list[ReportFigure]:
             "black: what the growth of interactions at fixed sizes predicts, its 90% interval shaded. Right: "
             "the exponent of each horizon with its 90% interval, and their weighted slope. Open dots: "
             "horizons whose curves do not identify the law, left out of slope and prediction.",
-            f"The optimal size changes by factors of {_shift_range(result)} over that at the smallest horizon; ν "
-            f"changes by {fixed_point(result.nu_slope.per_decade, 3)} for each tenfold horizon.",
+            f"The optimal size changes by factors of {_shift_range(result)} over that at the smallest "
+            f"horizon; ν changes by {fixed_point(result.nu_slope.per_decade, 3)} for each tenfold horizon.",
             _two_panels(
                 lambda ax: plots_horizon.plot_optimum_shift(result, ax=ax),
                 lambda ax: plots_horizon.plot_nu_by_horizon(result, ax=ax),

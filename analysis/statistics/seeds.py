@@ -1,8 +1,8 @@
 """Scores of many seeds: the interquartile mean and performance profiles (Agarwal et al. 2021, rliable).
 
-A mean over seeds is moved by one seed that fails, a median ignores most of what was measured. The interquartile
-mean is the mean of the middle half. A performance profile is the whole distribution: the share of runs whose
-score is above each level.
+A mean over seeds is moved by one seed that fails, a median ignores most of what was measured. The
+interquartile mean is the mean of the middle half. A performance profile is the whole distribution: the share
+of runs whose score is above each level.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ function answer_to(fit, question) {
     const { returns } = fit.monotone_map;
     const taken = at_return(fit, value);
     if (taken !== null) return { command: `--return ${as_typed(value)}`, taken };
-    const known = `${brief_number(returns[0], 6)} to ${brief_number(returns[returns.length - 1], 6)}`;
+    const known = `${typeset_number(returns[0], 6)} to ${typeset_number(returns[returns.length - 1], 6)}`;
     return { error: `A return of ${value} lies outside the fitted map, which knows returns from ${known}.` };
   }
   let command = `--${budget} ${as_typed(value)}`;
@@ -82,8 +82,8 @@ function answer_rows(fit, answer, unit) {
     ["interactions for it", ...of("E_opt")],
     [
       "return there",
-      brief_number(there ? there.estimate : found.return, 4) + star,
-      ends ? interval_text(ends, brief_number) : "unknown",
+      typeset_number(there ? there.estimate : found.return, 4) + star,
+      ends ? interval_text(ends, typeset_number) : "unknown",
       "",
     ],
   ];
@@ -94,8 +94,8 @@ function answer_rows(fit, answer, unit) {
       ["interactions for it", ...of("E_with_env_cost")],
       [
         "overspend of ignoring that cost",
-        `${brief_number(found.overspend)} times`,
-        ends_of ? interval_text(ends_of, brief_number) : "unknown",
+        `${typeset_number(found.overspend)} times`,
+        ends_of ? interval_text(ends_of, typeset_number) : "unknown",
         "",
       ],
     );
@@ -114,7 +114,7 @@ function place_text({ compute, outside, earlier_ends }) {
   const { median_absolute, tested_decades } = earlier_ends;
   return (
     `${text} As far beyond earlier ends of these data, predictions missed returns by ` +
-    `${brief_number(median_absolute, 2)} (median); tests reach ${tested_decades.toFixed(1)} decades.`
+    `${typeset_number(median_absolute, 2)} (median); tests reach ${tested_decades.toFixed(1)} decades.`
   );
 }
 

@@ -148,7 +148,7 @@ class Chart {
     if (layer.size !== null) lines.push(`${this.shown.sizes[layer.size].label} ${this.shown.unit}`);
     const values = { [x.name]: layer.x[i], ...Object.fromEntries(Object.entries(layer.also).map(([k, v]) => [k, v[i]])), [y.name]: layer.y[i] };
     for (const [name, value] of Object.entries(values)) {
-      const text = name === "return" ? brief_number(value, 4) : name === "C" || name === "I" ? scientific(value, 3) : compact_count(value);
+      const text = name === "return" ? typeset_number(value, 4) : name === "C" || name === "I" ? scientific(value, 3) : compact_count(value);
       lines.push(`${name} = ${text}`);
     }
     return lines;

@@ -34,7 +34,7 @@ function superscript(whole) {
 }
 
 /** Three significant figures, as a power of ten where a decimal would be long. */
-function brief_number(value, digits = 3) {
+function typeset_number(value, digits = 3) {
   const size = Math.abs(value);
   return size === 0 || (size >= 1e-4 && size < 1e4) ? significant(value, digits) : scientific(value, digits);
 }

@@ -7,4 +7,17 @@ if (fit !== null) start_calculator(document.getElementById("calculator-form"), f
 const charts = charts_of_page === null ? [] : start_charts(charts_of_page);
 
 /** For whoever opens the console of the page, and for tests of it. */
-window.rlscale = { fit, charts, answer_to, forecast, at_return, flops_budget, gpu_hours_budget, compact_count, scientific };
+window.rlscale = {
+  fit,
+  charts,
+  read_fit: (data) => new Fit(unpacked(data)),
+  answer_to,
+  forecast,
+  at_return,
+  flops_budget,
+  gpu_hours_budget,
+  typed_number,
+  compact_count,
+  scientific,
+  typeset_number,
+};
