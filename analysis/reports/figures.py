@@ -100,11 +100,11 @@ def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
         ReportFigure(
             "optimal_size",
             "Compute-optimal size",
-            f"The fitted optimum with its {level} interval, and darker that of seeds alone; right of "
-            "the dotted line all are extrapolations, dashed and pale. Dots: the trained size that was best at "
-            "each compute, with no model assumed; they move from one trained size to the next. Open dots: there the next smaller "
-            "size had ended and could not compete, so they may lie too high. Diamonds: vertices of parabolas "
-            "through the sizes at equal compute, with intervals.",
+            f"The fitted optimum with its {level} interval, and darker that of seeds alone; right of the "
+            "dotted line all are extrapolations, dashed and pale. Dots: the trained size that was best at "
+            "each compute, with no model assumed; they move from one trained size to the next. Open dots: "
+            "there the next smaller size had ended and could not compete, so they may lie too high. "
+            "Diamonds: vertices of parabolas through the sizes at equal compute, with intervals.",
             seen["optimal_size"],
             _single(plots.plot_optimal_size),
             _single(plots.plot_optimal_size, WIDE),
@@ -132,22 +132,22 @@ def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
         ReportFigure(
             "nu_uncertainty",
             "How sure the exponent is",
-            f"Left: the exponent ν in each bootstrap draw, with the {level} interval shaded, darker that of "
-            "seeds alone, and the estimate as a line; the curve is the least loss of any law with that ν. "
-            "Right: the same exponent when more of early training is left out, by the other objective, and from parabolas through the "
-            "sizes at equal compute, which assume no law. Points far outside the shade mean that a choice of "
-            "the analysis matters more than the noise of the runs.",
+            f"Left: the exponent ν in each bootstrap draw, with the {level} interval shaded, darker that "
+            "of seeds alone, and the estimate as a line; the curve is the least loss of any law with that "
+            "ν. Right: the same exponent when more of early training is left out, by the other objective, "
+            "and from parabolas through the sizes at equal compute, which assume no law. Points far "
+            "outside the shade mean that a choice of the analysis matters more than the noise of the runs.",
             seen["nu_uncertainty"],
             _uncertainty,
         ),
     ]
 
 
-def svg_of(figure: Figure) -> str:
-    """The figure as SVG, the same text for the same figure."""
+def svg_of(figure: Figure, dpi: int = PNG_DPI) -> str:
+    """The figure as SVG, the same text for the same figure; ``dpi`` of the parts that are images in it."""
     buffer = BytesIO()
     with house_style():
-        figure.savefig(buffer, format="svg", dpi=PNG_DPI, metadata=_NO_METADATA)
+        figure.savefig(buffer, format="svg", dpi=dpi, metadata=_NO_METADATA)
     return buffer.getvalue().decode("utf-8")
 
 

@@ -93,15 +93,17 @@ def write_figures(
 
     Returns:
         The paths, with those of the figures, and for each figure what its page shows: ``name``, ``number``,
-        ``title``, ``caption``, ``panels`` (markup, with ``width`` as shares), ``scrolls`` (whether it is too
-        wide for a narrow screen), ``rem`` (most width) and ``colours``.
+        ``title``, ``caption``, ``alt``, ``panels`` (markup, with ``width`` as shares), ``scrolls`` (whether
+        it is too wide for a narrow screen), ``rem`` (most width) and ``colours``.
     """
     png, svg, shown = {}, {}, []
     for number, (item, figure, wide) in enumerate(figures, 1):
         text = svg_of(figure)
+        figure.set_layout_engine("none")  # it is laid out, and the PNG shall be the same
         svg[item.name] = write_part(paths.figures / f"{item.name}.svg", text.encode(), folder=True)
         png[item.name] = write_part(paths.figures / f"{item.name}.png", png_of(figure), folder=True)
-        inline = _inline(wide, text if wide is figure else svg_of(wide), item.name, item.alt, max_inline_svg)
+        text = text if wide is figure and len(text) <= max_inline_svg else svg_of(wide, _INLINE_DPI)
+        inline = _inline(wide, text, item.name, item.alt, max_inline_svg)
         inches = wide.get_figwidth()
         shown.append(
             {
@@ -109,6 +111,7 @@ def write_figures(
                 "number": number,
                 "title": item.title,
                 "caption": item.caption,
+                "alt": item.alt,
                 "panels": inline.panels,
                 "colours": inline.colours,
                 "scrolls": len(inline.panels) == 1 and inches > 6,

@@ -51,8 +51,8 @@ def seed_figures(curves: Curves) -> list[ReportFigure]:
             "Performance profiles over seeds",
             "Share of the runs of each size whose final return is above each level, for sizes with at "
             f"least {LEAST_SEEDS} seeds, with 90% intervals. A line further right is better; a line with a "
-            "long foot on the left has seeds that fail; where lines cross, one size is better on the whole and worse at its "
-            "worst.",
+            "long foot on the left has seeds that fail; where lines cross, one size is better on the "
+            "whole and worse at its worst.",
             f"Falling steps of {len(scores)} sizes. The best by its interquartile mean is "
             f"{compact_count(best)} with {typeset_number(middle[best], 4)}; the worst mean is "
             f"{typeset_number(min(middle.values()), 4)}.",

@@ -147,7 +147,7 @@ function start_calculator(form, fit, { unit, identified }) {
   const written = (answer) => {
     const table = document.createElement("table");
     table.innerHTML =
-      "<thead><tr><th scope='col'></th><th scope='col'>estimate</th><th scope='col'></th>" +
+      "<caption>The answer</caption><thead><tr><th scope='col'></th><th scope='col'>estimate</th><th scope='col'></th>" +
       "<th scope='col'>of seeds alone</th></tr></thead><tbody></tbody>";
     table.tHead.rows[0].cells[2].textContent = `${Math.round(100 * fit.level)}% interval`;
     for (const [name, ...cells] of answer_rows(fit, answer, unit)) {

@@ -185,8 +185,6 @@ class Chart {
     const width = this.place.clientWidth || 700;
     const axis = (key, given, more) => ({
       scale: key,
-      label: given.label,
-      labelFont: FONT,
       font: FONT,
       stroke: () => page_colour("--ink"),
       grid: { stroke: () => page_colour("--faint"), width: 1 },
@@ -211,8 +209,8 @@ class Chart {
       scales: { x: scale("x"), y: scale("y") },
       series: [{}, { show: true, paths: () => null, points: { show: false } }],
       axes: [
-        axis("x", this.spec.x, { size: 34, labelSize: 22 }),
-        axis("y", this.spec.y, { size: (_, values) => this._widest(values), labelSize: 24 }),
+        axis("x", this.spec.x, { size: 30 }),
+        axis("y", this.spec.y, { size: (_, values) => this._widest(values) }),
       ],
       hooks: { draw: [(u) => this._draw(u)], setCursor: [() => this._point()] },
     };
@@ -337,7 +335,10 @@ function start_charts({ sizes, unit, charts }) {
     spec.has_runs = spec.layers.some((layer) => layer.run !== undefined);
     place.hidden = false;
     const canvas = element("div", "canvas");
-    place.append(switches(spec, shown, redraw), canvas, legend(spec.marks));
+    canvas.role = "img";
+    canvas.ariaLabel = place.dataset.alt;
+    const [x, y] = [element("div", "axis x", spec.x.label), element("div", "axis y", spec.y.label)];
+    place.append(switches(spec, shown, redraw), y, canvas, x, legend(spec.marks));
     const chart = new Chart(canvas, spec, shown);
     place.querySelector(".zoom").append(
       button("+", "zoom in", () => chart.zoom(0.5)),
