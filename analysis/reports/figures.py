@@ -51,11 +51,15 @@ class ReportFigure:
     draw: Callable[[Curves, FitResult], Figure]
     wide: Callable[[Curves, FitResult], Figure] | None = None
 
-    def make(self, curves: Curves, fit: FitResult) -> tuple[Figure, Figure]:
-        """The figure for papers and the one for the page, in the style of all figures."""
+    def make(self, curves: Curves, fit: FitResult) -> Figure:
+        """The figure for papers, in the style of all figures."""
         with house_style():
-            figure = self.draw(curves, fit)
-            return figure, figure if self.wide is None else self.wide(curves, fit)
+            return self.draw(curves, fit)
+
+    def make_wide(self, curves: Curves, fit: FitResult) -> Figure | None:
+        """The figure for the page, if it is another one."""
+        with house_style():
+            return None if self.wide is None else self.wide(curves, fit)
 
 
 def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:

@@ -81,14 +81,14 @@ def page_template(name: str) -> Template:
 
 def write_figures(
     paths: ReportPaths,
-    figures: Iterable[tuple[Described, Figure, Figure]],
+    figures: Iterable[tuple[Described, Figure, Figure | None]],
     max_inline_svg: int = MAX_INLINE_SVG,
 ) -> tuple[ReportPaths, list[dict[str, Any]]]:
     """Write each figure as SVG and PNG beside the page.
 
     Args:
-        figures: what the page says of each, the figure for papers, and the one for the page, as wide as its
-            text; the same if it is.
+        figures: what the page says of each, the figure for papers, and one as wide as the text of the page
+            if that is another one.
         max_inline_svg: characters above which the page shows a figure as PNG.
 
     Returns:
@@ -97,12 +97,13 @@ def write_figures(
         it is too wide for a narrow screen), ``rem`` (most width) and ``colours``.
     """
     png, svg, shown = {}, {}, []
-    for number, (item, figure, wide) in enumerate(figures, 1):
+    for number, (item, figure, other) in enumerate(figures, 1):
         text = svg_of(figure)
         figure.set_layout_engine("none")  # it is laid out, and the PNG shall be the same
         svg[item.name] = write_part(paths.figures / f"{item.name}.svg", text.encode(), folder=True)
         png[item.name] = write_part(paths.figures / f"{item.name}.png", png_of(figure), folder=True)
-        text = text if wide is figure and len(text) <= max_inline_svg else svg_of(wide, _INLINE_DPI)
+        wide = figure if other is None else other
+        text = text if other is None and len(text) <= max_inline_svg else svg_of(wide, _INLINE_DPI)
         inline = _inline(wide, text, item.name, item.alt, max_inline_svg)
         inches = wide.get_figwidth()
         shown.append(

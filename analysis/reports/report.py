@@ -73,7 +73,7 @@ def write_report(
     paths = paths_of(Path(out))
     wanted = [*figures(curves, fit), *seed_figures(curves), *backtest_figures(backtest)]
     wanted += [*health_figures(health), *study_figures(fit, horizon)]
-    made = ((item, *item.make(curves, fit)) for item in wanted)
+    made = ((item, item.make(curves, fit), item.make_wide(curves, fit)) for item in wanted)
     paths, shown = write_figures(paths, made, max_inline_svg)
     write_part(paths.html, render(curves, fit, shown, record, backtest, horizon, health).encode())
     return paths
