@@ -83,9 +83,9 @@ def said(backtest: SplitBacktest, number: Callable[[float], str] = brief_number)
     """
     returns, optimum = backtest.returns, backtest.optimum
     text = (
-        f"Without {split_name(backtest.split, number)}, the fit predicts returns to "
-        f"{returns.mean_absolute:.2g} (copying the next size: {returns.naive_mean_absolute:.2g}) and N_opt "
-        f"to {optimum.against_full_fit:.2g} decades of the fit of all"
+        f"Without {split_name(backtest.split, number)}, the fit predicts returns to within "
+        f"{returns.mean_absolute:.2g} on average (copying the next size: {returns.naive_mean_absolute:.2g}), "
+        f"and N_opt to within {optimum.against_full_fit:.2g} decades of the fit of all"
     )
     if returns.coverage is None:
         return f"{text}."

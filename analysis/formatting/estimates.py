@@ -6,8 +6,8 @@ from rlscale.analysis.fit.isoflop_under_law import disagrees
 from rlscale.analysis.fit.result import FitResult
 
 
-def total_text(fit: FitResult) -> str:
-    """What the total intervals hold, a sentence; empty without a bootstrap."""
+def held_text(fit: FitResult) -> str:
+    """What the total intervals hold, a list in words; empty without a bootstrap."""
     if not fit.intervals:
         return ""
     held = [
@@ -21,4 +21,4 @@ def total_text(fit: FitResult) -> str:
     if fit.isoflop is not None and disagrees(fit.isoflop):
         held.append("parabolas in place of the law")
     *first, last = held
-    return f"The 90% intervals hold {', '.join(first)} and {last}."
+    return f"{', '.join(first)} and {last}"

@@ -131,7 +131,8 @@ def _intrinsic(_: Curves, fit: FitResult, __: ReturnScale) -> dict[str, Any]:
     law, layers = fit.law, list[Layer]()
     measured, returns = np.log(fit.points.mapped_intrinsic), np.asarray(fit.points.return_)
     seen_x, seen_y = [], []
-    for index, (size, _colour, rows) in enumerate(by_size(fit.points)):
+    for size, _colour, rows in by_size(fit.points):
+        index = _place_of(size, fit)
         e, log_i = binned(fit.points, measured, rows)
         _, r = binned(fit.points, returns, rows)
         layers.append(_dots(index, e, np.exp(log_i), name="measured", also={"return": r}))
@@ -157,7 +158,8 @@ def _intrinsic(_: Curves, fit: FitResult, __: ReturnScale) -> dict[str, Any]:
 
 def _frontier(_: Curves, fit: FitResult, scale: ReturnScale) -> dict[str, Any]:
     returns, layers = np.asarray(fit.points.return_), list[Layer]()
-    for index, (size, _colour, rows) in enumerate(by_size(fit.points)):
+    for size, _colour, rows in by_size(fit.points):
+        index = _place_of(size, fit)
         e, r = binned(fit.points, returns, rows)
         layers.append(_line(index, size * e, r, name="measured", also={"E": e}))
     compute, seen = fitted_frontier(fit)
@@ -252,7 +254,8 @@ def _optimal_size(_: Curves, fit: FitResult, __: ReturnScale) -> dict[str, Any]:
 def _monotone_map(_: Curves, fit: FitResult, scale: ReturnScale) -> dict[str, Any]:
     returns, log_i = np.asarray(fit.points.return_), np.log(fit.points.intrinsic)
     layers = list[Layer]()
-    for index, (_size, _colour, rows) in enumerate(by_size(fit.points)):
+    for size, _colour, rows in by_size(fit.points):
+        index = _place_of(size, fit)
         e, r = binned(fit.points, returns, rows)
         _, x = binned(fit.points, log_i, rows)
         layers.append(_dots(index, np.exp(x), r, name="measured", also={"E": e}))
@@ -265,6 +268,11 @@ def _monotone_map(_: Curves, fit: FitResult, scale: ReturnScale) -> dict[str, An
         "layers": layers,
         "marks": [_mark("dot", QUIET, "measured, at the law's I"), _mark("line", INK, "fitted map f")],
     }
+
+
+def _place_of(size: float, fit: FitResult) -> int:
+    """Position of a size of the points among the sizes of the fit, of which some may have no points."""
+    return int(np.abs(np.log(np.asarray(fit.provenance.sizes) / size)).argmin())
 
 
 # -- layers and axes --------------------------------------------------------------

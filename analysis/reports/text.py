@@ -19,7 +19,7 @@ from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.result import Forecast
 from rlscale.analysis.forecast.sizes import forecast
 from rlscale.analysis.formatting.backtest import reach_text, said
-from rlscale.analysis.formatting.estimates import total_text
+from rlscale.analysis.formatting.estimates import held_text
 from rlscale.analysis.formatting.forecasts import outside_parts, return_cell
 from rlscale.analysis.formatting.late_start import late_start_sentence
 from rlscale.analysis.formatting.numbers import (
@@ -118,7 +118,7 @@ def answer(fit: FitResult, backtest: BacktestResult | None = None) -> Answer:
         compute=interval_text(fit.range.C, scientific),
         sizes=interval_text(fit.range.N, compact_count),
         returns=interval_text(fit.range.return_, typeset_number),
-        held=total_text(fit),
+        held=held_text(fit),
         isoflop=_isoflop(fit),
         level=percent(fit.interval_level),
         late_start=typeset(late_start_sentence(fit.late_start)),

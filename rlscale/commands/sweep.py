@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,11 +18,13 @@ from rlscale.commands.options import (
     SweepDeviceOption,
     SweepOption,
 )
+from rlscale.scaling.errors import RlscaleError
 from rlscale.terminal.console import console, warn, write_json, write_yaml
 
 if TYPE_CHECKING:
     from rlscale.sweeps.running.events import OnEvent
     from rlscale.sweeps.running.launch import SweepOutcome
+    from rlscale.sweeps.running.status import SizeFacts
     from rlscale.sweeps.specs.spec import SweepSpec
 
 
@@ -198,7 +201,7 @@ def sweep_status(
     from rlscale.terminal.sweep import print_status, status_json
 
     opened = RunStore(store)
-    readers = [SweepReader(opened, name) for name in opened.select(sweep)]
+    readers = [SweepReader(opened, name, _facts_of) for name in opened.select(sweep)]
     if not readers:
         console.print(f"{store} holds no sweeps yet.", markup=False, highlight=False, soft_wrap=True)
     if watch_on:
@@ -208,6 +211,20 @@ def sweep_status(
     for state in states:
         print_status(console, state, show_all=show_all)
     write_json(json_path, {"sweeps": [status_json(state) for state in states]})
+
+
+def _facts_of(config: Mapping[str, Any]) -> SizeFacts | None:
+    """N and FLOPs of a run that has not begun, from its networks; None if these cannot be built here."""
+    from rlscale.scaling.config.run import run_config
+    from rlscale.sweeps.running.status import SizeFacts
+
+    try:
+        from rlscale.scaling.costs.measure import measure
+
+        columns = measure(run_config(dict(config), source="a run's config")).columns
+    except (ImportError, RlscaleError):
+        return None
+    return SizeFacts(columns.get("num_params"), columns.get("flops_per_interaction"))
 
 
 def warn_of_tuning(spec: SweepSpec, spec_name: str) -> None:

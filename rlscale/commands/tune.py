@@ -108,7 +108,7 @@ def sweep_tune(
         write_yaml(out, final_values(spec, study, spec_name), heading=heading(study))
         print_line(f"Wrote {out}; run it with: rlscale sweep run {out} --store {store}", console)
         print_line(
-            f"The store then holds both sweeps; rlscale fit {store} takes {spec.name} and leaves its tuning out.",
+            f"The store then holds both sweeps; rlscale fit {store} takes {spec.name} without its tuning.",
             console,
         )
     if study.num_missing:

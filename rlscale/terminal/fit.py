@@ -8,7 +8,7 @@ from rich.console import Console
 
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.formatting.backtest import reach_text
-from rlscale.analysis.formatting.estimates import total_text
+from rlscale.analysis.formatting.estimates import held_text
 from rlscale.analysis.formatting.health import health_sentence
 from rlscale.analysis.formatting.late_start import late_start_sentence
 from rlscale.analysis.formatting.numbers import brief_number, counted, interval_text
@@ -56,7 +56,7 @@ def print_fit(fit: FitResult, console: Console) -> None:
     low, high = fit.range.C
     other = fit.other_objective
     lines = [
-        *filter(None, [total_text(fit)]),
+        *([f"The 90% intervals hold {held_text(fit)}."] if fit.intervals else []),
         f"{fit.num_points} points of {fit.num_runs} runs of {fit.num_sizes} sizes, "
         f"compute {low:.3g} to {high:.3g}.",
         f"Objective {other.objective} for comparison: nu = {other.nu:.4f}, 90% interval "

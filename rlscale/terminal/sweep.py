@@ -12,6 +12,7 @@ from rich.text import Text
 from rlscale.analysis.formatting.numbers import brief_duration, compact_count, duration, rate_per_second
 from rlscale.sweeps.running.drivers import SILENCE_SECONDS, DriverRecord
 from rlscale.sweeps.running.status import (
+    SILENT_SECONDS,
     RunStatus,
     SweepProgress,
     SweepState,
@@ -21,7 +22,6 @@ from rlscale.sweeps.running.status import (
 )
 from rlscale.terminal.tables import differing_fields, differing_values, runs_table, stored_text
 
-_SILENT_SECONDS = 60.0
 _MOST_SHOWN = 20  # runs that are listed without --all
 #: Characters of a run's id that tables and lines show; --json and the store have all of it.
 ID_LENGTH = 8
@@ -40,10 +40,10 @@ def status_table(statuses: Sequence[RunStatus], shown: Sequence[RunStatus] | Non
             *values_of[status.size],
             _num_params(status),
             stored_text(str(status.config.get("seed", ""))),
-            status.status,
+            "interrupted" if status.interrupted else status.status,
             _stored(status),
-            rate_per_second(status.rate) if status.status == "running" else "",
-            brief_duration(status.seconds_left) if status.status == "running" else "",
+            rate_per_second(status.rate) if status.is_running else "",
+            brief_duration(status.seconds_left) if status.is_running else "",
         )
     return table
 
@@ -75,7 +75,7 @@ def status_parts(state: SweepState, *, show_all: bool = False) -> list[Renderabl
 def running_parts(state: SweepState) -> list[RenderableType]:
     """What a driver shows of its sweep: the counts, the runs under way and the progress."""
     runs = state.statuses
-    running = [run for run in runs if run.status == "running"][:_MOST_SHOWN]
+    running = [run for run in runs if run.is_running][:_MOST_SHOWN]
     return [
         stored_text(f"{state.sweep}: {_counted(runs)}"),
         status_table(runs, running),
@@ -102,7 +102,11 @@ def progress_line(done: SweepProgress) -> str:
     share = f" ({min(1.0, done.interactions / wanted):.0%})" if wanted else ""
     parts = [f"{compact_count(done.interactions)} of {compact_count(wanted)} interactions{share}"]
     if done.seconds_left != 0:
-        parts += [rate_per_second(done.rate), f"{duration(done.seconds_left)} left"]
+        left = f"{duration(done.seconds_left)} left"
+        if done.rate is None and done.seconds_left is not None:  # nothing runs
+            parts.append(f"{left}, one run at a time")
+        else:
+            parts += [rate_per_second(done.rate), left]
     return ", ".join(parts)
 
 
@@ -160,8 +164,7 @@ def _counted(statuses: Sequence[RunStatus]) -> str:
 
 
 def _num_params(status: RunStatus) -> str:
-    number = status.stored.num_params if status.stored else None
-    return compact_count(number) if number else ""
+    return compact_count(status.num_params) if status.num_params else ""
 
 
 def _stored(status: RunStatus) -> str:
@@ -179,7 +182,9 @@ def status_notes(statuses: Sequence[RunStatus]) -> list[Text]:
         attempts = status.stored.attempts if status.stored else 0
         if status.stored and status.stored.reason:
             note = f"{status.status}: {status.stored.reason}"
-        elif status.status == "running" and silent > _SILENT_SECONDS:
+        elif status.interrupted:
+            note = "interrupted: its driver is gone; it continues from its last checkpoint"
+        elif status.status == "running" and silent > SILENT_SECONDS:
             note = f"running, but last heard of {duration(silent)} ago"
         elif status.status == "running" and attempts > 1:
             note = "running"
@@ -206,6 +211,7 @@ def status_json(state: SweepState) -> dict[str, Any]:
             for driver, _ in state.drivers
         ],
         "runs": [_run_json(status) for status in state.statuses],
+        "slots": done.slots,
     }
 
 
@@ -220,8 +226,10 @@ def _run_json(status: RunStatus) -> dict[str, Any]:
         "interactions_wanted": status.config.get("interactions"),
         "share": status.share,
         "interactions_per_second": status.rate,
-        "seconds_left": status.seconds_left if status.status == "running" else None,
+        "seconds_left": status.seconds_left if status.is_running else None,
         "seconds_since_update": status.seconds_since_update,
         "attempts": stored.attempts if stored else 0,
         "config": status.config,
+        "interrupted": status.interrupted,
+        "num_params": status.num_params,
     }

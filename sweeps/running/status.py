@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from rlscale.scaling.config.run import with_later_fields
 from rlscale.scaling.errors import DamagedRun, DamagedSpec
@@ -16,6 +18,19 @@ from rlscale.sweeps.running.drivers import SILENCE_SECONDS, DriverRecord, Watch,
 from rlscale.sweeps.specs.spec import expand, parse_spec
 from rlscale.sweeps.store.records import RunRecord, Status
 from rlscale.sweeps.store.run_store import RunStore
+
+#: A run that says it is running, of a sweep without any driver, is dead if it was silent for so long.
+SILENT_SECONDS = 60.0
+#: Sizes that a status builds to know them before they have begun.
+_MOST_MEASURED = 64
+
+
+@dataclass(frozen=True)
+class SizeFacts:
+    """What is known of a size before it runs: N of the policy, and FLOPs of training per interaction."""
+
+    num_params: int | None
+    flops_per_interaction: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +40,7 @@ class Stored:
     interactions: int
     wall_seconds: float
     num_params: int | None
+    flops_per_interaction: float | None
     attempts: int
     reason: str | None
     failure: str | None
@@ -33,12 +49,20 @@ class Stored:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """The status of one run of a sweep; ``stored`` is None if nothing is stored of it yet."""
+    """The status of one run of a sweep.
+
+    Attributes:
+        stored: None if nothing is stored of it yet.
+        interrupted: whether its record says that it is running, but no driver is left that could run it.
+        facts: of its size, None where they are not known.
+    """
 
     run_id: str
     status: Status
     config: Mapping[str, Any]
     stored: Stored | None
+    interrupted: bool = False
+    facts: SizeFacts | None = None
 
     @classmethod
     def of(cls, record: RunRecord, config: Mapping[str, Any]) -> RunStatus:
@@ -47,12 +71,25 @@ class RunStatus:
             interactions=record.interactions,
             wall_seconds=record.wall_seconds,
             num_params=record.columns.get("num_params"),
+            flops_per_interaction=record.columns.get("flops_per_interaction"),
             attempts=len(record.attempts),
             reason=record.reason,
             failure=record.failure,
             updated=record.updated,
         )
         return cls(record.run_id, record.status, config, stored)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is under way, as far as that can be known."""
+        return self.status == "running" and not self.interrupted
+
+    @property
+    def num_params(self) -> int | None:
+        """N of its policy; None where it is not known."""
+        return (self.stored.num_params if self.stored else None) or (
+            self.facts.num_params if self.facts else None
+        )
 
     @property
     def share(self) -> float:
@@ -93,13 +130,15 @@ class SweepProgress:
     """Totals of a sweep. Failed runs count as ended.
 
     ``rate`` is in interactions per second, of all runs under way together; ``seconds_left`` assumes
-    that as many runs as now stay under way. Either is None where nothing is known.
+    that as many runs as now stay under way, ``slots`` of them, or where none is, one at a time. Rate and time
+    are None where nothing is known.
     """
 
     interactions: int
     interactions_wanted: int
     rate: float | None
     seconds_left: float | None
+    slots: int = 1
 
 
 @dataclass(frozen=True)
@@ -129,10 +168,21 @@ class SweepState:
 
 
 class SweepReader:
-    """Reads the state of a sweep repeatedly; runs that are done are read once."""
+    """Reads the state of a sweep repeatedly; runs that are done are read once.
 
-    def __init__(self, store: RunStore, sweep: str) -> None:
-        self._store, self._sweep = store, sweep
+    Args:
+        measure: the facts of a size by the config of a run, for sizes of which no run has begun; None where
+            they cannot be known.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        sweep: str,
+        measure: Callable[[Mapping[str, Any]], SizeFacts | None] = lambda config: None,
+    ) -> None:
+        self._store, self._sweep, self._measure = store, sweep, measure
+        self._facts: dict[str, SizeFacts | None] = {}
         self._watch = Watch()
         self._done: dict[str, RunStatus] = {}
         self._groups: dict[str, Any] = {}
@@ -145,8 +195,11 @@ class SweepReader:
         there = drivers(self._store, self._sweep)
         silences = self._watch.look(there.values())
         pairs = [(driver, silences[driver_id]) for driver_id, driver in there.items()]
-        statuses = self.read()
-        return SweepState(self._sweep, self._spec is not None, statuses, pairs, self._spec_problem)
+        state = SweepState(self._sweep, False, self.read(), pairs, self._spec_problem)
+        state = replace(state, has_spec=self._spec is not None)
+        if not state.has_spec or state.has_live_driver:
+            return state
+        return replace(state, statuses=[_without_driver(run, bool(pairs)) for run in state.statuses])
 
     def read(self) -> list[RunStatus]:
         """Every run of the sweep: those its spec wants and any others that are stored."""
@@ -166,7 +219,18 @@ class SweepReader:
             status = self._done.get(run_id) or read.get(run_id)
             if status is not None:
                 statuses[run_id] = status
-        return list(statuses.values())
+        return self._with_facts(list(statuses.values()))
+
+    def _with_facts(self, statuses: list[RunStatus]) -> list[RunStatus]:
+        """The runs with the facts of their size: those of another run of it, else measured."""
+        for status in statuses:
+            if status.stored and status.stored.num_params:
+                stored = status.stored
+                self._facts[status.size] = SizeFacts(stored.num_params, stored.flops_per_interaction)
+        unknown = {status.size: status.config for status in statuses if status.size not in self._facts}
+        if len(unknown) <= _MOST_MEASURED:
+            self._facts |= {size: self._measure(config) for size, config in unknown.items()}
+        return [replace(status, facts=self._facts.get(status.size)) for status in statuses]
 
     def _status_of_damaged(self, error: DamagedRun) -> RunStatus:
         """It counts as failed, because ``retry`` does it again."""
@@ -175,6 +239,7 @@ class SweepReader:
             interactions=0,
             wall_seconds=0.0,
             num_params=None,
+            flops_per_interaction=None,
             attempts=0,
             reason=str(error),
             failure=error.code,
@@ -217,6 +282,17 @@ class SweepReader:
         self._spec = spec
 
 
+def _without_driver(run: RunStatus, had_driver: bool) -> RunStatus:
+    """A run of a sweep without a living driver: if it says that it runs, it was interrupted.
+
+    Args:
+        had_driver: whether a dead driver is known; if not, the run may belong to one that never wrote.
+    """
+    silent = run.seconds_since_update
+    is_dead = had_driver or (silent is not None and silent > SILENT_SECONDS)
+    return replace(run, interrupted=True) if run.status == "running" and is_dead else run
+
+
 def sweep_status(store: RunStore, sweep: str) -> list[RunStatus]:
     """Every run of the sweep, read once; see ``SweepReader``."""
     return SweepReader(store, sweep).read()
@@ -224,18 +300,19 @@ def sweep_status(store: RunStore, sweep: str) -> list[RunStatus]:
 
 def progress(statuses: Sequence[RunStatus]) -> SweepProgress:
     """How far a sweep is, how fast it goes and how long it takes from here."""
-    running = [status for status in statuses if status.status == "running"]
+    running = [status for status in statuses if status.is_running]
     rates = [status.rate for status in running if status.rate is not None]
     return SweepProgress(
         interactions=sum(status.stored.interactions for status in statuses if status.stored),
         interactions_wanted=sum(int(status.config.get("interactions") or 0) for status in statuses),
         rate=sum(rates) if rates else None,
-        seconds_left=_seconds_left(statuses, len(running)),
+        seconds_left=_seconds_left(statuses, max(len(running), 1)),
+        slots=max(len(running), 1),
     )
 
 
 def _seconds_left(statuses: Sequence[RunStatus], slots: int) -> float | None:
-    """At the rates measured for each size, with ``slots`` runs at a time; None if one is not known."""
+    """At the rates of each size, with ``slots`` runs at a time; None if one is not known."""
     open_runs = [status for status in statuses if status.status in ("wanted", "running", "stopped")]
     if not open_runs:
         return 0.0
@@ -247,10 +324,32 @@ def _seconds_left(statuses: Sequence[RunStatus], slots: int) -> float | None:
             return None
         stored = status.stored.interactions if status.stored else 0
         seconds.append(max(0, int(status.config.get("interactions") or 0) - stored) / rate)
-    return max(sum(seconds) / slots, max(seconds)) if slots else None
+    return max(sum(seconds) / slots, max(seconds))
 
 
 def _rates_by_size(statuses: Sequence[RunStatus]) -> dict[str, float]:
+    """Interactions per second of each size: measured, or by the FLOPs of an interaction between those.
+
+    Above the largest measured size seconds grow with the FLOPs, below the least they stay.
+    """
+    measured = _measured_rates(statuses)
+    flops = {
+        status.size: float(status.facts.flops_per_interaction)
+        for status in statuses
+        if status.facts and status.facts.flops_per_interaction
+    }
+    known = sorted((flops[size], 1 / rate) for size, rate in measured.items() if size in flops)
+    if not known:
+        return measured
+    log_flops, log_seconds = np.log(np.array(known)).T
+    others = {
+        size: float(np.exp(-np.interp(np.log(f), log_flops, log_seconds)) / max(f / known[-1][0], 1.0))
+        for size, f in flops.items()
+    }
+    return {**others, **measured}
+
+
+def _measured_rates(statuses: Sequence[RunStatus]) -> dict[str, float]:
     """Interactions per second of the runs of each size of which some training is stored."""
     totals: dict[str, tuple[int, float]] = {}
     for status in statuses:
@@ -270,8 +369,9 @@ def seconds_since(time: str) -> float | None:
 
 
 def counts(statuses: Sequence[RunStatus]) -> dict[str, int]:
-    """Number of runs by status; ``total`` is all of them."""
-    result = {"total": len(statuses), "done": 0, "running": 0, "failed": 0, "stopped": 0, "wanted": 0}
+    """Number of runs by status; ``total`` is all of them. Interrupted ones do not count as running."""
+    names = ("done", "running", "failed", "stopped", "wanted", "interrupted")
+    result = {"total": len(statuses), **dict.fromkeys(names, 0)}
     for status in statuses:
-        result[status.status] += 1
+        result["interrupted" if status.interrupted else status.status] += 1
     return result

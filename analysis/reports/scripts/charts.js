@@ -335,8 +335,8 @@ function start_charts({ sizes, unit, charts }) {
     spec.has_runs = spec.layers.some((layer) => layer.run !== undefined);
     place.hidden = false;
     const canvas = element("div", "canvas");
-    canvas.role = "img";
-    canvas.ariaLabel = place.dataset.alt;
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", place.dataset.alt);
     const [x, y] = [element("div", "axis x", spec.x.label), element("div", "axis y", spec.y.label)];
     place.append(switches(spec, shown, redraw), y, canvas, x, legend(spec.marks));
     const chart = new Chart(canvas, spec, shown);

@@ -128,6 +128,16 @@ def test_the_optimum_is_solid_within_the_data_and_dashed_beyond(fit):
     assert "extrapolated" in [text.get_text() for text in ax.get_legend().get_texts()]
 
 
+def test_the_total_interval_is_pale_and_that_of_seeds_dark_within_it(fit):
+    wide = [one.model_copy(update={"nu": fit.nu + 0.2}) for one in fit.exclusion_fits]
+    ax = plots.plot_optimal_size(fit.model_copy(update={"exclusion_fits": wide}))
+    total, seeds = (band.get_paths()[0].get_extents() for band in ax.collections[:2])
+    assert (total.y0, total.y1) == pytest.approx((min(total.y0, seeds.y0), max(total.y1, seeds.y1)))
+    assert total.height > 1.2 * seeds.height
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert {"90% interval", "of seeds alone"} <= set(labels)
+
+
 def test_without_a_bootstrap_there_is_no_band(curves):
     bare = JointScalingFit(replicates=0).fit(curves)
     labels = [text.get_text() for text in plots.plot_optimal_size(bare).get_legend().get_texts()]

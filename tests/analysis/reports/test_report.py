@@ -213,7 +213,7 @@ def test_every_forecast_beyond_the_data_is_marked(written):
     )
     assert rows.count(' class="extrapolated"') == 3
     assert rows.count("") >= 1
-    assert written["page"].text.count("extrapolated, ") == 3
+    assert written["page"].text.count("decades outside: compute ") == 3
 
 
 def test_names_are_escaped(written):

@@ -31,6 +31,11 @@ def test_fit_prints_the_exponents_with_their_intervals_and_a_verdict(fit_json):
     text = fit_json.with_suffix(".txt").read_text()
     for word in ("alpha_N", "alpha_E", "nu", "90% interval", "Identified: yes"):
         assert word in text
+    value = json.loads(fit_json.read_text())
+    row = next(line.split() for line in text.splitlines() if line.split()[:1] == ["nu"])
+    shown = [float(cell) for cell in row if cell[0].isdigit()]
+    wanted = [value["nu"], *value["intervals_total"]["nu"], *value["intervals"]["nu"]]
+    assert shown == pytest.approx(wanted, abs=5e-5)  # the total interval comes first
 
 
 def test_fit_writes_everything_the_design_lists(fit_json):

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from rlscale.scaling.config.run import run_config
 from rlscale.sweeps.running.drivers import Presence
-from rlscale.sweeps.running.status import SweepReader, progress, sweep_status
+from rlscale.sweeps.running.status import SizeFacts, SweepReader, progress, sweep_status
 from rlscale.sweeps.specs.spec import expand, parse_spec
 from rlscale.sweeps.store.run_store import RunStore
 from rlscale.terminal.live import SweepView, watch_sweeps
@@ -78,15 +78,60 @@ def test_no_sweep_ends_before_its_longest_run(store, save, begin):
     assert progress(sweep_status(store, "s")).seconds_left == pytest.approx(99.0)
 
 
-def test_time_left_is_unknown_where_a_size_was_never_timed_or_nothing_runs(store, save, begin):
-    small, large = save({"width": [0.05, 0.1]})
-    writer = begin(small, 500, 5.0)
+def test_time_left_is_unknown_where_a_size_was_never_timed(store, save, begin):
+    small, _ = save({"width": [0.05, 0.1]})
+    begin(small, 500, 5.0)
     told = progress(sweep_status(store, "s"))
     assert told.seconds_left is None
     assert progress_line(told) == "500 of 2k interactions (25%), 100/s, ? left"
-    writer.stop("asked to")
-    begin(large, 500, 5.0).stop("asked to")
-    assert progress(sweep_status(store, "s")).seconds_left is None
+
+
+def test_time_left_where_nothing_runs_is_that_of_one_run_at_a_time(store, save, begin):
+    done, stopped, _ = save({"seed": [0, 1, 2]})
+    begin(done, 1000, 10.0).finish()
+    begin(stopped, 500, 5.0).stop("asked to")
+    told = progress(sweep_status(store, "s"))
+    assert told.seconds_left == pytest.approx(5 + 10)
+    assert progress_line(told) == "1.5k of 3k interactions (50%), 15 s left, one run at a time"
+
+
+def test_sizes_that_have_not_begun_have_their_n_and_a_time_by_their_flops(store, save, claim):
+    widths = {0.05: (10, 100.0), 0.1: (20, 200.0), 0.2: (40, 400.0), 0.4: (80, 800.0)}
+    first, _, third, _ = save({"width": list(widths)})
+
+    def facts(config):
+        return SizeFacts(*widths[config["model"]["width"]])
+
+    for config, seconds in ((first, 10.0), (third, 40.0)):
+        columns = dict(zip(("num_params", "flops_per_interaction"), widths[config.model.width], strict=True))
+        writer = claim(store, config.run_id, config=config.model_dump(mode="json"), columns=columns)
+        writer.write_segment(0, [], b"state", interactions=1000, wall_seconds=seconds)
+        writer.finish()
+    state = SweepReader(store, "s", facts).read_state()
+    assert [run.num_params for run in state.statuses] == [10, 20, 40, 80]
+    assert progress(state.statuses).seconds_left == pytest.approx(20 + 80)  # between the two, and above
+    listed = text(state, show_all=True).splitlines()
+    assert {line.split()[2] for line in listed if " wanted " in line} == {"20", "80"}
+
+
+def test_runs_of_a_dead_driver_are_interrupted_and_have_no_rate(store, save, begin):
+    (config,) = save({"seed": [0]})
+    begin(config, 500, 5.0)
+    with Presence(store, "s"):
+        assert "interrupted" not in text(read(store))
+        (name,) = store.list_files("s", "drivers")
+        alive = json.loads(store.read_file("s", f"drivers/{name}"))
+    store.write_file(
+        "s", "drivers/d.json", json.dumps({**alive, "driver_id": "d", "pid": 2**22 + 1}).encode()
+    )
+    shown = text(read(store))
+    assert "s: 1 run, 1 interrupted" in shown
+    assert "100/s" not in shown
+    assert "5 s left, one run at a time" in shown
+    assert f"{config.run_id[:8]} interrupted: its driver is gone" in shown
+    told = status_json(read(store))
+    assert (told["interactions_per_second"], told["counts"]["interrupted"]) == (None, 1)
+    assert (told["runs"][0]["interrupted"], told["runs"][0]["seconds_left"]) == (True, None)
 
 
 def test_nothing_is_left_of_a_sweep_whose_runs_are_done_or_failed(store, save, begin):

@@ -13,7 +13,7 @@ from rlscale.analysis.curves.synthetic import SyntheticSweep, curves_frame
 from rlscale.analysis.figures.backtest import backtest_figure
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.forecast.extended_map import ExtendedMap
-from rlscale.analysis.formatting.backtest import verdict
+from rlscale.analysis.formatting.backtest import reach_text, said, summary, verdict
 from rlscale.analysis.reports.backtest import (
     BacktestSection,
     backtest_figures,
@@ -163,10 +163,24 @@ def test_a_backtest_survives_json_and_prints_within_80_columns(result):
     assert "…" not in text
 
 
+def test_what_a_backtest_says_depends_on_whether_predictions_hold(result):
+    by_size, by_compute = result.splits
+    assert "It holds in the backtest over" in reach_text(result.splits)
+    assert "No backtest in compute" in reach_text([by_size])
+    worse = by_compute.returns.model_copy(update={"naive_mean_absolute": 0.0})
+    narrow = by_compute.returns.model_copy(update={"coverage": 0.5})
+    for returns in (worse, narrow):
+        failed = by_compute.model_copy(update={"returns": returns})
+        assert "But it fails the backtest over" in reach_text([by_size, failed])
+    assert f"copying the next size: {by_size.returns.naive_mean_absolute:.2g}" in said(by_size)
+    assert ", 20 draws)" in summary(by_size, 20)
+
+
 def test_the_report_shows_the_default_backtest_or_says_why_not(noisy):
     fit = JointScalingFit(replicates=0).fit(noisy)
     section = default_section(noisy, fit, draws=0)
     assert [item["title"][:11] for item in section_context(section)] == ["the largest", "compute abo"]
+    assert section.result.splits == backtest(noisy, None, POINT).splits  # as rlscale backtest
     figures = backtest_figures(section)
     assert [figure.name for figure in figures] == ["backtest_sizes", "backtest_compute"]
     assert png_of(figures[0].make(noisy, fit), dpi=40).startswith(b"\x89PNG")
