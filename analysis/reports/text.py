@@ -234,10 +234,16 @@ def _forecast_row(item: Forecast) -> dict[str, Any]:
         "N_of_seeds": interval_text(item.intervals.get("N_opt"), compact_count),
         "E_opt": compact_count(item.E_opt),
         "E_interval": interval_text(item.total_interval("E_opt"), compact_count),
-        "return_": typeset(return_cell(item, between=", ")),
+        "return_": _stacked(return_cell(item, between="\n")),
         "extrapolated": item.extrapolation > 0,
         "where": f"decades outside: {outside}" if outside else "within the data",
     }
+
+
+def _stacked(cell: str) -> Markup:
+    """The first line of a cell, and the others small below it."""
+    first, *others = (typeset(line) for line in cell.split("\n"))
+    return first + Markup("").join(Markup("<small>{}</small>").format(other) for other in others)
 
 
 def _beyond(fit: FitResult, num_params: float, interactions: float) -> str:
