@@ -141,12 +141,12 @@ def plot_intrinsic(fit: FitResult, *, ax: Axes | None = None) -> Axes:
     ax = axes_or_new(ax)
     law = fit.law
     measured = np.log(fit.points.mapped_intrinsic)
-    for size, colour, rows in _by_size(fit.points):
-        e, log_i = _binned(fit.points, measured, rows)
+    for size, colour, rows in by_size(fit.points):
+        e, log_i = binned(fit.points, measured, rows)
         ax.plot(e, np.exp(log_i), "o", color=colour, markersize=2.6, markeredgewidth=0, alpha=0.8)
         grid = np.geomspace(e[0], e[-1], 80)
         ax.plot(grid, law.intrinsic(size, grid), color=colour, linewidth=1.1)
-    compute, seen = _fitted_frontier(fit)
+    compute, seen = fitted_frontier(fit)
     best = np.exp(law.log_best_intrinsic(np.log(compute)))
     ax.plot(law.E_opt(compute)[seen], best[seen], "--", color=INK, linewidth=1.0)
     _log_log(ax, INTERACTIONS, intrinsic_label(fit.provenance.size))
@@ -166,10 +166,10 @@ def plot_frontier(fit: FitResult, *, scale: ReturnScale | None = None, ax: Axes 
     """
     ax = axes_or_new(ax)
     returns = np.asarray(fit.points.return_)
-    for size, colour, rows in _by_size(fit.points):
-        e, r = _binned(fit.points, returns, rows)
+    for size, colour, rows in by_size(fit.points):
+        e, r = binned(fit.points, returns, rows)
         ax.plot(size * e, r, color=colour, linewidth=1.1)
-    compute, seen = _fitted_frontier(fit)
+    compute, seen = fitted_frontier(fit)
     log_i = fit.law.log_best_intrinsic(np.log(compute))
     best = fit.monotone_map.return_of_log(log_i)
     known = log_i <= np.log(fit.monotone_map.intrinsic[-1])
@@ -211,7 +211,7 @@ def plot_optimal_size(fit: FitResult, *, ax: Axes | None = None) -> Axes:
                 for end in ends.total:
                     ax.plot(compute, end, ":", color=ACCENT, linewidth=0.7)
     compute, best = np.asarray(fit.frontier.compute), np.asarray(fit.frontier.N)
-    free = _smaller_still_runs(fit)
+    free = smaller_still_runs(fit)
     ax.plot(compute[free], best[free], "o", color=INK, markersize=2.6, markeredgewidth=0)
     ax.plot(compute[~free], best[~free], "o", color="white", markersize=2.6, markeredgecolor=QUIET)
     vertices = fit.isoflop.vertices if fit.isoflop else []
@@ -245,9 +245,9 @@ def plot_monotone_map(fit: FitResult, *, scale: ReturnScale | None = None, ax: A
     """The fitted map between return and intrinsic performance, and the points of all sizes about it."""
     ax = axes_or_new(ax)
     returns, log_i = np.asarray(fit.points.return_), np.log(fit.points.intrinsic)
-    for _, colour, rows in _by_size(fit.points):
-        _, r = _binned(fit.points, returns, rows)
-        _, x = _binned(fit.points, log_i, rows)
+    for _, colour, rows in by_size(fit.points):
+        _, r = binned(fit.points, returns, rows)
+        _, x = binned(fit.points, log_i, rows)
         ax.plot(np.exp(x), r, "o", color=colour, markersize=2.6, markeredgewidth=0, alpha=0.8)
     ax.plot(fit.monotone_map.intrinsic, fit.monotone_map.return_, color=INK, linewidth=1.2)
     ax.set_xscale("log")
@@ -271,10 +271,10 @@ def plot_residuals(fit: FitResult, *, key: bool = True, ax: Axes | None = None) 
     e = np.asarray(fit.points.E)
     rasterise = len(e) > _MANY_DOTS
     ax.axhline(0, color=INK, linewidth=0.7)
-    for _, colour, rows in _by_size(fit.points):
+    for _, colour, rows in by_size(fit.points):
         (dots,) = ax.plot(e[rows], residual[rows], "o", color=colour, markersize=1.8, markeredgewidth=0)
         dots.set(alpha=0.25, rasterized=rasterise)
-        ax.plot(*_binned(fit.points, residual, rows, bins_per_decade=6), color=colour)
+        ax.plot(*binned(fit.points, residual, rows, bins_per_decade=6), color=colour)
     ax.set_xscale("log")
     log_ticks(ax.xaxis)
     ax.set_xlabel(INTERACTIONS)
@@ -320,7 +320,7 @@ def residuals_of(fit: FitResult) -> Floats:
 # -- helpers ----------------------------------------------------------------------
 
 
-def _by_size(points: FitPoints) -> Iterator[tuple[float, Colour, NDArray[np.bool_]]]:
+def by_size(points: FitPoints) -> Iterator[tuple[float, Colour, NDArray[np.bool_]]]:
     """(size, colour, rows) of each size."""
     n = np.asarray(points.N)
     sizes = np.unique(n)
@@ -328,7 +328,7 @@ def _by_size(points: FitPoints) -> Iterator[tuple[float, Colour, NDArray[np.bool
         yield float(size), colour, n == size
 
 
-def _fitted_frontier(fit: FitResult) -> tuple[Floats, NDArray[np.bool_]]:
+def fitted_frontier(fit: FitResult) -> tuple[Floats, NDArray[np.bool_]]:
     """Computes of the data, and whether the optimum at each has a size and interactions within the data."""
     compute = np.geomspace(*fit.range.C, 200)
     n, e = fit.law.N_opt(compute), fit.law.E_opt(compute)
@@ -336,7 +336,7 @@ def _fitted_frontier(fit: FitResult) -> tuple[Floats, NDArray[np.bool_]]:
     return compute, (n >= n_low) & (n <= n_high) & (e >= e_low) & (e <= e_high)
 
 
-def _smaller_still_runs(fit: FitResult) -> NDArray[np.bool_]:
+def smaller_still_runs(fit: FitResult) -> NDArray[np.bool_]:
     """For each point of the model-free frontier, whether the next smaller size has data at its compute.
 
     If it has not, a larger size may be best only for want of a rival.
@@ -348,7 +348,7 @@ def _smaller_still_runs(fit: FitResult) -> NDArray[np.bool_]:
     return (place == 0) | (last_compute[place - 1] >= np.asarray(fit.frontier.compute))
 
 
-def _binned(
+def binned(
     points: FitPoints, values: Floats, rows: NDArray[np.bool_], bins_per_decade: int = _BINS_PER_DECADE
 ) -> tuple[Floats, Floats]:
     """Weighted averages of E (in logarithms) and values over bins of log E."""

@@ -51,12 +51,24 @@ def optimum_ends(fit: FitResult, compute: ArrayLike) -> OptimumEnds | None:
     )
 
 
+def other_lines(fit: FitResult) -> list[tuple[float, float]]:
+    """(ν, N_opt at ``compute_ref``) of each other choice that makes N_opt a power of compute.
+
+    They are the law without a delay, where several delays were weighed, and the parabolas, where they
+    disagree.
+    """
+    found = [
+        (one.nu, one.N_opt_ref)
+        for one in (fit.late_start.delays if fit.late_start else ())
+        if one.delay == 0 and one.N_opt_ref is not None
+    ]
+    if fit.isoflop is not None and fit.isoflop.nu is not None and disagrees(fit.isoflop):
+        found.append((fit.isoflop.nu, float(fit.isoflop.N_opt(fit.compute_ref))))
+    return found
+
+
 def _other_choices(fit: FitResult, compute: Floats) -> list[Floats]:
     """N_opt by each other choice of the analysis, shape ``(computes,)``."""
     found = [np.asarray(one.law(fit.compute_ref, fit.delay).N_opt(compute)) for one in fit.exclusion_fits]
-    for one in fit.late_start.delays if fit.late_start else ():
-        if one.delay == 0 and one.N_opt_ref is not None:
-            found.append(one.N_opt_ref * (compute / fit.compute_ref) ** one.nu)
-    if fit.isoflop is not None and fit.isoflop.nu is not None and disagrees(fit.isoflop):
-        found.append(fit.isoflop.N_opt(compute))
+    found += [n_opt * (compute / fit.compute_ref) ** nu for nu, n_opt in other_lines(fit)]
     return found

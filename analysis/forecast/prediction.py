@@ -84,13 +84,11 @@ class ReturnPredictor:
         objective: Objective = "return",
     ) -> ReturnPredictor:
         """The maps that fit ``points`` best given the law and each drawn one."""
-        rng = np.random.default_rng(seed)
         centre = LawWithMap.through(law, points)
         made = []
-        for drawn in draws:
-            rates = STRAIGHT if rng.random() < _STRAIGHT_SHARE else RATES
-            tail = rng.uniform(*_TAILS)
-            made.append(LawWithMap.through(drawn, points, tail=tail, rates=rates, scale=centre.map.scale))
+        for drawn, how in zip(draws, continuations(len(draws), seed), strict=True):
+            rates = STRAIGHT if how.straight else RATES
+            made.append(LawWithMap.through(drawn, points, tail=how.tail, rates=rates, scale=centre.map.scale))
         drawers = [NextToMeasured(one, points) for one in made]
         return cls(NextToMeasured(centre, points), drawers, seed, objective)
 
@@ -100,7 +98,7 @@ class ReturnPredictor:
         laws = fit.draw_laws()
         return cls.through(
             fit.law,
-            laws[:: -(-len(laws) // _MOST_DRAWS) or 1],
+            [laws[draw] for draw in predicting_draws(len(laws))],
             _stored_points(fit),
             int(fit.options.get("seed", 0)),
             fit.objective,
@@ -124,7 +122,7 @@ class ReturnPredictor:
         """
         if not len(drawn):
             return np.stack([predicted, predicted])
-        rng = np.random.default_rng([self.seed, 1])
+        rng = self._errors_rng()
         log_i = self.centre.base.law.log_intrinsic(log_n, log_e)
         neighbour = nearest(self.centre.sizes, log_n)
         own = np.abs(self.centre.sizes[neighbour] - log_n) < _SAME
@@ -134,13 +132,25 @@ class ReturnPredictor:
             (own, self._errors_later(log_e, neighbour, own)),
         ):
             noise[:, mine] = _drawn_near(*pool, log_i[mine], len(drawn), rng)
-        noise *= _few(len(self.centre.sizes) - 1)
+        noise *= self.error_factor
         low, high = percentile_interval(drawn + noise)
         missed = self.earlier_ends.half_width(log_n, log_e)
         beyond = missed > 0
         low = np.where(beyond, np.minimum(low, predicted - missed), low)
         high = np.where(beyond, np.maximum(high, predicted + missed), high)
         return self.centre.base.map.bounded(np.stack([low, high]))
+
+    @property
+    def error_factor(self) -> float:
+        """Factor for the errors of one size from the next, of which few pairs of sizes tell."""
+        return _few(len(self.centre.sizes) - 1)
+
+    def errors_taken(self) -> Ints:
+        """Which of the errors near a single (N, E) each draw takes, counted from the first, ``(draws,)``."""
+        return self._errors_rng().integers(_num_near(len(self.centre.points.log_n)), size=len(self.draws))
+
+    def _errors_rng(self) -> np.random.Generator:
+        return np.random.default_rng([self.seed, 1])
 
     @cached_property
     def earlier_ends(self) -> RollingOrigin:
@@ -181,6 +191,29 @@ class ReturnPredictor:
         return log_i[order], (points.returns - predicted)[order]
 
 
+@dataclass(frozen=True)
+class Continuation:
+    """How a draw continues the map: from the last ``tail`` of its range, straight or levelling off."""
+
+    tail: float
+    straight: bool
+
+
+def continuations(draws: int, seed: int) -> list[Continuation]:
+    """How each draw continues the map."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(draws):
+        straight = bool(rng.random() < _STRAIGHT_SHARE)
+        found.append(Continuation(float(rng.uniform(*_TAILS)), straight))
+    return found
+
+
+def predicting_draws(count: int) -> range:
+    """Which of the draws of a stored fit predict returns."""
+    return range(0, count, -(-count // _MOST_DRAWS) or 1)
+
+
 def predict_returns(fit: FitResult, num_params: ArrayLike, interactions: ArrayLike) -> Prediction:
     """Returns after ``interactions`` environment steps with ``num_params``, with 90% intervals.
 
@@ -205,9 +238,13 @@ def _drawn_near(
     log_i: Floats, errors: Floats, wanted: Floats, draws: int, rng: np.random.Generator
 ) -> Floats:
     """Errors of points near each wanted log I, shape ``(draws, wanted)``."""
-    near = min(max(int(_NEAR * len(log_i)), _LEAST_NEAR), len(log_i))
+    near = _num_near(len(log_i))
     first = np.clip(np.searchsorted(log_i, wanted) - near // 2, 0, len(log_i) - near)
     return errors[first + rng.integers(near, size=(draws, len(wanted)))]
+
+
+def _num_near(points: int) -> int:
+    return min(max(int(_NEAR * points), _LEAST_NEAR), points)
 
 
 def _stored_points(fit: FitResult) -> BinnedPoints:

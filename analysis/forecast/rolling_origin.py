@@ -84,7 +84,12 @@ class RollingOrigin:
     def typical_miss(self, log_n: float, log_e: float) -> float | None:
         """Median ``|measured - predicted|`` as far beyond a cut as (N, E) beyond the points; None within."""
         missed = self.misses_later(log_n, log_e)
-        return float(np.median(missed)) / _widened(len(self._cuts)) if len(missed) else None
+        return float(np.median(missed)) / self.widening if len(missed) else None
+
+    @property
+    def widening(self) -> float:
+        """Factor by which the errors of ``beyond_compute`` are widened, 1 without any."""
+        return _widened(len(self._cuts)) if self._cuts else 1.0
 
     @property
     def tested(self) -> float:

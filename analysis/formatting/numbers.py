@@ -71,6 +71,32 @@ def scientific(value: float, digits: int = 2) -> str:
     return power if factor == "1" else f"{factor} × {power}"
 
 
+def typeset_number(value: float, digits: int = 3) -> str:
+    """A number of any size for the report: a power of ten where its decimals would be long.
+
+    >>> [typeset_number(x) for x in (0.5, -1.234, 1e4, 2e-5)]
+    ['0.5', '−1.23', '10⁴', '2 × 10⁻⁵']
+    """
+    size = abs(value)
+    if size == 0 or 1e-4 <= size < 1e4:
+        return with_minus_signs(_significant(value, digits))
+    return with_minus_signs(scientific(value, digits))
+
+
+def typeset_powers(text: str) -> str:
+    """Numbers such as 1.2e6 in a sentence as powers of ten, but those of options as they are typed.
+
+    >>> typeset_powers("at 1.2e6 interactions, 1e-05 of it, not 4.34e3; see --flops 1e15")
+    'at 1.2 × 10⁶ interactions, 10⁻⁵ of it, not 4340; see --flops 1e15'
+    """
+
+    def power(match: re.Match[str]) -> str:
+        option, number = match.groups()
+        return match[0] if option else typeset_number(float(number), digits=4)
+
+    return re.sub(r"(--[\w-]+[ =])?(?<![\w.])(\d+(?:\.\d+)?e[+-]?\d+)(?!\w)", power, text)
+
+
 def scientific_mathtext(value: float, digits: int = 3) -> str:
     r"""The same in matplotlib's mathematical notation, for figures.
 

@@ -71,6 +71,7 @@ def backtest_figures(section: BacktestSection | None) -> list[ReportFigure]:
             "curves (dashed), the trained sizes that were best at held-out computes (dots), and the size "
             "that was best where training ended (dotted). A law that holds puts dots in the bands and the "
             "dashed line in the shade.",
+            said(item, scientific),
             partial(_draw, item, size),
         )
         for item in section.result.splits

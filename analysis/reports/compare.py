@@ -12,13 +12,22 @@ from rlscale.analysis.formatting.compare import (
     MODEL_WORDS,
     factor_interval,
     factor_text,
+    headline,
     p_text,
     recipe_rows,
     returns_rows,
     sentences,
 )
-from rlscale.analysis.formatting.numbers import percent, with_minus_signs
-from rlscale.analysis.reports.page import ReportPaths, page_template, paths_of, write_figures, write_part
+from rlscale.analysis.formatting.numbers import percent, typeset_powers, with_minus_signs
+from rlscale.analysis.reports.page import (
+    ReportPaths,
+    page_template,
+    paths_of,
+    policy_for,
+    style_of,
+    write_figures,
+    write_part,
+)
 from rlscale.analysis.studies.compare.result import Comparison
 
 
@@ -27,10 +36,10 @@ class _Figure:
     name: str
     title: str
     caption: str
+    alt: str
 
 
-_FIGURE = _Figure(
-    "comparison",
+_TITLE, _CAPTION = (
     "Frontiers and the compute multiplier",
     "Left: the return against the least compute for it; dots are the measured best over sizes, lines the "
     "fitted laws. Right: compute of the first recipe over that of the second for one return, with its "
@@ -44,14 +53,16 @@ def write_comparison(result: Comparison, out: str | Path) -> ReportPaths:
     Raises:
         InputError: if ``out`` cannot be written.
     """
-    paths, shown = write_figures(paths_of(Path(out)), [(_FIGURE, comparison_figure(result))])
+    figure = comparison_figure(result)
+    item = _Figure("comparison", _TITLE, _CAPTION, with_minus_signs(headline(result)))
+    paths, shown = write_figures(paths_of(Path(out)), [(item, figure, None)])
     write_part(paths.html, render_comparison(result, shown).encode())
     return paths
 
 
 def render_comparison(result: Comparison, shown: list[dict[str, Any]]) -> str:
     """The HTML text; ``shown`` as of ``rlscale.analysis.reports.page.write_figures``."""
-    verdict, *rest = (with_minus_signs(sentence) for sentence in sentences(result))
+    verdict, *rest = (with_minus_signs(typeset_powers(sentence)) for sentence in sentences(result))
     return page_template("compare.html.j2").render(
         result=result,
         verdict=verdict,
@@ -71,5 +82,7 @@ def render_comparison(result: Comparison, shown: list[dict[str, Any]]) -> str:
         ],
         recipes=recipe_rows(result),
         figures=shown,
+        figure_style=style_of(shown),
+        policy=policy_for(),
         options={name: json.dumps(value) for name, value in result.options.items()},
     )

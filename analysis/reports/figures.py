@@ -11,34 +11,62 @@ from matplotlib.figure import Figure
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.figures import fit as plots
 from rlscale.analysis.figures import nu as plots_nu
-from rlscale.analysis.figures.style import TWO_PANELS, ReturnScale, house_style, new_figure, return_scale_for
+from rlscale.analysis.figures.style import (
+    ONE_PANEL,
+    TWO_PANELS,
+    ReturnScale,
+    house_style,
+    new_figure,
+    return_scale_for,
+)
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.formatting.numbers import percent
+from rlscale.analysis.reports.alternatives import alternatives
 
 #: Dots per inch of the PNG files, for print.
 PNG_DPI = 300
 _NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
 
+#: Inches of a figure of one panel that is as wide as the text of the page.
+WIDE = (7.2, 3.7)
+
+
 @dataclass(frozen=True)
 class ReportFigure:
-    """One figure: a file name without ending, a title, a caption, and what draws it."""
+    """One figure.
+
+    Attributes:
+        name: of its files, without ending.
+        title, caption: what it shows, and what to look at.
+        alt: what is seen in it, for people who do not see it.
+        draw: draws it for papers.
+        wide: draws it as wide as the text of the page; None if ``draw`` does.
+    """
 
     name: str
     title: str
     caption: str
+    alt: str
     draw: Callable[[Curves, FitResult], Figure]
+    wide: Callable[[Curves, FitResult], Figure] | None = None
 
     def make(self, curves: Curves, fit: FitResult) -> Figure:
-        """Draw it, in the style of all figures."""
+        """The figure for papers, in the style of all figures."""
         with house_style():
             return self.draw(curves, fit)
+
+    def make_wide(self, curves: Curves, fit: FitResult) -> Figure | None:
+        """The figure for the page, if it is another one."""
+        with house_style():
+            return None if self.wide is None else self.wide(curves, fit)
 
 
 def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
     """The figures in order, with captions for these results."""
     scale = _scale_note(curves, fit)
     level = percent(fit.interval_level)
+    seen = alternatives(curves, fit)
     return [
         ReportFigure(
             "learning_curves",
@@ -47,7 +75,9 @@ def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
             f"the highest seed; the pale beginning is left out of the fit.{scale} Look for sizes that level "
             "off, limited by their size, and for sizes that still rise at the end, limited by experience: a "
             "fit needs both.",
-            _learning_curves,
+            seen["learning_curves"],
+            _learning_curves(ONE_PANEL),
+            _learning_curves(WIDE),
         ),
         ReportFigure(
             "intrinsic_performance",
@@ -56,7 +86,9 @@ def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
             "returns passed through the fitted map, averaged in narrow bins. Lines: the fitted law. Dots "
             "that leave their line in the same direction for a whole size, or at the end of all sizes, are "
             "misfit. Each size is compute-optimal where its line crosses the dashed one.",
+            seen["intrinsic_performance"],
             _single(plots.plot_intrinsic),
+            _single(plots.plot_intrinsic, WIDE),
         ),
         ReportFigure(
             "compute_frontier",
@@ -65,17 +97,21 @@ def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
             "assumed (the best of several noisy curves, hence a little high). Black line: what the fit says "
             f"is possible, dotted where its sizes or interactions lie outside the data.{scale} The colour "
             "that touches the frontier should change steadily from dark to light.",
+            seen["compute_frontier"],
             _with_returns(plots.plot_frontier),
+            _with_returns(plots.plot_frontier, WIDE),
         ),
         ReportFigure(
             "optimal_size",
             "Compute-optimal size",
-            f"The fitted optimum with its {level} interval; right of the dotted line both are "
-            "extrapolations, dashed and pale. Dots: the trained size that was best at each compute, with no "
-            "model assumed; they move from one trained size to the next. Open dots: there the next smaller "
-            "size had ended and could not compete, so they may lie too high. Diamonds: vertices of parabolas "
-            "through the sizes at equal compute, with intervals.",
+            f"The fitted optimum with its {level} interval, and darker that of seeds alone; right of the "
+            "dotted line all are extrapolations, dashed and pale. Dots: the trained size that was best at "
+            "each compute, with no model assumed; they move from one trained size to the next. Open dots: "
+            "there the next smaller size had ended and could not compete, so they may lie too high. "
+            "Diamonds: vertices of parabolas through the sizes at equal compute, with intervals.",
+            seen["optimal_size"],
             _single(plots.plot_optimal_size),
+            _single(plots.plot_optimal_size, WIDE),
         ),
         ReportFigure(
             "monotone_map",
@@ -83,7 +119,9 @@ def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
             "The fitted increasing map f between return and intrinsic performance, and the measured points "
             f"of all sizes placed by the law.{scale} If the law holds, all colours fall on one curve; where "
             "it is flat, returns hardly distinguish performances and the points scatter sideways.",
+            seen["monotone_map"],
             _with_returns(plots.plot_monotone_map),
+            _with_returns(plots.plot_monotone_map, WIDE),
         ),
         ReportFigure(
             "residuals",
@@ -92,26 +130,28 @@ def figures(curves: Curves, fit: FitResult) -> list[ReportFigure]:
             "lines averages of each size. Right: median and central 80% of each size, before and past the "
             "experience that is optimal for it. A good fit scatters about 0 everywhere; a trend along E, or "
             "red and black that differ in the same direction at all sizes, means another law.",
+            seen["residuals"],
             _residuals,
         ),
         ReportFigure(
             "nu_uncertainty",
             "How sure the exponent is",
-            f"Left: the exponent ν in each bootstrap draw, with the {level} interval shaded and the estimate "
-            "as a line; the curve is the least loss of any law with that ν. Right: the same exponent when "
-            "more of early training is left out, by the other objective, and from parabolas through the "
-            "sizes at equal compute, which assume no law. Points far outside the shade mean that a choice of "
-            "the analysis matters more than the noise of the runs.",
+            f"Left: the exponent ν in each bootstrap draw, with the {level} interval shaded, darker that "
+            "of seeds alone, and the estimate as a line; the curve is the least loss of any law with that "
+            "ν. Right: the same exponent when more of early training is left out, by the other objective, "
+            "and from parabolas through the sizes at equal compute, which assume no law. Points far "
+            "outside the shade mean that a choice of the analysis matters more than the noise of the runs.",
+            seen["nu_uncertainty"],
             _uncertainty,
         ),
     ]
 
 
-def svg_of(figure: Figure) -> str:
-    """The figure as SVG, the same text for the same figure."""
+def svg_of(figure: Figure, dpi: int = PNG_DPI) -> str:
+    """The figure as SVG, the same text for the same figure; ``dpi`` of the parts that are images in it."""
     buffer = BytesIO()
     with house_style():
-        figure.savefig(buffer, format="svg", dpi=PNG_DPI, metadata=_NO_METADATA)
+        figure.savefig(buffer, format="svg", dpi=dpi, metadata=_NO_METADATA)
     return buffer.getvalue().decode("utf-8")
 
 
@@ -128,34 +168,42 @@ def return_scale(curves: Curves, fit: FitResult) -> ReturnScale:
     return return_scale_for(fit.points.return_, accuracy=curves.returns_are_accuracies)
 
 
-def _single(plot: Callable[..., object]) -> Callable[[Curves, FitResult], Figure]:
+Size = tuple[float, float]
+
+
+def _single(plot: Callable[..., object], size: Size = ONE_PANEL) -> Callable[[Curves, FitResult], Figure]:
     def draw(_: Curves, fit: FitResult) -> Figure:
-        figure = new_figure()
+        figure = new_figure(size)
         plot(fit, ax=figure.add_subplot())
         return figure
 
     return draw
 
 
-def _with_returns(plot: Callable[..., object]) -> Callable[[Curves, FitResult], Figure]:
+def _with_returns(
+    plot: Callable[..., object], size: Size = ONE_PANEL
+) -> Callable[[Curves, FitResult], Figure]:
     def draw(curves: Curves, fit: FitResult) -> Figure:
-        figure = new_figure()
+        figure = new_figure(size)
         plot(fit, scale=return_scale(curves, fit), ax=figure.add_subplot())
         return figure
 
     return draw
 
 
-def _learning_curves(curves: Curves, fit: FitResult) -> Figure:
-    figure = new_figure()
-    share = float(fit.options["early_exclusion"])
-    scale = return_scale(curves, fit)
-    onset = fit.late_start.onset if fit.late_start and fit.delay else None
-    ax = figure.add_subplot()
-    plots.plot_learning_curves(
-        curves, early_exclusion=share, not_before=fit.not_before, onset=onset, scale=scale, ax=ax
-    )
-    return figure
+def _learning_curves(size: Size) -> Callable[[Curves, FitResult], Figure]:
+    def draw(curves: Curves, fit: FitResult) -> Figure:
+        figure = new_figure(size)
+        share = float(fit.options["early_exclusion"])
+        scale = return_scale(curves, fit)
+        onset = fit.late_start.onset if fit.late_start and fit.delay else None
+        ax = figure.add_subplot()
+        plots.plot_learning_curves(
+            curves, early_exclusion=share, not_before=fit.not_before, onset=onset, scale=scale, ax=ax
+        )
+        return figure
+
+    return draw
 
 
 def _residuals(_: Curves, fit: FitResult) -> Figure:

@@ -69,6 +69,18 @@ def health_figures(section: HealthSection | None) -> list[ReportFigure]:
             "dot marks where a run fell ill: from there on it had lost a part of what it had gained, or its "
             "policy no longer told states apart. Sizes whose runs fall ill look worse than they are. A panel "
             "is empty where a metric has no value, as ranks do of more units than observations.",
+            _seen(section.health),
             lambda _, __: health_figure(section.curves, section.health),
         )
     ]
+
+
+def _seen(health: Sequence[RunHealth]) -> str:
+    ill = [run for run in health if run.state != "healthy"]
+    text = f"{len(health) - len(ill)} of {len(health)} runs are healthy to their end."
+    if not ill:
+        return text
+    began = [run.began for run in ill if run.began is not None]
+    first = f", the first from {compact_count(min(began))} interactions on" if began else ""
+    collapsed = sum(run.state == "collapsed" for run in ill)
+    return f"{text} {collapsed} collapse and {len(ill) - collapsed} degrade{first}."

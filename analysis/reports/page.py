@@ -1,13 +1,15 @@
 """What every HTML page of the toolkit shares: its template, its figures, and how its files are written.
 
-Nothing in a page is fetched from elsewhere, and names from a store are escaped. Every file is written under a
+Nothing in a page is fetched from elsewhere, and a policy in it forbids that to a browser, which runs only the
+scripts that the page was written with. Names from a store are escaped. Every file is written under a
 temporary name and then renamed.
 """
 
 from __future__ import annotations
 
 import base64
-import re
+import hashlib
+import json
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,13 +22,17 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from rlscale.analysis.reports.figures import png_of, svg_of
+from rlscale.analysis.reports.inline import Inline, colour_rules, embeddable, panels_of
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.files import check_output, write_output
 
-#: Characters of an SVG above which the page shows a PNG instead.
-MAX_INLINE_SVG = 500_000
-_INLINE_DPI = 200
+#: Characters of an SVG above which the page shows a PNG instead, so that a page stays below 3 MB.
+MAX_INLINE_SVG = 150_000
+_INLINE_DPI = 150
 _REM_PER_INCH = 6.4  # the widest figure fills the page, and type has one size in all of them
+_TEXT_INCHES = 7.2  # from this width on a figure is as wide as the text
+_SCRIPTS = ("numbers.js", "law.js", "forecast.js", "calculator.js", "charts.js", "page.js")
+_UPLOT = "uplot-1.6.32"
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class ReportPaths:
 
 
 class Described(Protocol):
-    """What a page says of a figure: a file name without ending, a title and a caption."""
+    """What a page says of a figure: file name without ending, title, caption, and what is seen in it."""
 
     @property
     def name(self) -> str: ...
@@ -57,6 +63,9 @@ class Described(Protocol):
     @property
     def caption(self) -> str: ...
 
+    @property
+    def alt(self) -> str: ...
+
 
 def page_template(name: str) -> Template:
     """A template of this folder, which escapes what it shows and refuses what is not given."""
@@ -65,29 +74,91 @@ def page_template(name: str) -> Template:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        loader=FunctionLoader(_template),
+        loader=FunctionLoader(_resource),
     )
     return environment.get_template(name)
 
 
 def write_figures(
-    paths: ReportPaths, figures: Iterable[tuple[Described, Figure]], max_inline_svg: int = MAX_INLINE_SVG
+    paths: ReportPaths,
+    figures: Iterable[tuple[Described, Figure, Figure | None]],
+    max_inline_svg: int = MAX_INLINE_SVG,
 ) -> tuple[ReportPaths, list[dict[str, Any]]]:
     """Write each figure as SVG and PNG beside the page.
 
+    Args:
+        figures: what the page says of each, the figure for papers, and one as wide as the text of the page
+            if that is another one.
+        max_inline_svg: characters above which the page shows a figure as PNG.
+
     Returns:
-        The paths, with those of the figures, and for each figure what its page shows: ``number``, ``title``,
-        ``caption``, ``image`` (markup) and ``width`` (rem).
+        The paths, with those of the figures, and for each figure what its page shows: ``name``, ``number``,
+        ``title``, ``caption``, ``alt``, ``panels`` (markup, with ``width`` as shares), ``scrolls`` (whether
+        it is too wide for a narrow screen), ``rem`` (most width) and ``colours``.
     """
     png, svg, shown = {}, {}, []
-    for number, (item, figure) in enumerate(figures, 1):
+    for number, (item, figure, other) in enumerate(figures, 1):
         text = svg_of(figure)
+        figure.set_layout_engine("none")  # it is laid out, and the PNG shall be the same
         svg[item.name] = write_part(paths.figures / f"{item.name}.svg", text.encode(), folder=True)
         png[item.name] = write_part(paths.figures / f"{item.name}.png", png_of(figure), folder=True)
-        image = _inline(figure, text, item.name, item.title, max_inline_svg)
-        entry = {"number": number, "title": item.title, "caption": item.caption, "image": image}
-        shown.append({**entry, "width": round(_REM_PER_INCH * figure.get_figwidth(), 1)})
+        wide = figure if other is None else other
+        text = text if other is None and len(text) <= max_inline_svg else svg_of(wide, _INLINE_DPI)
+        inline = _inline(wide, text, item.name, item.alt, max_inline_svg)
+        inches = wide.get_figwidth()
+        shown.append(
+            {
+                "name": item.name,
+                "number": number,
+                "title": item.title,
+                "caption": item.caption,
+                "alt": item.alt,
+                "panels": inline.panels,
+                "colours": inline.colours,
+                "scrolls": len(inline.panels) == 1 and inches > 6,
+                "rem": None if inches >= _TEXT_INCHES else round(_REM_PER_INCH * inches, 1),
+            }
+        )
     return ReportPaths(paths.html, paths.figures, png, svg), shown
+
+
+def style_of(shown: list[dict[str, Any]], more_colours: Iterable[str] = ()) -> Markup:
+    """Rules for the colours of the figures of a page, by daylight and in the dark."""
+    used = {colour for one in shown for colour in one["colours"]}
+    return Markup(colour_rules(used | set(more_colours)))
+
+
+def script_of(*, charts: bool) -> Markup:
+    """The scripts of a page as one element, with the chart library in front if it has charts."""
+    parts = [_resource(f"scripts/{name}") for name in _SCRIPTS]
+    made = '(() => {\n"use strict";\n' + "\n".join(parts) + "})();"
+    if charts:
+        licence = _resource(f"scripts/{_UPLOT}/LICENSE")
+        made = f"/* uPlot 1.6.32\n\n{licence}*/\n{_resource(f'scripts/{_UPLOT}/uPlot.iife.min.js')}\n{made}"
+    return Markup(f"<script>{made}</script>")
+
+
+def chart_style() -> Markup:
+    """The style sheet of the chart library."""
+    return Markup(_resource(f"scripts/{_UPLOT}/uPlot.min.css").strip())
+
+
+def data_element(name: str, data: Any) -> Markup:
+    """Data for the scripts of a page, which no text in them can end."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(f'<script type="application/json" id="{name}">{text}</script>')
+
+
+def policy_for(*scripts: Markup) -> str:
+    """What a browser may do for the page: run these scripts, show what it holds, and ask for nothing."""
+    hashes = []
+    for script in scripts:
+        text = script.removeprefix("<script>").removesuffix("</script>")
+        hashes.append(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'")
+    allowed = " ".join(hashes) or "'none'"
+    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}"
 
 
 def check_out(out: str | Path) -> None:
@@ -109,7 +180,7 @@ def check_out(out: str | Path) -> None:
         raise _unwritable(paths.html, error) from error
 
 
-def _template(name: str) -> str:
+def _resource(name: str) -> str:
     return resources.files("rlscale.analysis.reports").joinpath(name).read_text(encoding="utf-8")
 
 
@@ -142,26 +213,11 @@ def _unwritable(path: Path, error: OSError) -> InputError:
     )
 
 
-def _inline(figure: Figure, svg: str, name: str, title: str, max_svg: int) -> Markup:
+def _inline(figure: Figure, svg: str, name: str, alt: str, max_svg: int) -> Inline:
     """The figure as markup that needs no other file."""
-    if len(svg) <= max_svg:
-        return Markup(_embeddable(svg, name, title))
+    short = embeddable(svg, name)
+    if len(short) <= max_svg:
+        return panels_of(figure, short, name, alt)
     data = base64.b64encode(png_of(figure, _INLINE_DPI)).decode()
-    return Markup('<img src="data:image/png;base64,{}" alt="{}">').format(data, title)
-
-
-def _embeddable(svg: str, name: str, title: str) -> str:
-    """An SVG file as an element of an HTML page.
-
-    The page has one name space for ids, so each figure's get a prefix. HTML needs neither prolog nor name
-    spaces, and the page sets the size.
-    """
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = (
-        re.sub(r'\s(?:xmlns(?::xlink)?|width|height|version)="[^"]*"', "", svg[: svg.index(">")])
-        + (svg[svg.index(">") :])
-    )
-    svg = svg.replace("xlink:href=", "href=")
-    svg = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+    image = Markup('<img src="data:image/png;base64,{}" alt="{}">').format(data, alt)
+    return Inline([{"width": 1, "image": image}], set())

@@ -1,7 +1,9 @@
 """One self-contained HTML file with the answer, the figures and where everything came from.
 
-Nothing in it is fetched from elsewhere, and names from a store are escaped. Each figure is also
-written beside it as PNG and SVG. Every file is written under a temporary name and then renamed.
+Nothing in it is fetched from elsewhere, and names from a store are escaped. On a screen the main figures are
+charts (``scripts/charts.js``) and a calculator forecasts (``scripts/forecast.js``); on paper, and without
+scripts, there are the figures of matplotlib. Each figure is also written beside the page as PNG and SVG, for
+papers. Every file is written under a temporary name and then renamed.
 """
 
 from __future__ import annotations
@@ -13,20 +15,30 @@ from typing import Any
 
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.curves.load import StoreRecord
+from rlscale.analysis.figures.seeds import FINAL_SHARE
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.formatting.backtest import HEADINGS
+from rlscale.analysis.formatting.numbers import percent
 from rlscale.analysis.reports import text as report_text
 from rlscale.analysis.reports.backtest import BacktestSection, backtest_figures, section_context
+from rlscale.analysis.reports.calculator import calculator_data, calculator_examples
+from rlscale.analysis.reports.charts import chart_colours, chart_data
 from rlscale.analysis.reports.figures import figures
 from rlscale.analysis.reports.health import HealthSection, health_context, health_figures
 from rlscale.analysis.reports.page import (
     MAX_INLINE_SVG,
     ReportPaths,
+    chart_style,
+    data_element,
     page_template,
     paths_of,
+    policy_for,
+    script_of,
+    style_of,
     write_figures,
     write_part,
 )
+from rlscale.analysis.reports.seeds import seed_figures, seed_rows
 from rlscale.analysis.reports.studies import HorizonSection, studies_context, study_figures
 from rlscale.scaling.errors import InputError
 
@@ -59,9 +71,9 @@ def write_report(
     """
     require_same_curves(curves, fit)
     paths = paths_of(Path(out))
-    wanted = [*figures(curves, fit), *backtest_figures(backtest), *health_figures(health)]
-    wanted += study_figures(fit, horizon)
-    made = ((item, item.make(curves, fit)) for item in wanted)
+    wanted = [*figures(curves, fit), *seed_figures(curves), *backtest_figures(backtest)]
+    wanted += [*health_figures(health), *study_figures(fit, horizon)]
+    made = ((item, item.make(curves, fit), item.make_wide(curves, fit)) for item in wanted)
     paths, shown = write_figures(paths, made, max_inline_svg)
     write_part(paths.html, render(curves, fit, shown, record, backtest, horizon, health).encode())
     return paths
@@ -93,8 +105,10 @@ def render(
     """The HTML text.
 
     Args:
-        shown: ``number``, ``title``, ``caption``, ``image`` (markup) and ``width`` (rem) of each figure.
+        shown: as of ``rlscale.analysis.reports.page.write_figures``.
     """
+    charts = chart_data(curves, fit)
+    script = script_of(charts=True)
     specs = {} if record is None else record.specs
     return page_template("report.html.j2").render(
         fit=fit,
@@ -103,6 +117,15 @@ def render(
         constants=report_text.constants(fit),
         forecasts=report_text.forecasts(fit),
         figures=shown,
+        charted=set(charts["charts"]),
+        figure_style=style_of(shown, chart_colours(charts)),
+        chart_style=chart_style(),
+        data=[data_element("chart-data", charts), data_element("calculator-data", calculator_data(fit))],
+        script=script,
+        policy=policy_for(script),
+        budgets=calculator_examples(fit),
+        seeds=seed_rows(curves),
+        seeds_at_end=percent(FINAL_SHARE),
         backtests=section_context(backtest),
         backtest_headings=HEADINGS,
         backtest_skipped="" if backtest is None else backtest.skipped,

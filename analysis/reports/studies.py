@@ -24,6 +24,7 @@ from rlscale.analysis.formatting.numbers import (
     interval_text,
     scientific,
     scientific_mathtext,
+    typeset_number,
     with_minus_signs,
 )
 from rlscale.analysis.formatting.sizes import SIZE_WORDS
@@ -88,6 +89,7 @@ def study_figures(fit: FitResult, horizon: HorizonSection | None = None) -> list
                 "(thirds of the logarithm of interactions, by size). Shaded: the fit to all. Open dots: "
                 "not identified. Thirds that differ by more than their intervals say that the law has not "
                 "settled, and that an exponent of all of training depends on how long it lasts.",
+                _seen_periods(fit),
                 _periods_figure,
             )
         )
@@ -99,6 +101,7 @@ def study_figures(fit: FitResult, horizon: HorizonSection | None = None) -> list
                 "The candidate that is straightest against intrinsic performance, and the second. Dots: "
                 "seed-averaged returns of all sizes, binned; line: weighted least squares. Where dots bend "
                 "away from the line the metric is not a power of intrinsic performance.",
+                _seen_metric(fit),
                 _metric_figure,
             )
         )
@@ -139,7 +142,7 @@ def _return_rows(fit: FitResult) -> list[dict[str, str]]:
     chosen = sorted(value for value in wanted if inside[0] <= value <= inside[-1])
     return [
         {
-            "return_": f"{item.return_:.3g}",
+            "return_": typeset_number(item.return_),
             **{
                 name: scientific(item.intrinsic)
                 if name == "intrinsic"
@@ -147,8 +150,8 @@ def _return_rows(fit: FitResult) -> list[dict[str, str]]:
                 for name in ("intrinsic", "N_opt", "E_opt", "E_inf", "N_inf")
             },
             **{f"{name}_interval": _range(item.intervals.get(name)) for name in ("E_inf", "N_inf")},
-            "gain": f"{item.width_gain:.3g}",
-            "gain_interval": _range(item.intervals.get("width_gain")),
+            "gain": typeset_number(item.width_gain),
+            "gain_interval": _range(item.intervals.get("width_gain"), typeset_number),
         }
         for item in at_returns(fit, chosen)
     ]
@@ -171,12 +174,12 @@ def _env_cost_rows(fit: FitResult) -> list[dict[str, str]]:
         ends = [interval_of(values) for values in np.array(drawn).T] if drawn else [None, None]
         rows.append(
             {
-                "ratio": f"{ratio:g}",
+                "ratio": typeset_number(ratio),
                 "cost": compact_count(ratio * fit.N_opt_ref),
-                "larger": f"{larger:.3g}",
-                "larger_interval": _range(ends[0]),
-                "overspend": f"{overspend:.2f}",
-                "overspend_interval": _range(ends[1], ".2f"),
+                "larger": typeset_number(larger),
+                "larger_interval": _range(ends[0], typeset_number),
+                "overspend": typeset_number(overspend),
+                "overspend_interval": _range(ends[1], typeset_number),
             }
         )
     return rows
@@ -189,7 +192,7 @@ def _size_rows(fit: FitResult) -> list[dict[str, str]]:
     return [
         {**own, "per_unit": "1"},
         *(
-            {**_refit_row(SIZE_WORDS[m.size].measure, m), "per_unit": f"{m.per_unit:.3g}"}
+            {**_refit_row(SIZE_WORDS[m.size].measure, m), "per_unit": typeset_number(m.per_unit)}
             for m in fit.size_measures
         ),
     ]
@@ -213,12 +216,12 @@ def _metric_rows(fit: FitResult) -> list[dict[str, str]]:
             "formula": _FORMULAS[line.name],
             "constants": constants_text(line),
             "chosen": line.chosen,
-            "q": f"{line.q:.3g}",
-            "q_interval": _range(line.intervals.get("q")),
+            "q": typeset_number(line.q),
+            "q_interval": _range(line.intervals.get("q"), typeset_number),
             "r_squared": f"{line.r_squared:.3f}",
             "curvature": with_minus_signs(f"{line.curvature:+.2g}"),
             "curvature_interval": _range(line.intervals.get("curvature"), ".2g"),
-            "p": "" if line.curvature_p is None else f"{line.curvature_p:.2g}",
+            "p": "" if line.curvature_p is None else typeset_number(line.curvature_p, 2),
             "left_out": str(line.num_left_out),
         }
         for line in lines
@@ -250,6 +253,17 @@ def _metric_figure(_: Curves, fit: FitResult) -> Figure:
     return figure
 
 
+def _seen_periods(fit: FitResult) -> str:
+    thirds = ", ".join(f"{one.period} {one.nu:.2f}" for one in fit.periods or ())
+    return f"The exponent of all of training is {fit.nu:.2f}; of its thirds: {thirds}."
+
+
+def _seen_metric(fit: FitResult) -> str:
+    lines = fit.metric.candidates if fit.metric else []
+    shown = ", ".join(f"{line.name} has R² = {line.r_squared:.3f}" for line in lines[:2])
+    return f"Points of all sizes about straight lines against intrinsic performance: {shown}."
+
+
 # -- several horizons -------------------------------------------------------------
 
 
@@ -268,7 +282,7 @@ def _horizon_context(section: HorizonSection | None) -> dict[str, Any] | None:
         "fits": [{**_refit_row(f"{f.horizon:g}", f), **_shift_cells(result, f.horizon)} for f in result.fits],
         "slope": fixed_point(slope.per_decade, 3).replace("−0.000", "0.000"),
         "slope_interval": _range(slope.interval, ".3f"),
-        "slope_p": "" if slope.p_value is None else f"{slope.p_value:.2g}",
+        "slope_p": "" if slope.p_value is None else typeset_number(slope.p_value, 2),
         "left_out": ", ".join(f"{f.horizon:g}" for f in result.fits if f.horizon not in result.law_horizons),
         "levels": [
             {
@@ -288,10 +302,10 @@ def _shift_cells(result: HorizonResult, horizon: float) -> dict[str, str]:
     for shift in result.shifts:
         if shift.horizon == horizon:
             return {
-                "ratio": f"{shift.ratio:.3g}",
-                "ratio_interval": _range(shift.intervals.get("ratio")),
-                "predicted": f"{shift.predicted:.3g}",
-                "predicted_interval": _range(shift.intervals.get("predicted")),
+                "ratio": typeset_number(shift.ratio),
+                "ratio_interval": _range(shift.intervals.get("ratio"), typeset_number),
+                "predicted": typeset_number(shift.predicted),
+                "predicted_interval": _range(shift.intervals.get("predicted"), typeset_number),
             }
     return blank
 
@@ -303,12 +317,12 @@ def _line_rows(study: LevelStudy) -> list[dict[str, str]]:
             "horizons": str(line.num_horizons),
             **{name: compact_count(getattr(line, name)) for name in ("a", "b")},
             **{f"{name}_interval": _range(line.intervals.get(name)) for name in ("a", "b")},
-            "kappa": f"{line.kappa:.3g}",
+            "kappa": typeset_number(line.kappa),
             "kappa_interval": _range(line.intervals.get("kappa"))
             if "kappa" in line.intervals
             else "unbounded",
             "r_squared": f"{line.r_squared:.3f}",
-            "p": "" if line.quadratic_p is None else f"{line.quadratic_p:.2g}",
+            "p": "" if line.quadratic_p is None else typeset_number(line.quadratic_p, 2),
         }
         for line in study.lines
     ]
@@ -325,6 +339,7 @@ def _horizon_figures(result: HorizonResult) -> list[ReportFigure]:
             "their 90% intervals and lines affine in h − 2 + 1/h. Right: the same over each size's own value "
             "at h = 1. If a longer horizon only adds the noise of later rewards, all sizes lie on one "
             "straight line.",
+            " ".join(level_sentences(study)),
             _two_panels(
                 lambda ax: plots_horizon.plot_interactions_to_level(study, ax=ax),
                 lambda ax: plots_horizon.plot_common_growth(study, ax=ax),
@@ -337,12 +352,19 @@ def _horizon_figures(result: HorizonResult) -> list[ReportFigure]:
             "black: what the growth of interactions at fixed sizes predicts, its 90% interval shaded. Right: "
             "the exponent of each horizon with its 90% interval, and their weighted slope. Open dots: "
             "horizons whose curves do not identify the law, left out of slope and prediction.",
+            f"The optimal size changes by factors of {_shift_range(result)} over that at the smallest "
+            f"horizon; ν changes by {fixed_point(result.nu_slope.per_decade, 3)} for each tenfold horizon.",
             _two_panels(
                 lambda ax: plots_horizon.plot_optimum_shift(result, ax=ax),
                 lambda ax: plots_horizon.plot_nu_by_horizon(result, ax=ax),
             ),
         ),
     ]
+
+
+def _shift_range(result: HorizonResult) -> str:
+    ratios = [shift.ratio for shift in result.shifts]
+    return interval_text((min(ratios), max(ratios)), typeset_number)
 
 
 def _two_panels(*draw: Callable[[Any], Any]) -> Callable[[Curves, FitResult], Figure]:

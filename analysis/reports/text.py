@@ -28,6 +28,8 @@ from rlscale.analysis.formatting.numbers import (
     interval_text,
     percent,
     scientific,
+    typeset_number,
+    typeset_powers,
     with_minus_signs,
 )
 from rlscale.analysis.formatting.sizes import SIZE_WORDS
@@ -89,7 +91,7 @@ class Answer:
 
 def typeset(sentence: str) -> Markup:
     """A sentence written for a terminal, its symbols and minus signs as the report sets them."""
-    text = str(escape(sentence))
+    text = str(escape(typeset_powers(sentence)))
     for pattern, symbol in _TYPESET:
         text = re.sub(pattern, symbol, text)
     return Markup(text)
@@ -115,7 +117,7 @@ def answer(fit: FitResult, backtest: BacktestResult | None = None) -> Answer:
         unit=size_unit(fit),
         compute=interval_text(fit.range.C, scientific),
         sizes=interval_text(fit.range.N, compact_count),
-        returns=" to ".join(f"{r:.3g}" for r in fit.range.return_),
+        returns=interval_text(fit.range.return_, typeset_number),
         held=held_text(fit),
         isoflop=_isoflop(fit),
         level=percent(fit.interval_level),
@@ -232,10 +234,16 @@ def _forecast_row(item: Forecast) -> dict[str, Any]:
         "N_of_seeds": interval_text(item.intervals.get("N_opt"), compact_count),
         "E_opt": compact_count(item.E_opt),
         "E_interval": interval_text(item.total_interval("E_opt"), compact_count),
-        "return_": return_cell(item, between=", "),
+        "return_": _stacked(return_cell(item, between="\n")),
         "extrapolated": item.extrapolation > 0,
         "where": f"decades outside: {outside}" if outside else "within the data",
     }
+
+
+def _stacked(cell: str) -> Markup:
+    """The first line of a cell, and the others small below it."""
+    first, *others = (typeset(line) for line in cell.split("\n"))
+    return first + Markup("").join(Markup("<small>{}</small>").format(other) for other in others)
 
 
 def _beyond(fit: FitResult, num_params: float, interactions: float) -> str:

@@ -106,6 +106,8 @@ def test_the_wheel_has_one_package_with_its_data_and_license(wheel: Path) -> Non
         "rlscale/py.typed",
         "rlscale/__init__.pyi",
         "rlscale/analysis/reports/report.html.j2",
+        "rlscale/analysis/reports/scripts/forecast.js",
+        "rlscale/analysis/reports/scripts/uplot-1.6.32/LICENSE",
         "rlscale/sweeps/specs/demo.yaml",
     }
     assert wanted <= set(names)

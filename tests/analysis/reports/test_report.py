@@ -1,6 +1,8 @@
 """``rlscale report`` as a user runs it: one file that needs no other, with the numbers of the fit."""
 
 import base64
+import hashlib
+import html
 import json
 import re
 from html.parser import HTMLParser
@@ -33,7 +35,8 @@ NAMES = [
     "residuals",
     "nu_uncertainty",
 ]
-VOID = {"meta", "br", "img"}
+CHARTED = NAMES[:5]
+VOID = {"meta", "br", "img", "input"}
 
 
 class Page(HTMLParser):
@@ -90,12 +93,12 @@ def written(source) -> dict:
     options = ["--bootstrap", 40, "--seed", 1, "--no-backtest", "--json", fit_json]
     done = run("report", source, "--out", out, *options)
     assert done.returncode == 0, done.stderr
-    html = out.read_text()
+    page = out.read_text()
     return {
         "out": out,
         "fit_json": fit_json,
-        "html": html,
-        "page": Page(html),
+        "html": page,
+        "page": Page(page),
         "fit": json.loads(fit_json.read_text()),
         "stdout": done.stdout,
     }
@@ -130,14 +133,48 @@ def test_the_page_is_well_formed_and_its_ids_are_unique(written):
     assert page.unbalanced == []
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
-    assert page.tags.count("svg") + page.tags.count("img") == len(NAMES)
+    assert page.tags.count("figure") == len(NAMES)
+    assert page.tags.count("svg") + page.tags.count("img") >= len(NAMES)
 
 
 def test_the_page_needs_nothing_from_elsewhere(written):
-    assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", written["html"])
+    library = "/*! https://github.com/leeoniya/uPlot (v1.6.32) */"
+    assert written["html"].count(library) == 1
+    text = written["html"].replace(library, "")
+    assert not re.search(r"https?:|src=\"(?!data:image/png)|@import|url\((?!#)", text)
     assert all(link.startswith("#") or link.startswith("data:image/png") for link in written["page"].links)
-    assert "script" not in written["page"].tags
     assert "link" not in written["page"].tags
+
+
+def test_a_browser_runs_no_script_but_those_of_the_page(written):
+    """The policy names the hash of the one script; data are no script, and no name can end them."""
+    scripts = re.findall(r"<script>(.*?)</script>", written["html"], re.S)
+    assert len(scripts) == 1
+    digest = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
+    policy = html.unescape(re.search(r'Content-Security-Policy" content="([^"]*)"', written["html"])[1])
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'")
+    assert "Permission is hereby granted, free of charge" in scripts[0]
+    data = re.findall(r'<script type="application/json" id="([^"]*)">(.*?)</script>', written["html"], re.S)
+    assert [name for name, _ in data] == ["chart-data", "calculator-data"]
+    charts = json.loads(data[0][1])
+    assert list(charts["charts"]) == CHARTED
+    runs = [layer["run"] for layer in charts["charts"]["learning_curves"]["layers"] if "run" in layer]
+    assert EVIL in runs
+    assert len(runs) == written["fit"]["num_runs"]
+
+
+def test_the_page_is_small(written):
+    assert written["out"].stat().st_size < 1_000_000
+
+
+def test_figures_keep_their_colours_by_names_that_a_dark_page_changes(written):
+    used = set(re.findall(r"var\(--c([0-9a-f]{6})\)", written["html"]))
+    light, dark = re.findall(r":root\{(--c[^}]*)\}", written["html"])
+    for rules in (light, dark):
+        assert used <= set(re.findall(r"--c([0-9a-f]{6}):#", rules))
+    assert "--c1a1a1a:#1a1a1a" in light
+    assert "--c1a1a1a:#1a1a1a" not in dark
 
 
 def test_sentences_of_the_terminal_are_set_for_the_page():
@@ -171,7 +208,7 @@ def test_the_page_holds_the_numbers_of_the_fit(written):
 
 def test_every_forecast_beyond_the_data_is_marked(written):
     rows = re.findall(
-        r"<tr( class=\"extrapolated\")?><td class=\"n\">[^<]*10[⁰¹²³⁴⁵⁶⁷⁸⁹]+</td>.*?</tr>",
+        r"<tr( class=\"extrapolated\")?><th scope=\"row\" class=\"n\">[^<]*10[⁰¹²³⁴⁵⁶⁷⁸⁹]+</th>.*?</tr>",
         written["html"],
         re.S,
     )
@@ -219,15 +256,15 @@ def test_the_same_input_gives_the_same_bytes(source, written, tmp_path):
 def test_a_store_gives_spec_versions_and_runs_and_keeps_its_hosts_to_itself(store):
     curves = load_curves(store.location)
     fit = JointScalingFit(replicates=0).fit(curves)
-    html = render(curves, fit, [], read_store_record(store.location))
-    text = Page(html).text
-    assert "script" not in Page(html).tags
+    page = render(curves, fit, [], read_store_record(store.location))
+    text = Page(page).text
+    assert EVIL not in page
     assert EVIL in text
     assert '"width": [' in text
     assert "9.9.9" in text
     assert "broken" in text
     assert "failed" in text
-    assert "secret-host" not in html
+    assert "secret-host" not in page
     assert "1 run was left out" in text
     assert "There are no intervals" in text
 
@@ -248,7 +285,8 @@ def test_a_heavy_figure_is_an_image_and_an_old_report_is_replaced_whole(frame, t
     (tmp_path / "r.html").write_text("old")
     page = Page(write_report(curves, fit, tmp_path / "r.html", max_inline_svg=1000).html.read_text())
     assert page.tags.count("img") == len(NAMES)
-    data = page.links[0].removeprefix("data:image/png;base64,")
+    images = [link for link in page.links if link.startswith("data:")]
+    data = images[0].removeprefix("data:image/png;base64,")
     assert base64.b64decode(data).startswith(b"\x89PNG")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["r.html", "r_figures"]
     assert not list((tmp_path / "r_figures").glob(".*"))
