@@ -35,6 +35,7 @@ from rlscale.commands import (
     tune,
 )
 from rlscale.scaling.errors import RlscaleError
+from rlscale.scaling.wording import speaking_of_options
 from rlscale.terminal.console import complain
 
 #: Packages of the extras: without them a command says how to install them.
@@ -109,12 +110,14 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version),
     ] = False,
 ) -> None:
     """Measure scaling laws of reinforcement-learning agents and forecast compute-optimal sizes."""
+    context.with_resource(speaking_of_options())
 
 
 app.command("demo")(demo.demo)

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from rlscale.analysis.formatting.numbers import brief_number, compact_count, interval_text, percent
+from rlscale.analysis.formatting.numbers import interval_text, percent
 from rlscale.analysis.studies.backtest.competing_laws import LAWS
-from rlscale.analysis.studies.backtest.result import Errors, LawScore, Split, SplitBacktest
+from rlscale.analysis.studies.backtest.result import Errors, LawScore, SplitBacktest
 
 HEADINGS = ("mean absolute error of", "this fit", "bias", "baseline", "within 90%")
 _BESIDE = {"lemma": "  by the law alone", "shifted": "  by copying at equal I"}
 _LABELS = {kind.name: kind.label for kind in LAWS}
-
-
-def split_name(split: Split, number: Callable[[float], str] = brief_number) -> str:
-    """What was held out, in words, with a compute as ``number`` writes it."""
-    if split.cutoff is not None:
-        return f"compute above {number(split.cutoff)}"
-    shown = ", ".join(compact_count(size) for size in split.sizes)
-    return f"the largest size ({shown})" if len(split.sizes) == 1 else f"the largest sizes ({shown})"
 
 
 def rows(backtest: SplitBacktest) -> list[tuple[str, str, str, str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from rlscale.analysis.formatting.backtest import HEADINGS, law_rows, rows, split_name, summary, verdict
+from rlscale.analysis.formatting.backtest import HEADINGS, law_rows, rows, summary, verdict
 from rlscale.analysis.studies.backtest.result import BacktestResult, LawScore
 from rlscale.terminal.tables import new_table, print_line, print_warnings
 
@@ -12,7 +12,7 @@ from rlscale.terminal.tables import new_table, print_line, print_warnings
 def print_backtest(result: BacktestResult, console: Console) -> None:
     """Print, for each split, its tables, a summary of its data, and its warnings."""
     for backtest in result.splits:
-        table = new_table(f"Held out: {split_name(backtest.split)}", *HEADINGS)
+        table = new_table(f"Held out: {backtest.split.in_words()}", *HEADINGS)
         for row in rows(backtest):
             table.add_row(*row)
         console.print(table)
