@@ -41,9 +41,7 @@ def few(stored: rlscale.FitResult) -> rlscale.FitResult:
 
 
 @pytest.fixture(scope="module")
-def results(
-    curves: rlscale.Curves, stored: rlscale.FitResult, few: rlscale.FitResult
-) -> dict[str, Shown]:
+def results(curves: rlscale.Curves, stored: rlscale.FitResult, few: rlscale.FitResult) -> dict[str, Shown]:
     plain = rlscale.JointScalingFit(replicates=0)
     forecast = few.forecast([1e9, 1e13], returns=[0.9], env_cost=100.0)
     return {
