@@ -1,11 +1,13 @@
-"""Who reads a message: somebody at the command line, who gives options, or in Python, who gives arguments.
+"""What messages share: the reader's name for a setting, and the name that a misspelt one was meant to be.
 
-Imports nothing. Messages that name a setting give both of its names, and ``either`` chooses.
+A message is read by somebody at the command line, who gives options, or in Python, who gives arguments.
+Messages that name a setting give both of its names, and ``either`` chooses. Imports nothing of ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 _at_command_line = False
@@ -29,3 +31,15 @@ def either(option: str, argument: str) -> str:
     'minimize=True'
     """
     return option if _at_command_line else argument
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like a misspelt one, or whose last part it is; None if none is like it.
+
+    >>> did_you_mean("widht", ["depth", "width"]), did_you_mean("clip", ["agent.clip"])
+    ('width', 'agent.clip')
+    """
+    names = list(known)
+    parts = [each for each in names if each.endswith(f".{name}")]
+    close = difflib.get_close_matches(name, names, n=1)
+    return next(iter([*parts, *close]), None)
