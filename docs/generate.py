@@ -315,6 +315,8 @@ def api() -> str:
     """An autodoc directive for each public name, grouped by the package it comes from."""
     import importlib
 
+    from rlscale.analysis.results import Shown
+
     titles = {"analysis": "Analysis", "scaling": "Training", "sweeps": "Sweeps and the store"}
     parts: dict[str, list[str]] = {}
     for module, name in public_names():
@@ -328,6 +330,8 @@ def api() -> str:
         lines = [f".. {kind}:: {module}.{name}"]
         if kind == "autoclass":
             lines += ["   :members:", "   :exclude-members: model_config, model_post_init"]
+            if issubclass(offered, Shown):  # what every result has, and nothing of pydantic
+                lines.append("   :inherited-members: Record")
         parts.setdefault(package, []).append("\n".join(lines) + "\n")
     return "\n".join(
         f"{title}\n{'-' * len(title)}\n\n" + "\n".join(parts.get(package, []))

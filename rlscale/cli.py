@@ -7,6 +7,7 @@ Commands are plain functions of ``rlscale.commands``. Each imports what it needs
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -35,21 +36,46 @@ from rlscale.commands import (
     tune,
 )
 from rlscale.scaling.errors import RlscaleError
+from rlscale.scaling.wording import speaking_of_options
 from rlscale.terminal.console import complain
 
 #: Packages of the extras: without them a command says how to install them.
 _EXTRAS = ("torch", "gymnasium", "ray")
 
 
-def _group(help_text: str | None, **commands: Any) -> typer.Typer:
-    """A group of commands, in the order given."""
-    group = typer.Typer(help=help_text, no_args_is_help=True)
+#: Panels of the help.
+_MEASURE, _ANALYSE, _CURVES, _CLUSTER = "Measure", "Analyse", "Curves", "Cluster"
+
+
+class _PlainFlags:
+    """A command whose help names no type for options that take no value."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """The options, flags with nothing in the place of the value."""
+        params = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            if getattr(param, "is_flag", False) and param.metavar is None:
+                param.metavar = ""
+        return params
+
+
+class _Command(_PlainFlags, TyperCommand):
+    pass
+
+
+class _Group(_PlainFlags, TyperGroup):
+    pass
+
+
+def _group(help_text: str | None, *, panels: Mapping[str, str] = {}, **commands: Any) -> typer.Typer:
+    """A group of commands, in the order given; ``panels`` are those of the help, by command."""
+    group = typer.Typer(cls=_Group, help=help_text, no_args_is_help=True)
     for name, command in commands.items():
-        group.command(name)(command)
+        group.command(name, cls=_Command, rich_help_panel=panels.get(name))(command)
     return group
 
 
-class _ActOfAGroup(TyperCommand):
+class _ActOfAGroup(_Command):
     """What a group does itself, so by the group's name."""
 
     def make_context(self, info_name: Any, args: list[str], parent: Any = None, **extra: Any) -> Any:
@@ -59,7 +85,7 @@ class _ActOfAGroup(TyperCommand):
         return super().make_context(info_name, args, parent, **extra)
 
 
-class GroupThatActs(TyperGroup):
+class GroupThatActs(_Group):
     """A group that is a command itself, its first: ``forecast FIT.json`` beside ``forecast score FILE``."""
 
     def __init__(self, **attributes: Any) -> None:
@@ -86,15 +112,15 @@ def _group_that_acts(acts: Any, **commands: Any) -> typer.Typer:
     )
     group.command("itself", cls=_ActOfAGroup)(acts)
     for name, command in commands.items():
-        group.command(name)(command)
+        group.command(name, cls=_Command)(command)
     return group
 
 
 app = typer.Typer(
     name="rlscale",
+    cls=_Group,
     help="Measure scaling laws of reinforcement-learning agents and forecast compute-optimal sizes.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -109,54 +135,42 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version),
     ] = False,
 ) -> None:
     """Measure scaling laws of reinforcement-learning agents and forecast compute-optimal sizes."""
+    context.with_resource(speaking_of_options())
 
 
-app.command("demo")(demo.demo)
-app.command("train")(train.train)
-app.command("batch-search")(config.batch_search)
-app.add_typer(
-    _group("Derive the config of one run from another.", rescale=config.config_rescale), name="config"
+def _add(panel: str, **commands: Any) -> None:
+    """Commands and groups of commands, on a panel of the help; an underscore stands for a hyphen."""
+    for name, command in commands.items():
+        called = name.replace("_", "-")
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=called, rich_help_panel=panel)
+        else:
+            app.command(called, cls=_Command, rich_help_panel=panel)(command)
+
+
+_sweep = _group(
+    "Plan, run and watch sweeps of many runs.",
+    panels=dict.fromkeys(("submit", "resume", "stop", "logs"), _CLUSTER),
+    presets=sweep.sweep_presets,
+    show=sweep.sweep_show,
+    plan=sweep.sweep_plan,
+    run=sweep.sweep_run,
+    retry=sweep.sweep_retry,
+    status=sweep.sweep_status,
+    tune=tune.sweep_tune,
+    submit=cluster.sweep_submit,
+    resume=cluster.sweep_resume,
+    stop=cluster.sweep_stop,
+    logs=cluster.sweep_logs,
+    check=check.sweep_check,
 )
-app.add_typer(
-    _group(
-        "Plan, run and watch sweeps of many runs.",
-        presets=sweep.sweep_presets,
-        show=sweep.sweep_show,
-        plan=sweep.sweep_plan,
-        run=sweep.sweep_run,
-        retry=sweep.sweep_retry,
-        status=sweep.sweep_status,
-        tune=tune.sweep_tune,
-        submit=cluster.sweep_submit,
-        resume=cluster.sweep_resume,
-        stop=cluster.sweep_stop,
-        logs=cluster.sweep_logs,
-        check=check.sweep_check,
-    ),
-    name="sweep",
-)
-app.add_typer(
-    _group(
-        "Import, show and export learning curves.",
-        **{"import": curves.curves_import, "show": curves.curves_show, "export": curves.curves_export},
-    ),
-    name="curves",
-)
-app.command("fit")(fit.fit)
-app.add_typer(_group_that_acts(forecast.forecast, score=forecast.score), name="forecast")
-app.command("report")(report.report)
-app.command("backtest")(backtest.backtest)
-app.command("suggest")(forecast.suggest)
-app.command("horizon")(horizon.horizon)
-app.command("compare")(compare.compare)
-app.command("capacity")(capacity.capacity)
-app.command("distill")(distill.distill)
 _theory = _group(
     "Settings whose true answer is known, in closed form.",
     td=theory.td,
@@ -173,8 +187,35 @@ _theory.add_typer(
     ),
     name="perceptron",
 )
-app.add_typer(_theory, name="theory")
-app.command("doctor")(doctor.doctor)
+_add(
+    _MEASURE,
+    demo=demo.demo,
+    train=train.train,
+    sweep=_sweep,
+    config=_group("Derive the config of one run from another.", rescale=config.config_rescale),
+    batch_search=config.batch_search,
+    capacity=capacity.capacity,
+    distill=distill.distill,
+)
+_add(
+    _ANALYSE,
+    fit=fit.fit,
+    forecast=_group_that_acts(forecast.forecast, score=forecast.score),
+    report=report.report,
+    backtest=backtest.backtest,
+    suggest=forecast.suggest,
+    horizon=horizon.horizon,
+    compare=compare.compare,
+    theory=_theory,
+)
+_add(
+    _CURVES,
+    curves=_group(
+        "Import, show and export learning curves.",
+        **{"import": curves.curves_import, "show": curves.curves_show, "export": curves.curves_export},
+    ),
+)
+_add(_CLUSTER, doctor=doctor.doctor)
 
 
 def main() -> None:
@@ -182,7 +223,11 @@ def main() -> None:
     try:
         app()
     except RlscaleError as error:
-        complain(str(error))
+        problems = getattr(error, "problems", ())
+        if len(problems) > 1:
+            complain(f"{error.source} has {len(problems)} problems:", *problems)
+        else:
+            complain(str(error))
         sys.exit(error.exit_status)
     except ModuleNotFoundError as error:
         if str(error.name).split(".")[0] not in _EXTRAS:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from rlscale.analysis.arrays import Bools, Floats, Ints
 from rlscale.scaling.errors import InputError
-from rlscale.sweeps.store.choices import HOW_TO_MERGE, Duplicates
+from rlscale.sweeps.store.choices import Duplicates, how_to_merge
 from rlscale.sweeps.store.values import bad_value
 
 #: N and E lie between these, |R| below the third: powers and products of them stay within a double.
@@ -139,7 +139,7 @@ def order_of_rows(raw: RawCurves) -> Ints | None:
     if len(wrong):
         by_step = np.lexsort((steps, run))
         twice = by_step[1:][(np.diff(run[by_step]) == 0) & (np.diff(steps[by_step]) == 0)]
-        fault, code = f"occurs twice in the run; {HOW_TO_MERGE}", "duplicate_row"
+        fault, code = f"occurs twice in the run; {how_to_merge()}", "duplicate_row"
         if not len(twice):
             fault = (
                 "is not above the one before; sort the rows of a run, and give each attempt its own run_id"

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from rlscale.analysis.arrays import Floats, Ints
 from rlscale.analysis.choices import SizeColumn
 from rlscale.analysis.curves.selection import Selection
+from rlscale.analysis.formatting.numbers import brief_number, counted
+from rlscale.analysis.results import Shown, frame_of_rows
 from rlscale.scaling.errors import InputError
 
 #: Which column is N, for each choice of ``size``.
@@ -34,8 +36,8 @@ _ROUNDING = 1e-12  # of the largest return: less is the rounding of sums
 _MIN_SPREAD = 1e-100  # of returns: slopes against it stay within a double
 
 
-@dataclass(frozen=True)
-class Curves:
+@dataclass(frozen=True, repr=False)
+class Curves(Shown):
     """Learning curves of many runs, rows in order of run, then of environment steps.
 
     Attributes:
@@ -112,6 +114,47 @@ class Curves:
     def returns_are_accuracies(self) -> bool:
         """Whether returns are known to lie between 0 and 1, so that 1 - R is a rate of failures."""
         return self.return_bounds == (0.0, 1.0)
+
+    def headline(self) -> str:
+        """How many runs of how many sizes, and from where."""
+        return (
+            f"{counted(self.num_points, 'row')} of {counted(self.num_runs, 'run')} of "
+            f"{counted(len(self.sizes), 'size')}, from {self.source}"
+        )
+
+    def summary(self) -> pd.DataFrame:
+        """A row for each size: its runs, how long the longest is, and the range of its returns."""
+        size = self.run_sizes[self.run_index]
+        rows = {
+            brief_number(n): {
+                "runs": int((self.run_sizes == n).sum()),
+                "rows": int((size == n).sum()),
+                "interactions": float(self.interactions[size == n].max()),
+                "least return": float(self.returns[size == n].min()),
+                "largest return": float(self.returns[size == n].max()),
+            }
+            for n in self.sizes
+        }
+        return frame_of_rows(rows, SIZE_COLUMNS[self.size])
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a point with the columns of the schema: those of its run, ``interactions``, ``return_mean``
+        and the metrics that the source has. ``rlscale.curves_from_frame`` reads it back.
+        """
+        of_run = self.table.drop(columns=[SIZE_COLUMNS[self.size]], errors="ignore")
+        runs = pd.DataFrame({"run_id": self.run_ids, SIZE_COLUMNS[self.size]: self.run_sizes})
+        known = of_run.loc[:, of_run.notna().any()].reset_index(drop=True)
+        rows = pd.concat([runs, known.drop(columns="run_id", errors="ignore")], axis=1)
+        points = {"interactions": self.interactions, "return_mean": self.returns, **self.metrics}
+        return rows.iloc[self.run_index].reset_index(drop=True).assign(**points)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The same as ``to_pandas``."""
+        return self.to_pandas()
+
+    def cautions(self) -> list[str]:
+        """What was left out of the source or looks odd in it."""
+        return list(self.notes)
 
     def curve(self, run: int) -> tuple[Floats, Floats]:
         """(interactions, returns) of one run, by position."""

@@ -7,7 +7,7 @@ checked (``checks``).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from rlscale.analysis.curves.curve_set import METRICS, MIN_SIZES, SIZE_COLUMNS, 
 from rlscale.analysis.curves.selection import SETTINGS, Selection, beside_tuning, select
 from rlscale.scaling.errors import DamagedRun, DamagedSpec, InputError
 from rlscale.scaling.tasks.catalog import return_bounds
+from rlscale.scaling.wording import either
 from rlscale.sweeps.store.choices import Duplicates
 from rlscale.sweeps.store.records import STILL_TRAINED, RunRecord
 from rlscale.sweeps.store.run_store import RunStore
@@ -208,7 +209,7 @@ def load_by(
     names = sorted(values[selected].dropna().unique(), key=lambda value: (str(type(value)), value))
     if not names:
         select(opened.runs, selection, opened.source, but=by)  # says which runs there are instead
-        raise InputError(f"{source}: no run has a value of {by}; leave out --by.", code="missing_column")
+        raise InputError(f"{source}: no run has a value of {by}; give another column.", code="missing_column")
     found: dict[str, Curves | InputError] = {}
     for value in names:
         name = f"{value:g}" if isinstance(value, float) else str(value)
@@ -266,26 +267,71 @@ def curves_from_frame(
     *,
     source: str = "the table",
     selection: Selection = Selection(),
+    columns: Mapping[str, str] | None = None,
     size: SizeColumn = "params",
+    run_columns: Sequence[str] = (),
     duplicates: Duplicates = "error",
     minimize: bool = False,
 ) -> Curves:
-    """Check a table with the column names of the schema and convert it to arrays.
+    """Check a table with a row for each point and convert it to arrays.
 
     Args:
-        frame: at least ``run_id``, ``interactions``, ``return_mean`` and the column of N.
+        frame: at least ``run_id``, ``interactions``, ``return_mean`` and the column of N, by these names or
+            those of ``columns``; left unchanged.
         source: what error messages call the table.
-        duplicates, minimize: as for ``load_curves``.
+        columns, size, run_columns, duplicates, minimize: as for ``load_curves``.
 
     Raises:
         InputError: as ``load_curves``.
     """
-    how = _Reading(size=size, duplicates=duplicates, minimize=minimize)
-    opened = _open_table(table_of_frame(frame, source), selection, SIZE_COLUMNS[size])
-    return _selected(opened, selection, how)
+    how = _Reading(dict(columns or {}), size, tuple(run_columns), duplicates, minimize)
+    _check_choices(how)
+    table = table_of_frame(frame, source, renaming=how.columns, run_columns=how.run_columns)
+    return _selected(_open_table(table, selection, SIZE_COLUMNS[size]), selection, how)
 
 
-def _open(source: str, selection: Selection, how: _Reading, by: str | None = None) -> OpenedCurves:
+def as_curves(
+    data: Curves | pd.DataFrame,
+    *,
+    run_id: str | Sequence[str] | None = None,
+    num_params: str | None = None,
+    interactions: str | None = None,
+    return_mean: str | None = None,
+) -> Curves:
+    """Curves as they are, or those of a table.
+
+    Args:
+        data: curves, or a table as for ``curves_from_frame``, which has more settings.
+        run_id, num_params, interactions, return_mean: names of these columns in the table; several of
+            ``run_id`` together tell runs apart.
+
+    Raises:
+        InputError: as ``load_curves``, if ``data`` is neither (code ``not_curves``), or if columns are named
+            of curves, which know theirs (``conflicting_options``).
+    """
+    named = {"num_params": num_params, "interactions": interactions, "return_mean": return_mean}
+    columns = {ours: theirs for ours, theirs in named.items() if theirs is not None}
+    if isinstance(data, Curves):
+        if columns or run_id is not None:
+            raise InputError(
+                "Curves know their columns; name columns of a DataFrame only.", code="conflicting_options"
+            )
+        return data
+    if not isinstance(data, pd.DataFrame):
+        raise InputError(
+            f"A {type(data).__name__} is not curves: give a DataFrame with a row for each point, or "
+            f"rlscale.load_curves(path) of a file or a store.",
+            code="not_curves",
+        )
+    if isinstance(run_id, str):
+        columns["run_id"] = run_id
+    several = () if run_id is None or isinstance(run_id, str) else tuple(run_id)
+    how = _Reading(columns, run_columns=several)
+    table = table_of_frame(data, "the DataFrame", renaming=columns, run_columns=several, by_keyword=True)
+    return _selected(_open_table(table, Selection(), SIZE_COLUMNS[how.size]), Selection(), how)
+
+
+def _check_choices(how: _Reading) -> None:
     for name, value, choices in (
         ("size", how.size, get_args(SizeColumn)),
         ("duplicates", how.duplicates, get_args(Duplicates)),
@@ -294,13 +340,20 @@ def _open(source: str, selection: Selection, how: _Reading, by: str | None = Non
             raise InputError(
                 f"{name} is {value!r}: choose one of {', '.join(choices)}.", code="unknown_choice"
             )
+
+
+def _open(source: str, selection: Selection, how: _Reading, by: str | None = None) -> OpenedCurves:
+    _check_choices(how)
     size_column = SIZE_COLUMNS[how.size]
     if not _is_store(source):
         return _open_table(open_table(source, how.columns, None, how.run_columns), selection, size_column, by)
     for given, why in (
         (how.columns, "whose columns have fixed names; leave out the renaming"),
-        (how.run_columns, "which knows its runs; leave out --run-columns"),
-        (how.duplicates != "error", "which holds each step of a run once; leave out --duplicates"),
+        (how.run_columns, f"which knows its runs; leave out {either('--run-columns', 'run_columns')}"),
+        (
+            how.duplicates != "error",
+            f"which holds each step of a run once; leave out {either('--duplicates', 'duplicates')}",
+        ),
     ):
         if given:
             raise InputError(f"{source} is a store, {why}.", code="conflicting_options")
@@ -378,7 +431,8 @@ def _selected(opened: OpenedCurves, selection: Selection, how: _Reading) -> Curv
         returns = -returns
         if {"return_low", "return_high"} <= set(table):
             table = table.assign(return_low=-table["return_high"], return_high=-table["return_low"])
-        notes = (*notes, "Less is better (--minimize): returns are the values of the source times -1.")
+        option = either("--minimize", "minimize=True")
+        notes = (*notes, f"Less is better ({option}): returns are the values of the source times -1.")
     table.index = pd.Index(raw.run_ids, name="run_id")
     return Curves(
         run_ids=raw.run_ids,

@@ -11,6 +11,7 @@ import pandas as pd
 
 from rlscale.analysis.arrays import Bools
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.wording import either
 from rlscale.sweeps.store.names import tuned_by
 
 #: Columns whose values each have their own law; the option of the same name selects one.
@@ -148,7 +149,7 @@ def _once(runs: pd.DataFrame, kept: Bools, source: str, notes: list[str]) -> Boo
         run = differs.index[differs[column]][0]
         raise InputError(
             f"{source}, run {run}: {column} is not the same in each of its sweeps; pick one with "
-            f"--sweep {shlex.quote(str(twice['sweep'].iloc[0]))}, or give each run an id of its own.",
+            f"{_option('sweep', twice['sweep'].iloc[0])}, or give each run an id of its own.",
             code="ambiguous_run",
         )
     count = int(mine.loc[again, "run_id"].nunique())
@@ -165,10 +166,10 @@ def _one_setting(runs: pd.DataFrame, source: str) -> list[str]:
         known = runs[column].dropna() if column in runs else pd.Series(dtype=object)
         names = sorted(known.unique(), key=lambda value: (str(type(value)), value))
         if len(names) > 1:
-            first = shlex.quote(_shown(names[0]))
             raise InputError(
                 f"{source} mixes {len(names)} values of {column} ({_listed(known)}), which have laws of "
-                f"their own; pick one with --{column} {first}, or fit each with: rlscale fit --by {column}.",
+                f"their own; pick one with {_option(column, names[0])}, or fit each "
+                + either(f"with: rlscale fit --by {column}.", f"of load_by({source!r}, {column!r})."),
                 code="mixed_settings",
             )
         unknown = len(runs) - len(known)
@@ -181,6 +182,11 @@ def _one_setting(runs: pd.DataFrame, source: str) -> list[str]:
         if count > 1:
             notes.append(f"The runs have {count} values of {column}, fitted together.")
     return notes
+
+
+def _option(name: str, value: object) -> str:
+    """A selection, as the reader gives it."""
+    return either(f"--{name} {shlex.quote(_shown(value))}", f"{name}={value!r}")
 
 
 def _same(found: object, wanted: str | float) -> bool:

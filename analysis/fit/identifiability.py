@@ -26,6 +26,7 @@ from rlscale.analysis.points.preprocess import BinnedPoints
 from rlscale.analysis.records import CodedWarning, Interval
 from rlscale.analysis.statistics.intervals import percentile_interval
 from rlscale.analysis.theory.power_law import PowerLaw
+from rlscale.scaling.wording import either
 
 SHARE_BOUNDS = (0.1, 0.9)
 _BEGUN = 1 / 3  # of the way from the task's lowest return to the best one measured
@@ -132,7 +133,7 @@ def _about_gradual_start(e: Evidence, gradual: GradualCheck | None) -> list[Code
             f"Learning seems to set in gradually: the law fits better with a delay of about "
             f"{gradual.delay:.2g} interactions, and nu is then {gradual.nu:.3f}, not {e.law.nu:.3f}; the "
             f"curves do not determine which; train longer, or drop more of early training "
-            f"(--early-exclusion).",
+            f"({either('--early-exclusion', 'early_exclusion')}).",
         )
     ]
 
@@ -245,7 +246,8 @@ def _about_contradictions(e: Evidence) -> list[CodedWarning]:
 
 def _about_intervals(e: Evidence) -> list[CodedWarning]:
     if "nu" not in e.intervals:
-        return [("no_intervals", "There are no intervals: run again with --bootstrap 1000.")]
+        more = either("--bootstrap 1000", "replicates=1000")
+        return [("no_intervals", f"There are no intervals: run again with {more}.")]
     low, high = e.intervals["nu"]
     found = []
     if e.profile.flat is not None and reaches_beyond(e.profile, (low, high)):

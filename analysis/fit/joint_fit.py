@@ -10,15 +10,17 @@ cuts of early training, the other objective), and warnings say what the curves d
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 
 from rlscale.analysis.arrays import Floats
 from rlscale.analysis.choices import LateStartChoice, Objective
 from rlscale.analysis.curves.curve_set import Curves, require_fittable
+from rlscale.analysis.curves.load import as_curves
 from rlscale.analysis.fit.bootstrap import Draws, bootstrap, intervals
 from rlscale.analysis.fit.findings import IsoflopCheck, NuProfile
 from rlscale.analysis.fit.flat_objective import reaches_beyond, with_stretch
@@ -225,17 +227,34 @@ class JointScalingFit:
         bounds = objectives[0].bounds
         return PointEstimate(law, minimum, points, preprocessor, bounds, None, treatment, laws, weight)
 
-    def fit(self, curves: Curves, *, delay: Delay | None = None) -> FitResult:
+    def fit(
+        self,
+        curves: Curves | pd.DataFrame,
+        *,
+        delay: Delay | None = None,
+        run_id: str | Sequence[str] | None = None,
+        num_params: str | None = None,
+        interactions: str | None = None,
+        return_mean: str | None = None,
+    ) -> FitResult:
         """The law with intervals, checks and warnings.
 
         Args:
-            curves: left unchanged.
+            curves: or a table with a row for each point; left unchanged.
             delay: as for ``estimate``.
+            run_id, num_params, interactions, return_mean: of a table, its names for these columns; several
+                of ``run_id`` together tell runs apart. ``curves_from_frame`` has more settings.
 
         Raises:
-            InputError, FitDidNotConverge: as ``estimate``.
+            InputError, FitDidNotConverge: as ``estimate``; InputError also if the table cannot be used.
         """
-        curves = curves.by_name()
+        curves = as_curves(
+            curves,
+            run_id=run_id,
+            num_params=num_params,
+            interactions=interactions,
+            return_mean=return_mean,
+        ).by_name()
         mine_rng, other_rng, isoflop_rng, sizes_rng = np.random.default_rng(self.seed).spawn(4)
         mine = self.estimate(curves, delay=delay)
         fitted_map = mine.fitted_map()

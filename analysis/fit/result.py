@@ -5,9 +5,9 @@ The JSON file is all that forecasts, figures and reports need.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,6 +28,7 @@ from rlscale.analysis.fit.findings import (
 from rlscale.analysis.fit.late_start import LateStart
 from rlscale.analysis.fit.monotone_map import MonotoneMap
 from rlscale.analysis.fit.size_effects import SizeEffect
+from rlscale.analysis.formatting.numbers import brief_number
 from rlscale.analysis.points.frontier import Frontier
 from rlscale.analysis.records import (
     INTERVAL_LEVEL,
@@ -38,9 +39,14 @@ from rlscale.analysis.records import (
     read_stored,
     return_field,
 )
+from rlscale.analysis.results import Result, ends, frame_of_columns, frame_of_rows, with_interval
 from rlscale.analysis.theory.delay import NO_DELAY, Delay
 from rlscale.analysis.theory.power_law import PowerLaw
-from rlscale.scaling.files import write_output
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rlscale.analysis.forecast.result import ForecastResult
 
 
 class DataRange(Record):
@@ -135,7 +141,7 @@ class Provenance(Columns):
     widths: StoredFloats = Field(default_factory=lambda: np.empty(0))
 
 
-class FitResult(Record):
+class FitResult(Result):
     """A fitted law with its intervals, warnings and points.
 
     ``intervals`` are 90% percentile intervals of a bootstrap over runs, for ``alpha_N``,
@@ -203,15 +209,56 @@ class FitResult(Record):
     late_start: LateStart | None = None
     health: HealthStudy | None = None
 
-    def __str__(self) -> str:
-        """The estimates with their intervals, what they rest on, and the warnings."""
-        lines = [
-            f"{name:10} {getattr(self, name):<10.4g}{_ends(self.intervals.get(name))}".rstrip()
-            for name in ("nu", "alpha_N", "alpha_E", "beta", "N_opt_ref")
-        ]
+    def headline(self) -> str:
+        """nu with its interval, whether it is identified, and what it rests on."""
         known = "identified" if self.identified else "not identified"
-        lines.append(f"{self.num_runs} runs of {self.num_sizes} sizes, objective {self.objective}, {known}")
-        return "\n".join([*lines, *self.warnings])
+        return (
+            f"nu = {with_interval(self.nu, self.interval('nu'))}, {known}; "
+            f"{self.num_runs} runs of {self.num_sizes} sizes"
+        )
+
+    def interval(self, name: str) -> Interval | None:
+        """The 90% interval of an estimate, with what other shares of early training change where that is
+        known; None without a bootstrap.
+        """
+        return self.intervals_total.get(name, self.intervals.get(name))
+
+    def summary(self) -> pd.DataFrame:
+        """A row for each estimate, with the ends of ``interval`` and those of the bootstrap alone.
+
+        ``systematic`` is the largest change when other shares of early training are dropped, in the unit of
+        the row (of N_opt_ref: a factor).
+        """
+        names = ("nu", "alpha_N", "alpha_E", "beta", "N_opt_ref", "log10_N_c", "log10_E_c")
+        shifts = {**self.systematic, "N_opt_ref": 10 ** self.systematic.get("log10_N_opt_ref", float("nan"))}
+        rows = {
+            name: {
+                "estimate": getattr(self, name),
+                **ends(self.interval(name)),
+                **ends(self.intervals.get(name), "bootstrap_"),
+                "systematic": shifts.get(name, float("nan")),
+            }
+            for name in names
+        }
+        return frame_of_rows(rows, "estimate of")
+
+    def to_frame(self) -> pd.DataFrame:
+        """The points of the fit, one row each; columns as in ``FitPoints``."""
+        return frame_of_columns(self.points)
+
+    def draws(self) -> pd.DataFrame:
+        """The estimates of each draw of the bootstrap, one row a draw."""
+        import pandas as pd
+
+        return pd.DataFrame([law.estimates() for law in self.draw_laws()]).rename_axis("draw")
+
+    def facts(self) -> list[str]:
+        """The range of compute, and where N_opt_ref is."""
+        low, high = self.range.C
+        return [
+            f"Compute {brief_number(low)} to {brief_number(high)}, objective {self.objective}; N_opt_ref is "
+            f"the optimal size at compute {brief_number(self.compute_ref)}."
+        ]
 
     @property
     def law(self) -> PowerLaw:
@@ -247,12 +294,21 @@ class FitResult(Record):
         log_n, log_e = (np.log(np.asarray(x, float)) for x in (num_params, interactions))
         return self.monotone_map.known_return_of_log(self.law.log_intrinsic(log_n, log_e))
 
-    def to_json(self, path: str | Path | None = None) -> str:
-        """The text that ``rlscale fit --json`` writes, also written to ``path`` if given."""
-        text = json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
-        if path is not None:
-            write_output(path, text.encode())
-        return text
+    def forecast(
+        self,
+        computes: float | Sequence[float] = (),
+        *,
+        returns: float | Sequence[float] = (),
+        env_cost: float | None = None,
+    ) -> ForecastResult:
+        """The compute-optimal size for each compute, and what each return takes; see ``rlscale.forecast``.
+
+        Raises:
+            InputError: as ``rlscale.forecast``.
+        """
+        from rlscale.analysis.forecast.sizes import forecast
+
+        return forecast(self, computes, returns=returns, env_cost=env_cost)
 
     def total_interval(self, name: str) -> Interval | None:
         """The interval to state: the total one, or where only that of the draws is known, that.
@@ -274,7 +330,3 @@ def read_fit(path: str | Path) -> FitResult:
         InputError: if the file is missing, not JSON, or not a fit of this version.
     """
     return read_stored(path, FitResult, "rlscale fit SRC --json FILE")
-
-
-def _ends(interval: Interval | None) -> str:
-    return "" if interval is None else f"{interval[0]:.4g} to {interval[1]:.4g}"

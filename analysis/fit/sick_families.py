@@ -25,6 +25,7 @@ from rlscale.analysis.points.preprocess import BinnedPoints, Preprocessor
 from rlscale.analysis.points.sorted_rows import bin_numbers, group_means
 from rlscale.analysis.records import CodedWarning
 from rlscale.analysis.theory.power_law import PowerLaw
+from rlscale.scaling.wording import either
 
 #: Codes with which the exponents count as not identified.
 SICK = frozenset({"looks_like_losses", "larger_is_worse", "run_apart", "returns_fall", "size_apart"})
@@ -91,7 +92,8 @@ def family_warnings(
         (
             "groups_fitted_together",
             f"The column {name} divides the runs into {len(values)} groups ({_listed(list(values))}), which "
-            f"were fitted as one law; if each has a law of its own, fit each with: rlscale fit --by {name}.",
+            f"were fitted as one law; if each has a law of its own, fit each "
+            + either(f"with: rlscale fit --by {name}.", f"of load_by(source, {name!r})."),
         )
         for name, values in curves.groups
     ]
@@ -138,9 +140,10 @@ def looks_like_losses(cells: RunCells, minimize: bool) -> list[CodedWarning]:
     falling = int(np.sum(np.array(correlations) < -0.5))
     if not correlations or falling < 0.8 * len(correlations):
         return []
-    what, remedy = "falls", "if it is a loss, use --minimize"
+    option = either("--minimize", "minimize=True")
+    what, remedy = "falls", f"if it is a loss, use {option}"
     if minimize:
-        what, remedy = "rises", "if more of it is better, leave out --minimize"
+        what, remedy = "rises", f"if more of it is better, leave out {option}"
     return [
         (
             "looks_like_losses",

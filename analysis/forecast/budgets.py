@@ -15,6 +15,7 @@ from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.result import Budget
 from rlscale.analysis.theory.quantities import check_quantity
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.wording import either
 
 _SECONDS = 3600.0
 
@@ -30,7 +31,9 @@ def flops_budget(fit: FitResult, flops: float, *, per_param_interaction: float |
     Raises:
         InputError: if a number cannot be used, or the fit knows no FLOPs.
     """
-    compute, conversion = _compute_of(fit, check_quantity("--flops", flops), per_param_interaction)
+    compute, conversion = _compute_of(
+        fit, check_quantity(either("--flops", "flops"), flops), per_param_interaction
+    )
     return Budget(unit="flops", value=flops, flops=flops, compute=compute, conversion=conversion)
 
 
@@ -55,15 +58,16 @@ def gpu_hours_budget(
     """
     if gpu_flops is None or utilization is None:
         raise InputError(
-            "--gpu-hours needs the GPU's peak rate and the share of it that training attains: "
-            "add e.g. --gpu-flops 1e14 --utilization 0.3.",
+            "GPU hours need the GPU's peak rate and the share of it that training attains: add e.g. "
+            + either("--gpu-flops 1e14 --utilization 0.3.", "gpu_flops=1e14, utilization=0.3."),
             code="missing_option",
         )
-    check_quantity("--gpu-hours", hours)
-    check_quantity("--gpu-flops", gpu_flops)
+    check_quantity(either("--gpu-hours", "hours"), hours)
+    check_quantity(either("--gpu-flops", "gpu_flops"), gpu_flops)
     if not 0 < utilization <= 1:
         raise InputError(
-            f"--utilization must be above 0 and at most 1: got {utilization}.", code="invalid_number"
+            f"{either('--utilization', 'utilization')} must be above 0 and at most 1: got {utilization}.",
+            code="invalid_number",
         )
     flops = check_quantity("The FLOPs of these hours", hours * _SECONDS * gpu_flops * utilization)
     compute, conversion = _compute_of(fit, flops, per_param_interaction)
@@ -81,7 +85,9 @@ def log_flops_per_interaction(known: InteractionFlops, log_n: float) -> float:
 def _compute_of(fit: FitResult, flops: float, per_param_interaction: float | None) -> tuple[float, str]:
     """(C, how it was found)."""
     if per_param_interaction is not None:
-        rate = check_quantity("--flops-per-param-interaction", per_param_interaction)
+        rate = check_quantity(
+            either("--flops-per-param-interaction", "per_param_interaction"), per_param_interaction
+        )
         return check_quantity(
             "The compute of this budget", flops / rate
         ), f"{rate:.3g} FLOPs per unit of size and interaction, as given."
@@ -89,7 +95,7 @@ def _compute_of(fit: FitResult, flops: float, per_param_interaction: float | Non
     if known is None:
         raise InputError(
             "This fit knows no FLOPs (its curves had no column flops_per_interaction): give "
-            "--flops-per-param-interaction, or --compute.",
+            + either("--flops-per-param-interaction, or --compute.", "per_param_interaction, or a compute."),
             code="flops_unknown",
         )
     law = fit.law

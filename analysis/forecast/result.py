@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from rlscale.analysis.choices import Objective
+from rlscale.analysis.formatting.numbers import brief_number, counted, interval_text
 from rlscale.analysis.records import (
     INTERVAL_LEVEL,
     SCHEMA_VERSION,
@@ -16,6 +19,10 @@ from rlscale.analysis.records import (
     read_stored,
     return_field,
 )
+from rlscale.analysis.results import Result, ends, frame_of_rows, with_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Budget(Record):
@@ -36,7 +43,7 @@ class Budget(Record):
     conversion: str
 
 
-class ReturnForecast(Record):
+class ReturnForecast(Result):
     """The optimum and the limits that reach a return, by the fitted law and map.
 
     Attributes:
@@ -58,6 +65,21 @@ class ReturnForecast(Record):
     N_inf: float
     width_gain: float
     intervals: dict[str, Interval]
+
+    def headline(self) -> str:
+        """The least compute that reaches the return."""
+        compute = with_interval(self.intrinsic, self.intervals.get("intrinsic"))
+        return f"return {self.return_:.4g} takes compute {compute}"
+
+    def summary(self) -> pd.DataFrame:
+        """A row for each quantity, with its interval."""
+        names = ("intrinsic", "N_opt", "E_opt", "E_inf", "N_inf", "width_gain")
+        rows = {name: {"estimate": getattr(self, name), **ends(self.intervals.get(name))} for name in names}
+        return frame_of_rows(rows, "estimate of")
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row: the return, then each quantity with the ends of its interval."""
+        return _wide({"return": self.return_}, self.summary())
 
 
 class SampleEfficiency(Record):
@@ -111,7 +133,7 @@ class Outside(Record):
     interactions: float
 
 
-class Forecast(Record):
+class Forecast(Result):
     """What the law says for one compute.
 
     Attributes:
@@ -161,8 +183,44 @@ class Forecast(Record):
         """
         return self.intervals_total.get(name) or self.intervals.get(name)
 
+    def headline(self) -> str:
+        """The optimal size with its interval, and whether it is an extrapolation."""
+        far = f", {self.extrapolation:.1f} decades outside the data" if self.extrapolation else ""
+        size = with_interval(self.N_opt, self.intervals_total.get("N_opt", self.intervals.get("N_opt")))
+        return (
+            f"compute {brief_number(self.compute)}: N_opt = {size}, E_opt = {brief_number(self.E_opt)}{far}"
+        )
 
-class ForecastResult(Record):
+    def summary(self) -> pd.DataFrame:
+        """A row for each quantity with its interval, which holds other shares of early training where they
+        are known.
+
+        ``extrapolated`` says of each whether it goes beyond the data.
+        """
+        beyond = self.extrapolation > 0
+        found: dict[str, tuple[float | None, Interval | None, bool]] = {
+            name: (getattr(self, name), self.intervals_total.get(name, self.intervals.get(name)), beyond)
+            for name in ("N_opt", "E_opt", "N_with_env_cost", "E_with_env_cost", "overspend")
+        }
+        found["return"] = (self.return_, self.intervals.get("return"), False)
+        if self.return_extrapolated is not None:
+            found["return"] = (self.return_extrapolated.estimate, self.return_extrapolated.interval, True)
+        rows = {
+            name: {"estimate": value, **ends(interval), "extrapolated": extrapolated}
+            for name, (value, interval, extrapolated) in found.items()
+            if value is not None
+        }
+        return frame_of_rows(rows, "estimate of")
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row: the compute, then each quantity with the ends of its interval."""
+        table = self.summary()
+        extrapolated = bool(table["extrapolated"].get("return", False))
+        first = {"compute": self.compute, "extrapolation": self.extrapolation}
+        return _wide(first, table.drop(columns="extrapolated")).assign(return_extrapolated=extrapolated)
+
+
+class ForecastResult(Result):
     """Forecasts with the warnings of their fit.
 
     Attributes:
@@ -183,6 +241,35 @@ class ForecastResult(Record):
     returns: list[ReturnForecast] = Field(default_factory=list)
     sample_efficiency: SampleEfficiency | None = None
 
+    def headline(self) -> str:
+        """How much it forecasts, and whether the fit's exponents are identified."""
+        parts = [
+            *([counted(len(self.forecasts), "optimal size")] if self.forecasts else []),
+            *([counted(len(self.returns), "return") + " to reach"] if self.returns else []),
+        ]
+        known = "identified" if self.identified else "not identified"
+        return f"{' and '.join(parts) or 'the sample efficiency of a reference'}; exponents {known}"
+
+    def summary(self) -> pd.DataFrame:
+        """As ``to_frame``."""
+        return self.to_frame()
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row for each compute and budget, as ``Forecast.to_frame``; without any, a row for each return."""
+        return _stacked(self.forecasts or self.returns)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Both kinds of rows, each number with its interval in one cell."""
+        found = {}
+        if self.forecasts:
+            title = "Optimal sizes; * beyond the data"
+            found[title] = _cells({brief_number(item.compute): item for item in self.forecasts}, "compute")
+        if self.returns:
+            found["Returns to reach"] = _cells(
+                {f"{item.return_:.4g}": item for item in self.returns}, "return"
+            )
+        return found
+
 
 def read_forecast(path: str | Path) -> ForecastResult:
     """The forecast stored in a JSON file by ``rlscale forecast --json``.
@@ -191,3 +278,33 @@ def read_forecast(path: str | Path) -> ForecastResult:
         InputError: if the file is missing, not JSON, or not a forecast of this version.
     """
     return read_stored(path, ForecastResult, "rlscale forecast FIT.json --json FILE")
+
+
+def _wide(first: dict[str, float], table: pd.DataFrame) -> pd.DataFrame:
+    """One row: the cells of ``first``, then for each row of ``table`` its estimate and the ends."""
+    import pandas as pd
+
+    cells: dict[str, float] = dict(first)
+    for name, row in table.to_dict("index").items():
+        cells |= {str(name): row["estimate"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
+    return pd.DataFrame([cells])
+
+
+def _stacked(items: Sequence[Forecast] | Sequence[ReturnForecast]) -> pd.DataFrame:
+    import pandas as pd
+
+    frames = [item.to_frame() for item in items]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _cells(items: Mapping[str, Forecast] | Mapping[str, ReturnForecast], index: str) -> pd.DataFrame:
+    """A row for each item, its quantities as text: the estimate, then its interval."""
+    rows = {}
+    for name, item in items.items():
+        rows[name] = {
+            str(quantity): brief_number(row["estimate"])
+            + ("*" if row.get("extrapolated") else "")
+            + ("" if math.isnan(row["low"]) else f" ({interval_text((row['low'], row['high']))})")
+            for quantity, row in item.summary().to_dict("index").items()
+        }
+    return frame_of_rows(rows, index)

@@ -40,6 +40,7 @@ from rlscale.analysis.records import (
     warning_fields,
 )
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.wording import either
 
 _IN_DECADES: tuple[Quantity, ...] = ("N_opt", "multiplier")
 _SAME_SIZE = 1e-6  # relative difference of sizes that are one
@@ -177,7 +178,7 @@ def new_runs(curves: Curves, sealed: SealedCurves, size: str) -> list[int]:
     if curves.size != size:
         raise InputError(
             f"The statement counts size as {size}, {curves.source} is read as {curves.size}; "
-            f"give --size {size}.",
+            f"give {either(f'--size {size}', f'size={size!r}')}.",
             code="other_size",
         )
     known = set(sealed.run_ids)

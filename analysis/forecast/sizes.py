@@ -24,6 +24,7 @@ from rlscale.analysis.statistics.intervals import interval_of
 from rlscale.analysis.theory.power_law import PowerLaw, check_env_cost
 from rlscale.analysis.theory.quantities import check_quantity
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.wording import either
 
 
 def forecast(
@@ -57,7 +58,8 @@ def forecast(
     wanted: list[float] = np.atleast_1d(np.asarray(returns, float)).tolist()
     if not (spent or len(budgets) or wanted or reference):
         raise InputError(
-            "Nothing to forecast for: give a compute, a budget or a return, e.g. --compute 1e12.",
+            "Nothing to forecast for: give a compute, a budget or a return, e.g. "
+            f"{either('--compute 1e12', 'computes=[1e12]')}.",
             code="nothing_to_forecast",
         )
     for compute in spent:

@@ -10,7 +10,7 @@ the fit's own. The law extrapolates to the target, so the expected interval hold
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -23,6 +23,7 @@ from rlscale.analysis.forecast.candidates import candidate_groups, missing_side
 from rlscale.analysis.forecast.design import DesignModel, Group, measured_groups
 from rlscale.analysis.forecast.plan import Plan, best_plan
 from rlscale.analysis.forecast.widths import width_of
+from rlscale.analysis.formatting.numbers import brief_number, counted
 from rlscale.analysis.records import (
     INTERVAL_LEVEL,
     SCHEMA_VERSION,
@@ -31,9 +32,14 @@ from rlscale.analysis.records import (
     Record,
     warning_fields,
 )
+from rlscale.analysis.results import Result, ends, frame_of_rows
 from rlscale.analysis.statistics.intervals import percentile_interval
 from rlscale.analysis.theory.quantities import check_quantity
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.wording import either
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: The target by default, in multiples of the largest measured compute.
 DEFAULT_REACH = 10.0
@@ -64,7 +70,7 @@ class SuggestedRuns(Record):
     width: float | None = None
 
 
-class Suggestion(Record):
+class Suggestion(Result):
     """Runs for a budget, and what they are expected to do for N_opt at the target compute.
 
     Attributes:
@@ -96,6 +102,34 @@ class Suggestion(Record):
     options: dict[str, Any]
     why_unspent: str = ""
 
+    def headline(self) -> str:
+        """How many runs, and how much narrower the interval of N_opt is expected to be."""
+        runs = counted(sum(each.seeds for each in self.runs), "run")
+        return (
+            f"{runs} for compute {brief_number(self.spent)} of {brief_number(self.budget)} narrow the "
+            f"interval of N_opt at compute {brief_number(self.target_compute)} "
+            f"{brief_number(self.narrower)} times"
+        )
+
+    def summary(self) -> pd.DataFrame:
+        """The 90% interval of N_opt at the target now, with these runs, and with more seeds instead."""
+        intervals = {
+            "now": self.interval_before,
+            "expected with these runs": self.interval_after,
+            "expected with more seeds instead": self.interval_by_repeating,
+        }
+        return frame_of_rows({name: ends(interval) for name, interval in intervals.items()}, "N_opt")
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row for each size and length to run; columns as in ``SuggestedRuns``."""
+        import pandas as pd
+
+        return pd.DataFrame([runs.model_dump() for runs in self.runs])
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The runs, then what they are expected to do."""
+        return {"Runs": self.to_frame(), "90% interval of N_opt at the target": self.summary()}
+
 
 def suggest(
     fit: FitResult, budget: float, *, target: float | None = None, widths: Sequence[float] | None = None
@@ -113,12 +147,17 @@ def suggest(
             small for any run (``budget_too_small``), or the fit has no bootstrap draws (``no_bootstrap``).
     """
     target = DEFAULT_REACH * fit.range.C[1] if target is None else target
-    for name, value in (("--budget", budget), ("--target-compute", target)):
+    for name, value in (
+        (either("--budget", "budget"), budget),
+        (either("--target-compute", "target"), target),
+    ):
         check_quantity(name, value)
     laws = fit.draw_laws()
     if not laws:
         raise InputError(
-            "The fit has no bootstrap draws to narrow: fit again with --bootstrap 1000.", code="no_bootstrap"
+            "The fit has no bootstrap draws to narrow: fit again with "
+            f"{either('--bootstrap 1000', 'replicates=1000')}.",
+            code="no_bootstrap",
         )
     spread = laws[:: max(len(laws) // _LAWS, 1)][:_LAWS]
     models = [DesignModel.of(fit, law, target) for law in (fit.law, *spread)]
@@ -131,7 +170,7 @@ def suggest(
         cheapest = min((group.compute for group in candidates), default=float("nan"))
         raise InputError(
             f"No run that would help costs as little as {budget:.3g}; the cheapest considered costs "
-            f"{cheapest:.3g}: give a larger --budget.",
+            f"{cheapest:.3g}: give a larger {either('--budget', 'budget')}.",
             code="budget_too_small",
         )
     before = percentile_interval(np.array([law.N_opt(target) for law in laws]))

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rlscale.analysis.formatting.numbers import brief_number, compact_count, interval_text, percent
+from rlscale.analysis.formatting.numbers import brief_number, interval_text, percent
 from rlscale.analysis.studies.backtest.competing_laws import LAWS
-from rlscale.analysis.studies.backtest.result import Errors, LawScore, Split, SplitBacktest
+from rlscale.analysis.studies.backtest.result import Errors, LawScore, SplitBacktest
 
 HEADINGS = ("mean absolute error of", "this fit", "bias", "baseline", "within 90%")
 _BESIDE = {"lemma": "  by the law alone", "shifted": "  by copying at equal I"}
@@ -16,14 +16,6 @@ _BESIDE = {"lemma": "  by the law alone", "shifted": "  by copying at equal I"}
 #: because the errors of one size go together.
 _LEAST_COVERAGE = 0.7
 _LABELS = {kind.name: kind.label for kind in LAWS}
-
-
-def split_name(split: Split, number: Callable[[float], str] = brief_number) -> str:
-    """What was held out, in words, with a compute as ``number`` writes it."""
-    if split.cutoff is not None:
-        return f"compute above {number(split.cutoff)}"
-    shown = ", ".join(compact_count(size) for size in split.sizes)
-    return f"the largest size ({shown})" if len(split.sizes) == 1 else f"the largest sizes ({shown})"
 
 
 def rows(backtest: SplitBacktest) -> list[tuple[str, str, str, str, str]]:
@@ -83,7 +75,7 @@ def said(backtest: SplitBacktest, number: Callable[[float], str] = brief_number)
     """
     returns, optimum = backtest.returns, backtest.optimum
     text = (
-        f"Without {split_name(backtest.split, number)}, the fit predicts returns to within "
+        f"Without {backtest.split.in_words(number)}, the fit predicts returns to within "
         f"{returns.mean_absolute:.2g} on average (copying the next size: {returns.naive_mean_absolute:.2g}), "
         f"and N_opt to within {optimum.against_full_fit:.2g} decades of the fit of all"
     )

@@ -12,7 +12,7 @@ from rlscale.analysis.choices import SizeColumn
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.figures.backtest import backtest_figure
 from rlscale.analysis.fit.result import FitResult
-from rlscale.analysis.formatting.backtest import rows, said, split_name, summary
+from rlscale.analysis.formatting.backtest import rows, said, summary
 from rlscale.analysis.formatting.numbers import scientific
 from rlscale.analysis.reports.figures import ReportFigure, return_scale
 from rlscale.analysis.reports.text import typeset
@@ -48,7 +48,7 @@ def section_context(section: BacktestSection | None) -> list[dict[str, Any]]:
         return []
     return [
         {
-            "title": split_name(b.split, scientific),
+            "title": b.split.in_words(scientific),
             "rows": [[typeset(cell) for cell in row] for row in rows(b)],
             "summary": typeset(f"{summary(b, section.result.options['bootstrap'])} {said(b, scientific)}"),
             "warnings": [typeset(warning) for warning in b.warnings],
@@ -65,7 +65,7 @@ def backtest_figures(section: BacktestSection | None) -> list[ReportFigure]:
     return [
         ReportFigure(
             f"backtest_{item.split.kind}",
-            f"Backtest: {split_name(item.split, scientific)} held out",
+            f"Backtest: {item.split.in_words(scientific)} held out",
             "Left: held-out returns as dots, what the fit without them predicts as lines, with their 90% "
             "prediction intervals. Right: the optimal size by that fit with its interval, by the fit of all "
             "curves (dashed), the trained sizes that were best at held-out computes (dots), and the size "

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.formatting.numbers import counted
 from rlscale.analysis.records import SCHEMA_VERSION, Record
+from rlscale.analysis.results import Result, ends, frame_of_rows
 from rlscale.scaling.errors import RlscaleError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Refusal(Record):
@@ -18,7 +23,7 @@ class Refusal(Record):
     sentence: str
 
 
-class FitsBy(Record):
+class FitsBy(Result):
     """The fits of one source by the values of a column.
 
     Attributes:
@@ -32,6 +37,37 @@ class FitsBy(Record):
     by: str
     fits: dict[str, FitResult]
     refused: dict[str, Refusal]
+
+    def headline(self) -> str:
+        """How many values of the column have a law."""
+        refused = f", {len(self.refused)} refused" if self.refused else ""
+        return f"{counted(len(self.fits), 'law')} by {self.by}{refused}"
+
+    def summary(self) -> pd.DataFrame:
+        """A row for each value: nu with its interval, whether it is identified, runs and sizes."""
+        rows = {
+            value: {
+                "nu": fit.nu,
+                **ends(fit.interval("nu")),
+                "identified": fit.identified,
+                "num_runs": fit.num_runs,
+                "num_sizes": fit.num_sizes,
+            }
+            for value, fit in self.fits.items()
+        }
+        return frame_of_rows(rows, self.by)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The points of all fits, one row each, with their value in the column ``by``."""
+        import pandas as pd
+
+        frames = {value: fit.to_frame() for value, fit in self.fits.items()}
+        return pd.concat(frames, names=[self.by, "point"]).reset_index(level=0)
+
+    def cautions(self) -> list[str]:
+        """The warnings of each fit, and why others were refused."""
+        warned = [f"{value}: {text}" for value, fit in self.fits.items() for text in fit.warnings]
+        return [*warned, *(f"{value}: not fitted: {why.sentence}" for value, why in self.refused.items())]
 
 
 def fit_by(

@@ -21,6 +21,7 @@ from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.statistics.intervals import percentile_interval
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.wording import either
 
 #: At most so many bootstrap draws a refit: enough for its 90% intervals.
 REPLICATES = 200
@@ -46,7 +47,8 @@ def fit_periods(curves: Curves, fit: FitResult, estimator: JointScalingFit) -> l
     start = estimator.early_exclusion
     if not start > 0:
         raise InputError(
-            "Thirds of training are thirds of log E, which needs a start: give an --early-exclusion above 0.",
+            "Thirds of training are thirds of log E, which needs a start: give an "
+            f"{either('--early-exclusion', 'early_exclusion')} above 0.",
             code="no_early_exclusion",
         )
     edges = np.round(start ** (1 - np.arange(4) / 3), 12)

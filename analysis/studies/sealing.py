@@ -50,6 +50,7 @@ from rlscale.analysis.records import INTERVAL_LEVEL, CodedWarning, warning_field
 from rlscale.analysis.studies.backtest.splits import late_rows, naive_frontier, naive_returns, score_points
 from rlscale.analysis.theory.quantities import check_quantity
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.wording import either
 
 _TAILS = (0.1, 0.4)  # shares of the map's range from which draws continue it
 _NEAR = 0.15  # share of the points whose residuals a forecast draws from
@@ -344,8 +345,9 @@ def _only(curves: Curves, column: str) -> Any:
 def _check(fit: FitResult, curves: Curves, at: Sequence[RunToCome], computes: Sequence[float]) -> None:
     if not (at or computes):
         raise InputError(
-            "There is nothing to seal: give where returns will be measured, e.g. --at 1e6:2e5, or a "
-            "compute for N_opt, e.g. --compute 1e12.",
+            f"There is nothing to seal: give where returns will be measured, e.g. "
+            f"{either('--at 1e6:2e5', 'RunToCome(1e6, 2e5)')}, or a compute for N_opt, e.g. "
+            f"{either('--compute 1e12', 'computes=[1e12]')}.",
             code="nothing_to_forecast",
         )
     for value in [*computes, *(x for place in at for x in (place.N, place.E, place.runs))]:
@@ -357,7 +359,8 @@ def _check(fit: FitResult, curves: Curves, at: Sequence[RunToCome], computes: Se
             )
     if not fit.bootstrap.replicates:
         raise InputError(
-            "The fit has no bootstrap draws, so its forecasts have no quantiles; fit with --bootstrap 1000.",
+            f"The fit has no bootstrap draws, so its forecasts have no quantiles; fit with "
+            f"{either('--bootstrap 1000', 'replicates=1000')}.",
             code="no_bootstrap",
         )
     if sorted(fit.provenance.run_ids) != sorted(curves.run_ids) or fit.provenance.size != curves.size:

@@ -10,7 +10,6 @@ from rlscale.analysis.formatting.backtest import (
     reach_text,
     rows,
     said,
-    split_name,
     summary,
     verdict,
 )
@@ -21,7 +20,7 @@ from rlscale.terminal.tables import new_table, print_line, print_warnings
 def print_backtest(result: BacktestResult, console: Console) -> None:
     """Print, for each split, its tables, a summary of its data, and its warnings."""
     for backtest in result.splits:
-        table = new_table(f"Held out: {split_name(backtest.split)}", *HEADINGS)
+        table = new_table(f"Held out: {backtest.split.in_words()}", *HEADINGS)
         for row in rows(backtest):
             table.add_row(*row)
         console.print(table)

@@ -46,11 +46,10 @@ def warn_of_damage(damage: DamagedRun) -> None:
     warn(f"run {damage.run_id} is left out: {damage}")
 
 
-def complain(sentence: str) -> None:
-    """Print an error on stderr."""
-    PrintingConsole(stderr=True, soft_wrap=True).print(
-        f"rlscale: {printable(sentence)}", markup=False, highlight=False
-    )
+def complain(sentence: str, *parts: str) -> None:
+    """Print an error on stderr, each of its parts on a line of its own."""
+    lines = [f"rlscale: {printable(sentence)}", *(f"  - {printable(part)}" for part in parts)]
+    PrintingConsole(stderr=True, soft_wrap=True).print("\n".join(lines), markup=False, highlight=False)
 
 
 def write_json(path: Path | None, value: dict[str, Any]) -> None:

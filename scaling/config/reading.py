@@ -3,24 +3,53 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.files import require_file
+from rlscale.scaling.wording import did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
 _MOST_BYTES = 10_000_000  # of a config; the largest sweeps need a tenth of it
 _MOST_VALUES = 1_000_000
+_LISTED = 20  # problems of a config in one message
 
 
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people write numbers: ``1e5`` is one, which YAML 1.1 reads as text for want of a point."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d[\d_]*[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+class InvalidConfig(InputError):
+    """A config with problems.
+
+    Attributes:
+        problems: a sentence on each, without the config's name.
+    """
+
+    code = "invalid_config"
+
+    def __init__(self, source: str, problems: Sequence[str], *, code: str) -> None:
+        *first, last = problems
+        head = f"{source} has {len(problems)} problems: " if first else f"{source}: "
+        super().__init__(head + "; ".join([*(each.rstrip(".") for each in first), last]), code=code)
+        self.source, self.problems = source, tuple(problems)
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
@@ -47,7 +76,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 def _loaded(text: str, path: Path) -> Any:
     """The value of a YAML text, whose aliases may not multiply it."""
-    loader = yaml.SafeLoader(text)
+    loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:
@@ -74,15 +103,19 @@ def _count(node: yaml.Node, known: dict[int, float]) -> float:
 
 
 def validated(model: type[Model], values: Mapping[str, Any], *, source: str) -> Model:
-    """A ``model`` made from ``values``; an error is one sentence about the first wrong field.
+    """A ``model`` made from ``values``.
 
     Raises:
-        InputError: naming source, field and remedy.
+        InvalidConfig: naming source, and each wrong field with its remedy.
     """
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{source}: {_first_problem(model, error)}", code=_code(error)) from error
+        found = error.errors()
+        problems = [_problem(model, each) for each in found[:_LISTED]]
+        if len(found) > _LISTED:
+            problems.append(f"and {len(found) - _LISTED} more.")
+        raise InvalidConfig(source, problems, code=_code(error)) from error
 
 
 @contextmanager
@@ -101,33 +134,49 @@ def _code(error: ValidationError) -> str:
     return cause.code if isinstance(cause, InputError) else "invalid_config"
 
 
-def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
-    first, *others = error.errors()
-    location = [str(part) for part in first["loc"]]
+def _problem(model: type[BaseModel], error: ErrorDetails) -> str:
+    location = [str(part) for part in error["loc"]]
     field = ".".join(location)
-    if first["type"] == "extra_forbidden":
-        known = ", ".join(_fields_at(model, location[:-1]))
-        problem = f"unknown key {field!r}; known here: {known}."
-    elif first["type"] == "missing":
-        problem = f"{field!r} is missing; add it."
-    elif first["type"] == "model_type":
-        known = ", ".join(_fields_at(model, location))
-        problem = f"{field!r} must hold fields (known there: {known}), not {first['input']!r}."
-    else:
-        message = first["msg"].removeprefix("Value error, ")
-        if message == first["msg"]:  # pydantic's own sentence
-            message = message[0].lower() + message[1:]
-        given = "" if isinstance(first["input"], dict) else f" (given: {first['input']!r})"
-        problem = (f"{field!r}: " if location else "") + f"{message}{given}."
-    return problem + (f" ({len(others)} more like this.)" if others else "")
+    if error["type"] == "extra_forbidden":
+        known = _fields_at(model, location[:-1])
+        meant = did_you_mean(location[-1], known) or did_you_mean(location[-1], field_paths(model))
+        if meant is not None:
+            return f"unknown key {field!r}; did you mean {meant!r}?"
+        return f"unknown key {field!r}; known here: {', '.join(known)}."
+    if error["type"] == "missing":
+        return f"{field!r} is missing; add it."
+    if error["type"] == "model_type":
+        known = _fields_at(model, location)
+        return f"{field!r} must hold fields (known there: {', '.join(known)}), not {error['input']!r}."
+    message = error["msg"].removeprefix("Value error, ")
+    if message == error["msg"]:  # pydantic's own sentence
+        message = message[0].lower() + message[1:]
+    place = f"{field!r}: " if location else ""
+    if message.endswith("?"):  # it names what was given
+        return place + message
+    given = "" if isinstance(error["input"], dict) else f" (given: {error['input']!r})"
+    return f"{place}{message}{given}."
 
 
 def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
     for part in location:
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        choices = get_args(annotation) or (annotation,)  # a model, or a model | None
-        models = [each for each in choices if isinstance(each, type) and issubclass(each, BaseModel)]
-        if not models:
+        group = _group(model.model_fields[part].annotation) if part in model.model_fields else None
+        if group is None:
             return ["nothing"]
-        model = models[0]
+        model = group
     return list(model.model_fields)
+
+
+def field_paths(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Every field of a model and of the models in it, as ``agent.clip``."""
+    names = []
+    for name, field in model.model_fields.items():
+        group = _group(field.annotation)
+        names += [prefix + name] if group is None else field_paths(group, f"{prefix}{name}.")
+    return names
+
+
+def _group(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field holds, also where it may be left out; None if it holds a value."""
+    choices = get_args(annotation) or (annotation,)
+    return next((one for one in choices if isinstance(one, type) and issubclass(one, BaseModel)), None)

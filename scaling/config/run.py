@@ -27,6 +27,7 @@ from rlscale.scaling.tasks.catalog import (
     refuse_solvable,
 )
 from rlscale.scaling.tasks.wrappers import NO_WRAPPERS, Wrappers
+from rlscale.scaling.wording import either
 
 
 class LevelsConfig(Frozen):
@@ -321,5 +322,11 @@ def load_run_config(path: Path) -> RunConfig:
         InputError: if the file cannot be read or a field is wrong.
     """
     values = load_yaml(path)
+    if "axes" in values and "task" not in values:
+        raise InputError(
+            f"{path} is the spec of a sweep, of many runs: "
+            + either(f"run it with rlscale sweep run {path} --store STORE.", "read it with load_spec."),
+            code="not_a_run",
+        )
     name_modules(modules_in(values))
     return run_config(values, source=str(path))

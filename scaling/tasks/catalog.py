@@ -27,6 +27,7 @@ from rlscale.scaling.tasks.procgen.names import (
     check_levels,
     parse_task,
 )
+from rlscale.scaling.wording import did_you_mean
 
 if TYPE_CHECKING:  # it would import pydantic, which a store of curves does not need
     from rlscale.scaling.tasks.wrappers import Wrappers
@@ -271,6 +272,9 @@ def find_task(name: str, wrappers: Wrappers | None = None) -> Task:
         if name.startswith(collection.prefix):
             collection.explain(name)
     single = [known for known in TASKS if not known.startswith(tuple(c.prefix for c in COLLECTIONS))]
+    meant = did_you_mean(name, [*TASKS, *SOLVABLE_TASKS])
+    if meant is not None:
+        raise InputError(f"there is no task {name!r}; did you mean {meant!r}?", code="unknown_task")
     *first, last = [*single, *SOLVABLE_TASKS, *(collection.pattern for collection in COLLECTIONS)]
     example = f", such as {COLLECTIONS[0].example}" if COLLECTIONS else ""
     raise InputError(

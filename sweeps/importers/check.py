@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from rlscale.scaling.errors import InputError
 from rlscale.sweeps.importers.readers.runs import Skipped, SourceRun
-from rlscale.sweeps.store.choices import HOW_TO_MERGE
+from rlscale.sweeps.store.choices import how_to_merge
 from rlscale.sweeps.store.schema import COLUMNS
 from rlscale.sweeps.store.values import Bools, bad_value, parse_number, parse_numbers, shown
 
@@ -144,7 +144,7 @@ def _each_step_once(run: SourceRun, frame: pd.DataFrame, counts: Counter[str]) -
     if not repeated.any():
         return frame
     if run.repeats == "refuse":
-        _require(~steps.duplicated(), run, steps, f"occurs twice in the run; {HOW_TO_MERGE}")
+        _require(~steps.duplicated(), run, steps, f"occurs twice in the run; {how_to_merge()}")
     counts["last" if run.repeats == "last" else "averaged"] += int(repeated.sum())
     by_step = frame.groupby("interactions", as_index=False, sort=True)
     return by_step.last() if run.repeats == "last" else by_step.mean()

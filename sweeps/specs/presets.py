@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.wording import did_you_mean
 from rlscale.sweeps.specs.spec import SweepSpec, load_spec, parse_spec
 
 #: Parameters relative to the family's default member, and the widths that give about that many.
@@ -319,7 +320,9 @@ def find_spec(given: str) -> SweepSpec:
     path = Path(given)
     if path.exists() or path.suffix or len(path.parts) > 1:
         return load_spec(path)
-    raise InputError(
-        f"{given} is neither a file nor a preset; write FILE.yaml, or one of: {', '.join(SUMMARIES)}.",
-        code="unknown_preset",
-    )
+    meant = did_you_mean(given, SUMMARIES)
+    if meant is not None:
+        remedy = f"did you mean {meant!r}?"
+    else:
+        remedy = f"write FILE.yaml, or one of: {', '.join(SUMMARIES)}."
+    raise InputError(f"{given} is neither a file nor a preset; {remedy}", code="unknown_preset")

@@ -28,14 +28,15 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from rlscale.scaling.config.reading import Frozen, load_yaml, validated
+from rlscale.scaling.config.reading import Frozen, InvalidConfig, field_paths, load_yaml, validated
 from rlscale.scaling.config.run import ALIASES, RunConfig, run_config
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.modules import modules_in, name_modules
+from rlscale.scaling.wording import did_you_mean, either
 from rlscale.sweeps.store.run_store import check_name
 
 AxisGroup = dict[str, list[Any]]
@@ -175,6 +176,13 @@ def load_spec(path: Path) -> SweepSpec:
         InputError: naming the file, field and remedy.
     """
     values = load_yaml(path)
+    if "task" in values and not {"base", "axes"} & values.keys():
+        raise InputError(
+            f"{path} is the config of one run, not the spec of a sweep: "
+            + either(f"train it with rlscale train {path} --store STORE", "read it with load_run_config")
+            + ", or write it under 'base' and add 'name' and 'axes'.",
+            code="not_a_spec",
+        )
     name_modules(modules_in(values))
     return parse_spec(values, source=str(path))
 
@@ -182,55 +190,58 @@ def load_spec(path: Path) -> SweepSpec:
 def parse_spec(values: Mapping[str, Any], *, source: str) -> SweepSpec:
     """Validate the values of a spec, including its axes; see ``load_spec``."""
     spec = validated(SweepSpec, values, source=source)
-    for fault in (_fault_of_base(spec), _fault_of_axes(spec), _fault_of_tuning(spec)):
-        if fault is not None:
-            raise InputError(f"{source}: {fault}.", code="invalid_spec")
+    faults = [*_faults_of_base(spec), *_faults_of_axes(spec), *_faults_of_tuning(spec)]
+    if faults:
+        ended = [fault if fault.endswith("?") else f"{fault}." for fault in faults]
+        raise InvalidConfig(source, ended, code="invalid_spec")
     return spec
 
 
-def _fault_of_base(spec: SweepSpec) -> str | None:
+def _faults_of_base(spec: SweepSpec) -> Iterator[str]:
     for name in spec.base:
         if _path(name) != name or "." in name:
-            return f"write {name!r} of 'base' as {_nested(_path(name))}"
-    return None
+            yield f"write {name!r} of 'base' as {_nested(_path(name))}"
 
 
-def _fault_of_axes(spec: SweepSpec) -> str | None:
+def _faults_of_axes(spec: SweepSpec) -> Iterator[str]:
     names = axis_names(spec)
     paths = [_path(name) for name in names]
-    for name, path in zip(names, paths, strict=True):
-        if not _is_field(path):
-            return f"unknown axis {name!r}; known: {', '.join(_axis_names())}"
-        if paths.count(path) > 1:
-            return f"the axis {name!r} is given twice; merge its values"
+    known = _axis_names()
+    for place, (name, path) in enumerate(zip(names, paths, strict=True)):
+        if not any(each == path or each.startswith(f"{path}.") for each in field_paths(RunConfig)):
+            meant = did_you_mean(name, known)
+            if meant is not None:
+                yield f"unknown axis {name!r}; did you mean {meant!r}?"
+            else:
+                yield f"unknown axis {name!r}; known: {', '.join(known)}"
+        if path in paths[:place]:
+            yield f"the axis {name!r} is given twice; merge its values"
         for outer in names:
             if path.startswith(f"{outer}."):
-                return f"the axis {name!r} is part of the axis {outer!r}; keep one"
+                yield f"the axis {name!r} is part of the axis {outer!r}; keep one"
     for group in spec.axes:
         lengths = {name: len(values) for name, values in group.items()}
         for name, count in lengths.items():
             if not count:
-                return f"the axis {name!r} is empty; give it values or remove it"
+                yield f"the axis {name!r} is empty; give it values or remove it"
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{name} has {count}" for name, count in lengths.items())
-            return f"axes that go together need equally many values, but {listed}; or separate them"
-    return None
+            yield f"axes that go together need equally many values, but {listed}; or separate them"
 
 
-def _fault_of_tuning(spec: SweepSpec) -> str | None:
+def _faults_of_tuning(spec: SweepSpec) -> Iterator[str]:
     """The learning rate cannot be tuned and be an axis, or part of one."""
     if spec.tuning is None or spec.tuning.learning_rate is None:
-        return None
+        return
     tuned = _path("learning_rate")
     for name in axis_names(spec):
         if _path(name) == tuned:
-            return f"{name!r} is an axis and is tuned; remove it from 'axes' or 'tuning'"
-        if tuned.startswith(f"{_path(name)}."):
-            return (
+            yield f"{name!r} is an axis and is tuned; remove it from 'axes' or 'tuning'"
+        elif tuned.startswith(f"{_path(name)}."):
+            yield (
                 f"the axis {name!r} holds the learning rate, which is tuned; name the fields that vary "
                 f"separately, such as agent.clip"
             )
-    return None
 
 
 def axis_names(spec: SweepSpec) -> list[str]:
@@ -327,28 +338,6 @@ def _nested(path: str) -> str:
     return f"{first}: " + "".join(f"{{{part}: " for part in others) + "..." + "}" * len(others)
 
 
-def _is_field(path: str) -> bool:
-    model: Any = RunConfig
-    for part in path.split("."):
-        fields = getattr(model, "model_fields", {})
-        if part not in fields:
-            return False
-        model = _group(fields[part].annotation)
-    return True
-
-
-def _group(annotation: Any) -> Any:
-    """The group of fields that a field holds, also where it may be left out; else the annotation itself."""
-    return next((each for each in get_args(annotation) if hasattr(each, "model_fields")), annotation)
-
-
-def _axis_names(model: Any = RunConfig, prefix: str = "") -> list[str]:
+def _axis_names() -> list[str]:
     """Every field that an axis can name, the short names first."""
-    names = [] if prefix else list(ALIASES)
-    for name, field in model.model_fields.items():
-        group = _group(field.annotation)
-        if hasattr(group, "model_fields"):
-            names += _axis_names(group, f"{prefix}{name}.")
-        elif prefix + name not in ALIASES.values():
-            names.append(prefix + name)
-    return names
+    return [*ALIASES, *(path for path in field_paths(RunConfig) if path not in ALIASES.values())]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
+from rlscale.scaling.wording import either
+
 #: What to do with rows of one run at one E: refuse them, average them, or keep the last.
 Duplicates = Literal["error", "mean", "last"]
-#: How to choose, for messages.
-HOW_TO_MERGE = (
-    "keep one of them, average them with --duplicates mean, or take the last with --duplicates last"
-)
 #: What ``--run-columns`` says where no column tells runs apart because each row is a run.
 EACH_ROW = "each-row"
+
+
+def how_to_merge() -> str:
+    """How to choose what becomes of duplicates, for messages."""
+    mean, last = (either(f"--duplicates {name}", f"duplicates={name!r}") for name in ("mean", "last"))
+    return f"keep one of them, average them with {mean}, or take the last with {last}"

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.wording import either
 from rlscale.sweeps.store.choices import EACH_ROW
 from rlscale.sweeps.store.schema import COLUMNS
 from rlscale.sweeps.store.values import (
@@ -73,6 +74,7 @@ class Table:
         renaming: Mapping[str, str] | None = None,
         row_numbers: Sequence[int] | None = None,
         run_columns: Sequence[str] = (),
+        by_keyword: bool = False,
     ) -> None:
         """Find the columns; no value is read.
 
@@ -84,6 +86,7 @@ class Table:
             row_numbers: number of each row, for messages; from 1 by default.
             run_columns: columns, by their names in the table or in the schema, whose values together tell
                 runs apart, or ``EACH_ROW`` alone; by default ``run_id`` does.
+            by_keyword: whether each column is named by an argument of its own, for messages.
 
         Raises:
             InputError: if ``renaming`` has a name that the schema or the table lacks, or ``run_columns`` one
@@ -93,7 +96,7 @@ class Table:
         require_columns_of_schema(renaming)
         self.source = source
         self._names = [str(name).strip() or f"column {place}" for place, name in enumerate(names, 1)]
-        self._read, self._row_numbers = read, row_numbers
+        self._read, self._row_numbers, self._by_keyword = read, row_numbers, by_keyword
         for ours, theirs in renaming.items():
             if theirs not in self._names:
                 raise InputError(
@@ -106,7 +109,7 @@ class Table:
             if name not in self._names:
                 raise InputError(
                     f"{source} has no column {name!r} to tell runs apart (it has: {self._listed()}); "
-                    f"name others with --run-columns, or {EACH_ROW} if each row is a run.",
+                    f"name others, or use {self._telling_apart(EACH_ROW)} if each row is a run.",
                     code="missing_column",
                 )
 
@@ -154,14 +157,15 @@ class Table:
                     continue
                 raise InputError(
                     f"{self.source} lacks the column 'run_id' (it has: {self._listed()}); name it with "
-                    f"--columns run_id=NAME, or the columns that together tell runs apart with "
-                    f"--run-columns, e.g. model,seed; if each row is a run, use --run-columns {EACH_ROW}.",
+                    f"{self._renamed('run_id')}, or the columns that together tell runs apart with "
+                    f"{self._telling_apart('model', 'seed')}; if each row is a run, use "
+                    f"{self._telling_apart(EACH_ROW)}.",
                     code="missing_column",
                 )
             if name not in self:
                 raise InputError(
                     f"{self.source} lacks the column {name!r} (it has: {self._listed()}); "
-                    f"if it has another name there, use --columns {name}=NAME.",
+                    f"if it has another name there, use {self._renamed(name)}.",
                     code="missing_column",
                 )
 
@@ -333,14 +337,35 @@ class Table:
         run = rows.ids[rows.index[row]]
         return bad_value(self.source, run, name, self.row_number(rows, row), int(wrong.sum()), value, fault)
 
+    def _renamed(self, name: str) -> str:
+        """How the reader names a column of ours."""
+        argument = f"{name}='NAME'" if self._by_keyword else f"columns={{{name!r}: 'NAME'}}"
+        return either(f"--columns {name}=NAME", argument)
+
+    def _telling_apart(self, *names: str) -> str:
+        """How the reader names the columns that tell runs apart."""
+        argument = f"{'run_id' if self._by_keyword else 'run_columns'}={list(names)!r}"
+        return either(f"--run-columns {','.join(names)}", argument)
+
     def _listed(self) -> str:
         return ", ".join(self._names[:30]) + (", ..." if len(self._names) > 30 else "") or "none"
 
 
-def table_of_frame(frame: pd.DataFrame, source: str, row_numbers: Sequence[int] | None = None) -> Table:
-    """The columns of a data frame; its index does not matter."""
+def table_of_frame(
+    frame: pd.DataFrame,
+    source: str,
+    row_numbers: Sequence[int] | None = None,
+    renaming: Mapping[str, str] | None = None,
+    run_columns: Sequence[str] = (),
+    by_keyword: bool = False,
+) -> Table:
+    """The columns of a data frame; its index does not matter. Arguments as of ``Table``."""
     frame = frame.reset_index(drop=True)
-    return Table(source, frame.columns, lambda place: frame.iloc[:, place], row_numbers=row_numbers)
+
+    def read(place: int) -> pd.Series:
+        return frame.iloc[:, place]
+
+    return Table(source, frame.columns, read, renaming, row_numbers, run_columns, by_keyword)
 
 
 def require_columns_of_schema(names: Iterable[str]) -> None:
@@ -352,7 +377,8 @@ def require_columns_of_schema(names: Iterable[str]) -> None:
     for name in names:
         if name not in COLUMNS:
             raise InputError(
-                f"--columns: there is no column {name!r} to fill; there are: {', '.join(COLUMNS)}.",
+                f"{either('--columns', 'columns')}: there is no column {name!r} to fill; there are: "
+                f"{', '.join(COLUMNS)}.",
                 code="unknown_column",
             )
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from rlscale.analysis.arrays import StoredBools, StoredFloats
 from rlscale.analysis.choices import Objective, SizeColumn
-from rlscale.analysis.records import INTERVAL_LEVEL, SCHEMA_VERSION, Interval, Record, return_field
+from rlscale.analysis.formatting.numbers import brief_number, compact_count, percent
+from rlscale.analysis.records import INTERVAL_LEVEL, SCHEMA_VERSION, Columns, Interval, Record, return_field
+from rlscale.analysis.results import Result, frame_of_columns, frame_of_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SplitKind = Literal["sizes", "compute"]
 
@@ -25,6 +31,13 @@ class Split(Record):
     kind: SplitKind
     sizes: list[float] = Field(default_factory=list)
     cutoff: float | None = None
+
+    def in_words(self, number: Callable[[float], str] = brief_number) -> str:
+        """What was held out, with a compute as ``number`` writes it."""
+        if self.cutoff is not None:
+            return f"compute above {number(self.cutoff)}"
+        shown = ", ".join(compact_count(size) for size in self.sizes)
+        return f"the largest size ({shown})" if len(self.sizes) == 1 else f"the largest sizes ({shown})"
 
 
 class Training(Record):
@@ -72,7 +85,7 @@ class FrontierErrors(Errors):
     naive_size_decades: float
 
 
-class HeldOutPoints(Record):
+class HeldOutPoints(Columns):
     """Arrays of shape ``(n,)``, an entry a held-out point: a size, averaged over seeds and a bin of E."""
 
     N: StoredFloats
@@ -197,7 +210,7 @@ class SplitBacktest(Record):
     predictors: list[PredictorScore] = Field(default_factory=list)
 
 
-class BacktestResult(Record):
+class BacktestResult(Result):
     """Backtests of one source of curves."""
 
     kind: Literal["rlscale backtest"] = "rlscale backtest"
@@ -208,3 +221,49 @@ class BacktestResult(Record):
     interval_level: float = INTERVAL_LEVEL
     splits: list[SplitBacktest]
     options: dict[str, Any]
+
+    def headline(self) -> str:
+        """The mean absolute error of the returns of each split, and the baseline's."""
+        return "; ".join(
+            f"{each.split.in_words()}: return off by {brief_number(each.returns.mean_absolute)} "
+            f"(baseline {brief_number(each.returns.naive_mean_absolute)}"
+            + (
+                ")"
+                if each.returns.coverage is None
+                else f"), {percent(each.returns.coverage)} within 90% intervals"
+            )
+            for each in self.splits
+        )
+
+    def summary(self) -> pd.DataFrame:
+        """A row for each split: errors of the held-out returns and of N_opt, beside the baseline's."""
+        rows = {
+            each.split.in_words(): {
+                "num_points": each.returns.num_points,
+                "mean_absolute": each.returns.mean_absolute,
+                "naive_mean_absolute": each.returns.naive_mean_absolute,
+                "bias": each.returns.bias,
+                "coverage": each.returns.coverage,
+                "N_opt_decades": each.optimum.against_full_fit,
+                "naive_N_opt_decades": each.optimum.naive_against_full_fit,
+                "beyond_map_share": each.beyond_map_share,
+                "nu": each.training.nu,
+            }
+            for each in self.splits
+        }
+        return frame_of_rows(rows, "held out")
+
+    def to_frame(self) -> pd.DataFrame:
+        """The held-out points of all splits, one row each, measured and predicted; see ``HeldOutPoints``."""
+        import pandas as pd
+
+        frames = {each.split.in_words(): frame_of_columns(each.points) for each in self.splits}
+        return pd.concat(frames, names=["held_out", "point"]).reset_index(level=0).reset_index(drop=True)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The summary on its side, for it has more columns than rows."""
+        return {"": self.summary().astype(object).T}
+
+    def cautions(self) -> list[str]:
+        """The warnings of each split, once."""
+        return list(dict.fromkeys(warning for each in self.splits for warning in each.warnings))

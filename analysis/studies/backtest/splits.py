@@ -14,6 +14,7 @@ from rlscale.analysis.points.frontier import Frontier, efficient_frontier
 from rlscale.analysis.points.preprocess import BinnedPoints, Preprocessor
 from rlscale.analysis.studies.backtest.result import Split
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.wording import either
 
 #: Width in log E of the bins in which predictions are compared: wider than the fit's, to reduce noise.
 SCORE_BIN = 0.1
@@ -30,7 +31,9 @@ def hold_out_sizes(curves: Curves, count: int) -> Split:
     """
     sizes = curves.sizes
     if count < 1:
-        raise InputError(f"--hold-out-sizes must be 1 or more: got {count}.", code="invalid_number")
+        raise InputError(
+            f"{either('--hold-out-sizes', 'count')} must be 1 or more: got {count}.", code="invalid_number"
+        )
     if len(sizes) - count < MIN_SIZES:
         raise InputError(
             f"{curves.source} has {len(sizes)} sizes: holding out {count} leaves fewer than the "
@@ -58,7 +61,8 @@ def hold_out_compute(curves: Curves, cutoff: float) -> Split:
     if left < MIN_SIZES:
         raise InputError(
             f"Only {left} of {len(curves.sizes)} sizes have points below the cutoff {cutoff:.3g}, and a fit "
-            f"needs {MIN_SIZES}; choose a larger --compute-cutoff, or hold out sizes (--hold-out-sizes 1).",
+            f"needs {MIN_SIZES}; choose a larger {either('--compute-cutoff', 'cutoff')}, or hold out "
+            f"sizes ({either('--hold-out-sizes 1', 'hold_out_sizes')}).",
             code="too_few_sizes",
         )
     return Split(kind="compute", cutoff=float(cutoff))
@@ -71,7 +75,10 @@ def cutoff_for(curves: Curves, share: float, estimator: JointScalingFit) -> floa
         InputError: if the share is not between 0 and 1.
     """
     if not 0 < share < 1:
-        raise InputError(f"--cutoff-share must be above 0 and below 1: got {share}.", code="invalid_number")
+        raise InputError(
+            f"{either('--cutoff-share', 'share')} must be above 0 and below 1: got {share}.",
+            code="invalid_number",
+        )
     points = score_points(curves, estimator)
     frontier = efficient_frontier(points).compute
     ends = np.log(frontier) if len(frontier) else points.log_n + points.log_e

@@ -50,6 +50,7 @@ from rlscale.analysis.studies.backtest.splits import (
     naive_returns,
     score_points,
 )
+from rlscale.scaling.wording import either
 
 DEFAULT_REPLICATES = 200
 _NUM_OPTIMA = 7
@@ -321,7 +322,8 @@ def _warnings(
             (
                 "no_held_out_optimum",
                 "The held-out sizes are best at no compute, so their returns are predicted but no optimum "
-                "beyond the training sizes is tested; hold out compute instead (--cutoff-share).",
+                "beyond the training sizes is tested; hold out compute instead "
+                f"({either('--cutoff-share', 'hold_out_compute')}).",
             )
         )
     elif not len(frontier.compute):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rlscale.analysis.arrays import StoredFloats
 from rlscale.analysis.choices import SizeColumn
@@ -11,9 +11,13 @@ from rlscale.analysis.fit.monotone_map import MonotoneMap
 from rlscale.analysis.fit.result import DataRange
 from rlscale.analysis.points.frontier import Frontier
 from rlscale.analysis.points.resampling import Scheme
-from rlscale.analysis.records import INTERVAL_LEVEL, Interval, Record, read_stored, return_field
+from rlscale.analysis.records import INTERVAL_LEVEL, Columns, Interval, Record, read_stored, return_field
+from rlscale.analysis.results import Result, ends, frame_of_columns, frame_of_rows, with_interval
 from rlscale.analysis.studies.compare.models import ModelName
 from rlscale.analysis.theory.delay import DelayKind
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA_VERSION = 1
 
@@ -107,7 +111,7 @@ class Ceiling(Record):
     return_: float | None = return_field()
 
 
-class MultiplierCurve(Record):
+class MultiplierCurve(Columns):
     """C_A/C_B along the returns that both recipes reach, by the chosen model, arrays of one shape.
 
     Attributes:
@@ -167,7 +171,7 @@ class Power(Record):
     more_seeds: int | None
 
 
-class Comparison(Record):
+class Comparison(Result):
     """Two recipes on one task.
 
     Attributes:
@@ -220,6 +224,33 @@ class Comparison(Record):
     warnings: list[str]
     warning_codes: list[str]
     options: dict[str, Any]
+
+    def headline(self) -> str:
+        """The compute of A over that of B at the middle of the common returns, with its interval."""
+        times = with_interval(self.multiplier, self.interval_total or self.interval)
+        chance = "" if self.p_value is None else f", p = {self.p_value:.2g}"
+        return (
+            f"{self.a.name} takes {times} times the compute of "
+            f"{self.b.name}{chance}: {self.verdict.replace('_', ' ')}"
+        )
+
+    def summary(self) -> pd.DataFrame:
+        """The multiplier by the chosen model and by each, its growth per decade of compute, and both nu."""
+        rows = {
+            "multiplier": {"estimate": self.multiplier, **ends(self.interval_total or self.interval)},
+            **{
+                f"multiplier, model {one.name}": {"estimate": one.multiplier, **ends(one.interval)}
+                for one in self.models
+            },
+            "growth per decade": {"estimate": self.growth.per_decade, **ends(self.growth.interval)},
+            f"nu of {self.a.name}": {"estimate": self.a.nu, **ends(self.a.intervals.get("nu"))},
+            f"nu of {self.b.name}": {"estimate": self.b.nu, **ends(self.b.intervals.get("nu"))},
+        }
+        return frame_of_rows(rows, "estimate of")
+
+    def to_frame(self) -> pd.DataFrame:
+        """The multiplier along the common returns, one row each; columns as in ``MultiplierCurve``."""
+        return frame_of_columns(self.curve)
 
 
 def read_comparison(path: str | Path) -> Comparison:

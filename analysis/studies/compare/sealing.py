@@ -32,6 +32,7 @@ from rlscale.analysis.studies.compare.result import Comparison
 from rlscale.analysis.studies.compare.study import CompareRecipes, Solution
 from rlscale.analysis.theory.quantities import check_quantity
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.wording import either
 
 _NEAR = float(np.log(1.01))  # beyond the common returns by less counts as within
 
@@ -58,7 +59,8 @@ def seal_comparison(
     """
     if solution.spread is None:
         raise InputError(
-            "The comparison has no draws, so its multiplier has no quantiles; compare with --bootstrap 1000.",
+            f"The comparison has no draws, so its multiplier has no quantiles; compare with "
+            f"{either('--bootstrap 1000', 'replicates=1000')}.",
             code="no_bootstrap",
         )
     for compute in computes:

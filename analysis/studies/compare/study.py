@@ -52,6 +52,7 @@ from rlscale.analysis.studies.compare.result import (
     Verdict,
 )
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.wording import either
 
 #: Level of the test of a better recipe, with draws as wide as estimates spread (``pooled.UNDERSTATED``).
 SIGNIFICANCE = 0.05
@@ -275,7 +276,8 @@ def _require_comparable(a: Curves, b: Curves, names: tuple[str, str]) -> None:
     if twice is not None:
         raise InputError(
             f"Run {twice} belongs to {names[0]} ({a.source}) and to {names[1]} ({b.source}); give two "
-            f"sources without a common run, or a column whose values are the recipes: --by algorithm.",
+            f"sources without a common run, or a column whose values are the recipes: "
+            + either("--by algorithm.", "load_by(source, 'algorithm')."),
             code="same_recipe",
         )
     tasks_a, tasks_b = _tasks(a), _tasks(b)
@@ -301,7 +303,7 @@ def _require_common_returns(points: PairPoints, names: tuple[str, str]) -> None:
     raise InputError(
         f"There is no common return to compare at: after its early training {better} is never below "
         f"{above:.4g}, and {worse} never above {below:.4g}; train {worse} for longer or larger, or keep "
-        f"earlier rows of {better} with a smaller --early-exclusion.",
+        f"earlier rows of {better} with a smaller {either('--early-exclusion', 'early_exclusion')}.",
         code="no_common_returns",
     )
 
@@ -578,7 +580,11 @@ def _warnings(
     found: list[CodedWarning] = []
     if interval is None:
         found.append(
-            ("no_intervals", "There are no intervals and no verdict: run again with --bootstrap 1000.")
+            (
+                "no_intervals",
+                "There are no intervals and no verdict: run again with "
+                f"{either('--bootstrap 1000', 'replicates=1000')}.",
+            )
         )
     for side in sides:
         one_sided = not SHARE_BOUNDS[0] <= side.size_limited_share <= SHARE_BOUNDS[1]
@@ -598,7 +604,7 @@ def _warnings(
                     f"{side.name}: learning starts late ({side.start} start), at about {side.onset:.3g} "
                     f"interactions; the comparison fits no delay, so what comes before counts as compute, "
                     f"and exponents and their growth are likely biased; see whether the multiplier stays "
-                    f"with a larger --early-exclusion.",
+                    f"with a larger {either('--early-exclusion', 'early_exclusion')}.",
                 )
             )
     if common < _NARROW:

@@ -15,6 +15,7 @@ from rlscale.analysis.records import CodedWarning, warning_fields
 from rlscale.analysis.studies.health.runs import assess_health, without_unhealthy
 from rlscale.analysis.studies.refits import REPLICATES, at_compute
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.wording import either
 
 _LISTED = 4
 
@@ -109,6 +110,6 @@ def unhealthy_warnings(study: HealthStudy) -> list[CodedWarning]:
             "unhealthy_runs",
             f"{len(study.runs)} of {study.num_healthy + len(study.runs)} runs do not train well to their end "
             f"({collapsed} collapsed): {named}{more}. They are used as they are; nu is "
-            f"{without or 'not known without them'}: see --unhealthy.",
+            f"{without or 'not known without them'}: see {either('--unhealthy', 'unhealthy')}.",
         )
     ]

@@ -16,6 +16,7 @@ from rlscale.analysis.studies.horizon.crossings import SizeCurves, pooled_sd
 from rlscale.analysis.studies.horizon.result import AffineFit, CommonFit, Crossing, LevelStudy
 from rlscale.analysis.theory.horizon import horizon_term
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.wording import either
 
 #: Default levels, as shares of the range from the start to the return that the median size reaches
 #: at every horizon.
@@ -34,7 +35,7 @@ def default_levels(smooth: Mapping[float, list[SizeCurves]]) -> list[float]:
     if not reach > start:
         raise InputError(
             f"No level of return lies between the start of all curves ({start:.4g}) and what they reach "
-            f"({reach:.4g}); give levels with --level, or train longer.",
+            f"({reach:.4g}); give levels with {either('--level', 'levels')}, or train longer.",
             code="level_not_reached",
         )
     return [float(f"{start + share * (reach - start):.3g}") for share in LEVEL_SHARES]
@@ -59,7 +60,7 @@ def middle_fit(
     best = max(float(one.mean.returns.max()) for curves in smooth.values() for one in curves)
     raise InputError(
         f"No size reaches a return of {' or '.join(f'{level:g}' for level in levels)} from below at two "
-        f"horizons (the best averages {best:.4g}); give a --level within the curves.",
+        f"horizons (the best averages {best:.4g}); give a level within the curves.",
         code="level_not_reached",
     )
 

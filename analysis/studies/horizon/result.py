@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from rlscale.analysis.choices import Objective, SizeColumn
 from rlscale.analysis.fit.findings import Refit
+from rlscale.analysis.formatting.numbers import brief_number, counted
 from rlscale.analysis.records import INTERVAL_LEVEL, Interval, Record, read_stored
+from rlscale.analysis.results import Result, ends, frame_of_rows, with_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA_VERSION = 1
 
@@ -144,7 +149,7 @@ class Prediction(Record):
     outside: list[str]
 
 
-class HorizonResult(Record):
+class HorizonResult(Result):
     """A study of the horizon on one sweep.
 
     Attributes:
@@ -175,6 +180,48 @@ class HorizonResult(Record):
     warnings: list[str]
     warning_codes: list[str] = Field(default_factory=list)
     options: dict[str, Any]
+
+    def headline(self) -> str:
+        """kappa with its interval, and how many horizons it rests on."""
+        law = self.sample_law
+        return (
+            f"kappa = {with_interval(law.kappa, law.intervals.get('kappa'))}, nu = {brief_number(law.nu)}; "
+            f"{counted(len(self.fits), 'horizon')}"
+        )
+
+    def summary(self) -> pd.DataFrame:
+        """A row for each horizon: nu and N_opt at ``compute`` with their intervals."""
+        rows = {
+            f"{fit.horizon:g}": {
+                "nu": fit.nu,
+                **ends(fit.intervals.get("nu"), "nu_"),
+                "N_opt": fit.N_opt_ref,
+                **ends(fit.intervals.get("N_opt_ref"), "N_opt_"),
+                "identified": fit.identified,
+                "num_runs": fit.num_runs,
+            }
+            for fit in self.fits
+        }
+        return frame_of_rows(rows, "horizon")
+
+    def to_frame(self) -> pd.DataFrame:
+        """The interactions with which each size first reaches each level, one row each; see ``Crossing``.
+
+        N is missing for the compute-optimal agent of the fitted law.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(
+            [
+                {"level": study.level, **crossing.model_dump()}
+                for study in self.levels
+                for crossing in study.crossings
+            ]
+        )
+
+    def facts(self) -> list[str]:
+        """Where N_opt is stated."""
+        return [f"N_opt at compute {brief_number(self.compute)}."]
 
 
 def read_horizon(path: str | Path) -> HorizonResult:
