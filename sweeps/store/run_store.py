@@ -388,7 +388,7 @@ class RunStore:
         """A sentence for each folder that begins like a sweep's and has no name of one."""
         root = self.files.root
         return [
-            f"{root}/{name} has no name of a sweep, so nothing reads it; rename it, or move it out of the store"
+            f"{root}/{name} has no name of a sweep, so nothing reads it; rename it, or move it away"
             for name in self._misnamed(root, "sweep=")
         ]
 

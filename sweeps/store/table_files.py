@@ -127,8 +127,8 @@ def _require_no_bomb(path: str) -> None:
 def _refuse_bomb(path: str, inflated: int, packed: int) -> None:
     if inflated > max(_INFLATED_BYTES, _INFLATED_TIMES * packed):
         raise InputError(
-            f"{path} holds over {_INFLATED_TIMES} times as many bytes as it has itself, which measured curves "
-            f"never do; check what it is, or write it without compression.",
+            f"{path} holds over {_INFLATED_TIMES} times as many bytes as it has itself, which measured "
+            f"curves never do; check what it is, or write it without compression.",
             code="too_large",
         )
 

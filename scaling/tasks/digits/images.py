@@ -106,8 +106,8 @@ def read_idx(path: Path) -> np.ndarray:
         ) from error
     if len(raw) > _MOST_BYTES:
         raise InputError(
-            f"{path} holds over {_MOST_BYTES:,} bytes, which none of MNIST's files does; remove it to have it "
-            f"downloaded again.",
+            f"{path} holds over {_MOST_BYTES:,} bytes, which none of MNIST's files does; remove it "
+            f"to have it downloaded again.",
             code="too_large",
         )
     dimensions = raw[3] if len(raw) > 3 else 0
