@@ -6,6 +6,7 @@ Commands are plain functions of ``rlscale.commands``. Each imports what it needs
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -220,6 +221,9 @@ _add(_CLUSTER, doctor=doctor.doctor)
 
 def main() -> None:
     """Entry point: failures become one sentence on stderr and an exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may know ASCII only
+            stream.reconfigure(errors="replace")
     try:
         app()
     except RlscaleError as error:
@@ -233,6 +237,11 @@ def main() -> None:
         if str(error.name).split(".")[0] not in _EXTRAS:
             raise
         complain(f"This command needs {error.name}; install it with: pip install 'rlscale[all]'")
+        sys.exit(2)
+    except MemoryError:
+        complain(
+            "This machine has too little memory for that; give it fewer runs or rows, or a larger machine."
+        )
         sys.exit(2)
 
 

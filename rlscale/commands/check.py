@@ -28,6 +28,9 @@ def sweep_check(
 
     opened = RunStore(store)
     found, left = [], 0
+    for problem in opened.stray_sweeps() if sweep is None else ():
+        say_of(store, f"refused: {problem}")
+        left += 1
     for name in opened.select(sweep):
         count = 0
         for finding in list(check_sweep(opened, name)):

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rlscale.scaling.errors import RlscaleError
 from rlscale.sweeps.running.ray_private import own_job_id
@@ -50,7 +50,7 @@ class DriverRecord(BaseModel):
 
     driver_id: str
     host: str
-    pid: int
+    pid: int = Field(ge=1, lt=2**31)
     machine: str | None = None
     job: str | None = None
     started: str

@@ -56,7 +56,7 @@ def to_retry(
 
     configs = [
         run_config(record.config, source=f"run {record.run_id}")
-        for record in store.runs(sweep, on_damage)
+        for record in store.read_runs(sweep, store.run_ids(sweep), on_damage, store.file_names(sweep))
         if record.status == "failed"
         or (record.status == "done" and not _has_whole_curve(store, sweep, record.run_id))
     ]

@@ -73,14 +73,24 @@ class Files:
         return self.type_of(path) != pafs.FileType.NotFound
 
     def list(self, folder: str, *, recursive: bool = False) -> list[pafs.FileInfo]:
-        """What a folder holds; nothing if it does not exist."""
+        """What a folder holds; nothing if it does not exist.
+
+        Names that are no text in UTF-8 are left out: the toolkit writes none. ``names_of_no_text`` has them.
+        """
         selector = pafs.FileSelector(folder, allow_not_found=True, recursive=recursive)
         with _naming(folder, "read"):
             while True:
                 try:
-                    return self.fs.get_file_info(selector)
+                    return [info for info in self.fs.get_file_info(selector) if _is_text(info)]
                 except FileNotFoundError:  # a folder below was removed meanwhile
                     continue
+
+    def names_of_no_text(self, folder: str) -> list[str]:
+        """Names in a folder that are no text in UTF-8, as Python writes them: ``run=\\xff``."""
+        if not self.is_local or not os.path.isdir(folder):
+            return []
+        names = sorted(os.listdir(os.fsencode(folder)))
+        return [name.decode(errors="backslashreplace") for name in names if not _decodes(name)]
 
     def read(self, path: str) -> bytes | None:
         """The content of a file, None if there is none; a pipe or a folder in its place has no content."""
@@ -207,6 +217,21 @@ def check_location(location: str) -> str:
         f"The store's address holds a secret {where}, which others would see: {remedy}.",
         code="secret_in_address",
     )
+
+
+def _is_text(info: pafs.FileInfo) -> bool:
+    try:
+        return bool(info.path)
+    except UnicodeDecodeError:
+        return False
+
+
+def _decodes(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 @contextmanager

@@ -105,8 +105,8 @@ class RunFolder:
         """The record of a run whose final file is there."""
         try:
             written = self.read_record(RUN)
-        except DamagedRun:
-            in_footer = self._record_in_footer()
+        except DamagedRun as error:
+            in_footer = self._record_in_footer() if error.may_be_redone else None
             if in_footer is None:
                 raise
             return in_footer
@@ -227,12 +227,31 @@ class RunFolder:
         schema, file = schema_of(columns), self._opened(name)
         try:
             table = file.read(list(dict.fromkeys((*schema.names, *_IDENTITY))), use_threads=False)
+            self._check_footer(name, (file.schema_arrow.metadata or {}).get(_FOOTER))
             self._check_identity(name, table)
             return conform(table, schema)
         except KeyError as error:
             raise self._refused(name, f"lacks the column {error}; restore the file") from error
         except (pa.ArrowException, OSError, ValueError) as error:
             raise self._unreadable(name, error) from error
+
+    def _check_footer(self, name: str, footer: bytes | None) -> None:
+        """Refuse a file whose footer has another run's record, or one of a later version."""
+        try:
+            record = json.loads(footer) if footer else None
+        except (ValueError, RecursionError):  # the rows are intact, and the record is in run.json too
+            return
+        if not isinstance(record, dict):
+            return
+        if (record.get("sweep"), record.get("run_id")) != (self.sweep, self.run_id):
+            raise self._refused(
+                name,
+                f"holds the record of run {record.get('run_id')!r} of sweep {record.get('sweep')!r}; move it "
+                f"to the folder of its run",
+            )
+        version = record.get("schema_version")
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise self._refused(name, f"is of a later version (schema {version}); {_OTHER_VERSION}")
 
     def _check_identity(self, name: str, table: pa.Table) -> None:
         """Refuse a file whose rows are another run's."""

@@ -374,7 +374,6 @@ class RunStore:
     def strays(self, sweep: str) -> list[DamagedRun]:
         """An error for each folder that begins like a run's and has no name of one, as ``run=x (copy)``."""
         folder = self._sweep_dir(sweep)
-        names = sorted(self._folders(folder, "run="))
         return [
             DamagedRun(
                 f"{folder}/{name} has no name of a run; rename it, or move it out of the store.",
@@ -382,9 +381,21 @@ class RunStore:
                 run_id=name.removeprefix("run="),
                 may_be_redone=False,
             )
-            for name in names
-            if not _NAME.fullmatch(name.removeprefix("run="))
+            for name in self._misnamed(folder, "run=")
         ]
+
+    def stray_sweeps(self) -> list[str]:
+        """A sentence for each folder that begins like a sweep's and has no name of one."""
+        root = self.files.root
+        return [
+            f"{root}/{name} has no name of a sweep, so nothing reads it; rename it, or move it away"
+            for name in self._misnamed(root, "sweep=")
+        ]
+
+    def _misnamed(self, folder: str, prefix: str) -> list[str]:
+        strange = [name for name in self.files.names_of_no_text(folder) if name.startswith(prefix)]
+        names = self._folders(folder, prefix)
+        return sorted(strange + [name for name in names if not _NAME.fullmatch(name[len(prefix) :])])
 
     def _folders(self, folder: str, prefix: str) -> list[str]:
         infos = self.files.list(folder)

@@ -24,6 +24,13 @@ from rlscale.sweeps.store.tables import TEXT_COLUMNS, Table
 Kind = Literal["csv", "parquet", "jsonl"]
 _KIND_NAMES: dict[Kind, str] = {"csv": "CSV", "parquet": "Parquet", "jsonl": "JSON lines"}
 _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+#: Those that pyarrow reads, by the ending of a file's name.
+_COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".lz4": "lz4", ".zst": "zstd"}
+#: Compressed files may hold so many bytes of text, or so many times their own; tables of curves hold 3 to 25
+#: times as many.
+_INFLATED_BYTES, _INFLATED_TIMES = 1 << 25, 50
+_CHUNK_BYTES = 1 << 20
+_BYTES_OF_A_ROW = 32  # of a table in memory: the four columns that a file of curves needs
 
 
 def open_table(
@@ -102,7 +109,33 @@ def _foreign_bytes(source: str, kind: Kind) -> Iterator[None]:
         ) from error
 
 
+def _require_no_bomb(path: str) -> None:
+    """Refuse a compressed text whose content is far larger than a table of curves makes it.
+
+    It is read as far as that shows; pyarrow would read all of it into memory.
+    """
+    codec = _COMPRESSIONS.get(Path(path).suffix.lower())
+    if codec is None:
+        return
+    inflated = 0
+    with pa.OSFile(path) as packed, pa.CompressedInputStream(packed, codec) as content:
+        while chunk := len(content.read(_CHUNK_BYTES)):
+            inflated += chunk
+            _refuse_bomb(path, inflated, packed.tell())
+
+
+def _refuse_bomb(path: str, inflated: int, packed: int) -> None:
+    if inflated > max(_INFLATED_BYTES, _INFLATED_TIMES * packed):
+        raise InputError(
+            f"{path} holds over {_INFLATED_TIMES} times as many bytes as it has itself, which measured "
+            f"curves never do; check what it is, or write it without compression.",
+            code="too_large",
+        )
+
+
 def _open_parquet(path: str) -> tuple[list[str], Callable[[int], pd.Series]]:
+    metadata = pq.read_metadata(path)
+    _refuse_bomb(path, metadata.num_rows * _BYTES_OF_A_ROW, Path(path).stat().st_size)
     schema = pq.read_schema(path)
     file = pq.ParquetFile(path, read_dictionary=[field.name for field in schema if _is_text(field.type)])
 
@@ -110,7 +143,8 @@ def _open_parquet(path: str) -> tuple[list[str], Callable[[int], pd.Series]]:
         field = schema.field(place)
         _require_single_values(path, field)
         with _foreign_bytes(path, "parquet"):
-            return _series(file.read([field.name]).column(field.name))
+            column = file.read([field.name]).column(field.name)
+            return _series(_as_text(path, field.name, column))
 
     return schema.names, read
 
@@ -122,6 +156,7 @@ def _open_json_lines(path: str) -> tuple[list[str], Callable[[int], pd.Series]]:
             f"between them (jq -c '.[]' does).",
             code="unreadable_file",
         )
+    _require_no_bomb(path)
     table = pa_json.read_json(path)
 
     def read(place: int) -> pd.Series:
@@ -140,6 +175,7 @@ def _require_single_values(path: str, field: pa.Field) -> None:
 
 
 def _open_csv(path: str, text: Collection[str]) -> tuple[list[str], Callable[[int], pd.Series]]:
+    _require_no_bomb(path)
     parse = pa_csv.ParseOptions(newlines_in_values=True)
     with pa_csv.open_csv(path, parse_options=parse) as reader:
         names = reader.schema.names
@@ -166,12 +202,25 @@ def _is_text(dtype: pa.DataType) -> bool:
     return bool(pa.types.is_string(dtype) or pa.types.is_large_string(dtype))
 
 
+def _as_text(path: str, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column, bytes in it as the text that they spell."""
+    if pa.types.is_fixed_size_binary(column.type):
+        column = column.cast(pa.binary())
+    if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
+        return column
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid as error:
+        raise InputError(
+            f"{path}, column {name}: holds bytes that are no text in UTF-8; write text or numbers there.",
+            code="invalid_value",
+        ) from error
+
+
 def _series(column: pa.ChunkedArray) -> pd.Series:
-    """The column for pandas: numbers as they are, text and bytes encoded."""
+    """The column for pandas: numbers as they are, text encoded."""
     if pa.types.is_decimal(column.type) or pa.types.is_null(column.type):
         column = column.cast(pa.float64())
-    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
-        column = column.cast(pa.string())
     if _is_text(column.type):
         column = column.dictionary_encode()
     if pa.types.is_dictionary(column.type):

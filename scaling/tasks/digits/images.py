@@ -22,6 +22,7 @@ MNIST_FILES = {
     "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
     "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
+_MOST_BYTES = 50_000_000  # of one of them, unpacked
 _SMALL_DIGITS = Path(__file__).with_name("small_digits.npz")
 MNIST_MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -97,11 +98,18 @@ def read_idx(path: Path) -> np.ndarray:
         InputError: if the file is truncated or not IDX.
     """
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            raw = stream.read(_MOST_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(
             f"{path} is damaged ({error}); remove it to have it downloaded again.", code="damaged_file"
         ) from error
+    if len(raw) > _MOST_BYTES:
+        raise InputError(
+            f"{path} holds over {_MOST_BYTES:,} bytes, which none of MNIST's files does; remove it "
+            f"to have it downloaded again.",
+            code="too_large",
+        )
     dimensions = raw[3] if len(raw) > 3 else 0
     header = 4 + 4 * dimensions
     if raw[:3] != b"\x00\x00\x08" or len(raw) < header:

@@ -224,6 +224,52 @@ def test_a_curve_in_the_folder_of_another_run_is_refused_by_name(damaged):
         store.is_done("s", ONE.run_id)
 
 
+def with_the_footer_of(change):
+    """Replace the record in a curve's footer, its rows as they are."""
+
+    def damage(path: Path) -> None:
+        table = pq.read_table(path)
+        record = json.loads(table.schema.metadata[b"run_record"])
+        footer = json.dumps({**record, **change}).encode()
+        pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"run_record": footer}), path)
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"run_id": OTHER.run_id}, f"holds the record of run {OTHER.run_id!r}"),
+        ({"sweep": "t"}, "of sweep 't'"),
+        ({"schema_version": 99}, "is of a later version"),
+    ],
+)
+def test_a_curve_whose_footer_is_of_another_run_or_version_is_refused_by_name(damaged, change, problem):
+    store = damaged("done", "curve.parquet", with_the_footer_of(change))
+    said = everything_else(store)
+    assert said
+    assert all(problem in sentence and f"run={ONE.run_id}/curve.parquet" in sentence for sentence in said)
+    (finding,) = check_sweep(store, "s")
+    assert (finding.kind, finding.is_repairable) == ("refused", False)
+
+
+@pytest.mark.parametrize("damage", [later, with_a_field_of_a_later_version])
+def test_a_finished_run_whose_record_is_of_a_later_version_is_refused_and_never_touched(damaged, damage):
+    store = damaged("done", "run.json", damage)
+    said = everything_else(store)
+    assert said
+    assert all("read it with the version that wrote it" in sentence for sentence in said)
+    (finding,) = check_sweep(store, "s")
+    assert (finding.kind, finding.is_repairable) == ("refused", False)
+    before = store.folder("s", ONE.run_id).files.read(f"{store.folder('s', ONE.run_id).path}/run.json")
+    with pytest.raises(DamagedRun):
+        store.is_done("s", ONE.run_id)
+    with pytest.raises(DamagedRun):
+        store.clean_finished("s", ONE.run_id)
+    store_after = store.folder("s", ONE.run_id)
+    assert store_after.files.read(f"{store_after.path}/run.json") == before
+
+
 def test_a_folder_that_is_no_run_is_named_and_does_no_harm(trained, tmp_path):
     shutil.copytree(trained / "done", tmp_path / "store")
     sweep = tmp_path / "store" / "sweep=s"
