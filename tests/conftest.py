@@ -4,15 +4,14 @@ Hypothesis tests behaviour here, never time: a machine that is busy is no failur
 """
 
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import command_line
 import pytest
 import yaml
 from hypothesis import settings
-from processes import DEADLINE, Started
+from processes import Started
 from small_sweep import ALL_SEEDS, NAME, spec_of
 
 from rlscale.scaling.config.run import run_config
@@ -47,24 +46,7 @@ def start(tmp_path):
 @pytest.fixture(scope="session")
 def rlscale():
     """Run ``rlscale`` with the given arguments to its end."""
-
-    def run(
-        *arguments: object,
-        columns: int = 80,
-        cwd: Path | None = None,
-        env: Mapping[str, str] | None = None,
-    ):
-        return subprocess.run(
-            [sys.executable, "-m", "rlscale.cli", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE,
-            env={**os.environ, "COLUMNS": str(columns), **(env or {})},
-            cwd=cwd,
-            check=False,
-        )
-
-    return run
+    return command_line.run
 
 
 @pytest.fixture(scope="session")

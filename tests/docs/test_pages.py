@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import typer.main
 import yaml
+from command_line import run
 from idx_files import write_mnist
 
 from rlscale.cli import app
@@ -105,11 +106,9 @@ def test_a_shell_line_is_understood_by_the_command_it_names(line: str) -> None:
 def test_the_first_fit_and_forecast_of_the_readme_run_and_the_table_is_theirs(tmp_path: Path) -> None:
     lines = [line for line in shell_lines() if "data/mnist_width/curves.parquet" in line and " fit " in line]
     (tmp_path / "data").symlink_to(ROOT / "data")
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", "NO_COLOR": "1"}
 
     def shell(line: str) -> str:
-        words = [sys.executable, "-m", *shlex.split(line, comments=True)]
-        done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True)
+        done = run(*shlex.split(line, comments=True)[1:], columns=100, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import run
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "tutorial.md").read_text()
@@ -30,12 +28,10 @@ def test_the_tutorial_goes_from_a_class_to_a_law(tmp_path: Path) -> None:
     (tmp_path / "teacher.py").write_text(code)
     assert "interactions: 40000" in spec
     (tmp_path / "teacher.yaml").write_text(spec.replace("interactions: 40000", "interactions: 3000"))
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", "NO_COLOR": "1"}
     lines = block("bash").replace("--bootstrap 200", "--bootstrap 20").splitlines()
     assert [line.split()[1] for line in lines] == ["sweep", "fit", "forecast", "report"]
     for line in lines[:3]:  # the tests of reports draw many
-        words = [sys.executable, "-m", "rlscale", *shlex.split(line)[1:]]
-        done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True)
+        done = run(*shlex.split(line)[1:], cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     fit = json.loads((tmp_path / "fit.json").read_text())
     assert (fit["num_sizes"], fit["num_runs"]) == (6, 12)

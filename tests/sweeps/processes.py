@@ -2,14 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-DEADLINE = 600.0  # only ever met when something hangs
+from command_line import DEADLINE, begin
+
 _IDLE_SHARE = 0.2  # of one processor, for Ray's own threads
 
 
@@ -18,13 +17,8 @@ class Started:
 
     def __init__(self, arguments, folder: Path, env: Mapping[str, str] | None = None) -> None:
         self._log = open(folder / f"log-{time.monotonic_ns()}.txt", "w+")  # noqa: SIM115
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "rlscale.cli", *map(str, arguments)],
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "COLUMNS": "80", **(env or {})},
-            start_new_session=True,
-        )
+        variables = {"COLUMNS": "80", **(env or {})}
+        self.process = begin(*arguments, stdout=self._log, stderr=self._log, env=variables)
         self._family = {self.process.pid: start_time(self.process.pid)}
 
     @property

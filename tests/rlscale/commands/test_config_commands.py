@@ -1,10 +1,8 @@
 """``rlscale config`` from the config's file to the YAML that it prints or writes."""
 
-import subprocess
-import sys
-
 import pytest
 import yaml
+from command_line import run
 
 from rlscale.scaling.config.run import load_run_config
 
@@ -17,12 +15,11 @@ agent: {algorithm: ppg-ewma, horizon: 1999, gae_lambda: 0.95, num_envs: 256, rol
 
 @pytest.fixture
 def rescale(tmp_path):
-    def run(*options, config=CONFIG):
+    def rescaled(*options, config=CONFIG):
         (tmp_path / "run.yaml").write_text(config)
-        command = [sys.executable, "-m", "rlscale.cli", "config", "rescale", "run.yaml", *options]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        return run("config", "rescale", "run.yaml", *options, cwd=tmp_path)
 
-    return run
+    return rescaled
 
 
 def test_the_rescaled_config_is_printed_and_is_a_config(rescale, tmp_path):

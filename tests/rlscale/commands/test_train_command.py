@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from attempts import claim_run
+from command_line import run
 
 from rlscale import cli
 from rlscale.scaling.config.run import load_run_config
@@ -76,10 +77,9 @@ def stored(folder):
 
 
 def finish(folder, whole):
-    process = start(folder)
-    output, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    assert "done" in output
+    done = run("train", "config.yaml", "--store", "store", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "done" in done.stdout
     record, curve = stored(folder)
     assert record.status == "done"
     interactions = curve["interactions"].to_pylist()
@@ -121,14 +121,13 @@ def test_a_terminated_process_stores_what_it_has_and_can_go_on(tmp_path, whole):
 
 def test_a_diverging_run_exits_with_1_and_a_reason_and_keeps_its_rows(tmp_path):
     write_config(tmp_path, agent={"learning_rate": 1e30})
-    process = start(tmp_path)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 1
-    assert "Traceback" not in errors
+    ended = run("train", "config.yaml", "--store", "store", cwd=tmp_path)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
     record, curve = stored(tmp_path)
     assert record.status == "failed"
     assert "learning_rate" in record.reason
-    assert record.reason in " ".join(errors.split())
+    assert record.reason in " ".join(ended.stderr.split())
     assert curve.num_rows >= 1
 
 
@@ -217,11 +216,10 @@ def write_procgen_config(folder, model=None, agent=None, **changes):
 def test_procgen_trains_and_more_threads_than_cores_give_a_warning(tmp_path):
     cores = len(os.sched_getaffinity(0))
     write_procgen_config(tmp_path, threads=cores + 1)
-    process = start(tmp_path, "--device", "cpu")
-    output, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    assert "procgen-coinrun-easy" in output
-    [warning] = errors.splitlines()
+    done = run("train", "config.yaml", "--store", "store", "--device", "cpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "procgen-coinrun-easy" in done.stdout
+    [warning] = done.stderr.splitlines()
     assert warning.startswith(f"rlscale: warning: threads is {cores + 1}, but there are {cores} cores here")
     record, curve = stored(tmp_path)
     assert (record.status, record.interactions) == ("done", 128)

@@ -3,12 +3,11 @@
 import itertools
 import json
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
 import yaml
+from command_line import run
 
 from rlscale.scaling.config.agent import AgentConfig
 from rlscale.scaling.config.run import run_config
@@ -136,9 +135,8 @@ def test_the_command_prints_each_fork_and_yaml_for_a_config(tmp_path):
         "{task: digits-bandit, interactions: 2000, model: {width: 0.05}, "
         "agent: {rollout_steps: 64, minibatches: 4}}"
     )
-    command = [sys.executable, "-m", "rlscale.cli", "batch-search", "run.yaml"]
     options = ["--fork-interactions", "1000", "--seeds", "2", "--json", "found.json", "--device", "cpu"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = run("batch-search", "run.yaml", *options, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads((tmp_path / "found.json").read_text())
     lines = [line for line in done.stdout.splitlines() if line.startswith("E ")]
