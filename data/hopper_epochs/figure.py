@@ -67,7 +67,8 @@ def about(run: pd.DataFrame) -> str:
     columns += ["policy_dead_share", "excess_ratio", "ratio_below", "kl_exact", "policy_variance", "entropy"]
     columns += ["policy_ntk_rank", "policy_weight_norm"]
     text = [f"{name} {first:.3g} to {last:.3g}" for name in columns for first, last in [ends(run, name)]]
-    rising = stats.spearmanr(run.interactions, run.policy_preactivation_norm).statistic
+    norms = run[["interactions", "policy_preactivation_norm"]].dropna()
+    rising = stats.spearmanr(*norms.to_numpy().T).statistic
     trust = run[["ratio_below", "policy_approximate_rank"]].dropna()
     together = stats.spearmanr(*trust.to_numpy().T).statistic
     return f"norm against E {rising:.2f}; ratio below against rank {together:.2f}; " + "; ".join(text)
