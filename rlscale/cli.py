@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from rlscale.commands import (
+    auto,
     backtest,
     capacity,
     check,
@@ -130,6 +131,7 @@ app.add_typer(
         show=sweep.sweep_show,
         plan=sweep.sweep_plan,
         run=sweep.sweep_run,
+        auto=auto.sweep_auto,
         retry=sweep.sweep_retry,
         status=sweep.sweep_status,
         tune=tune.sweep_tune,
