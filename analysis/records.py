@@ -114,11 +114,24 @@ def read_stored(path: str | Path, model: type[M], command: str) -> M:
     remedy = f"write one with: {command}"
     require_file(path)
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}); {remedy}.", code="unreadable_file"
         ) from error
+    return parse_stored(content, model, source=str(path), remedy=remedy)
+
+
+def parse_stored(content: bytes, model: type[M], *, source: str, remedy: str) -> M:
+    """The result in the content of a JSON file; see ``read_stored``.
+
+    Args:
+        source: what messages call the file.
+        remedy: a clause that says what to do about a file that cannot be used.
+    """
+    path = source
+    try:
+        value = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}); {remedy}.", code="not_json") from error
     kind = model.model_fields["kind"].default

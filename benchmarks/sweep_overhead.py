@@ -68,6 +68,8 @@ class NoWriter:
 
     def stop(self, reason: str) -> None: ...
 
+    def pause(self, reason: str) -> None: ...
+
 
 class TuneWriter(NoWriter):
     """Reports rows to Tune, the last of a segment with the checkpoint."""

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from rlscale.commands import (
+    auto,
     backtest,
     capacity,
     check,
@@ -163,6 +164,7 @@ _sweep = _group(
     show=sweep.sweep_show,
     plan=sweep.sweep_plan,
     run=sweep.sweep_run,
+    auto=auto.sweep_auto,
     retry=sweep.sweep_retry,
     status=sweep.sweep_status,
     tune=tune.sweep_tune,

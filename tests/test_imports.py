@@ -39,6 +39,7 @@ FLOORS = (
     ("analysis/formatting",),
     ("analysis/figures",),
     ("analysis/reports",),
+    ("rlscale/loop",),
     ("rlscale/terminal",),
     ("rlscale/commands",),
     ("rlscale/cli", "rlscale/__main__", "rlscale"),

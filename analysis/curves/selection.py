@@ -1,4 +1,4 @@
-"""Selection of the runs to fit: those asked for that are done, each once, all of one setting."""
+"""Selection of the runs to fit: those asked for that are done or paused, each once, all of one setting."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _having(runs: pd.DataFrame, column: str, value: str | float, source: str) ->
 
 def _done(runs: pd.DataFrame, kept: Bools, source: str, notes: list[str]) -> Bools:
     statuses = runs["status"].astype(object).where(runs["status"].notna(), "none").astype(str)
-    done = kept & (statuses == "done").to_numpy()
+    done = kept & statuses.isin(("done", "paused")).to_numpy()
     others = statuses[kept & ~done].value_counts()
     there = ", ".join(f"{count} {status}" for status, count in others.items())
     if not done.any():

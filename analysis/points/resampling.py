@@ -51,10 +51,16 @@ def widened(values: Floats, curves: Curves) -> Floats:
 
 def widening(curves: Curves, scheme: Scheme) -> float:
     """Factor by which draws are moved away from their median; see ``rlscale.analysis.fit.bootstrap``."""
-    seeds = np.bincount(curves.size_index)
+    return widening_of(np.bincount(curves.size_index), scheme)
+
+
+def widening_of(seeds: Ints, scheme: Scheme) -> float:
+    """``widening`` of sizes with so many seeds each, shape ``(sizes,)``; infinite where nothing varies."""
     if scheme == "sizes":
         n, freedom = float(len(seeds)), float(len(seeds) - 1)
     else:
         n, freedom = float(1 / np.mean(1 / seeds)), float(np.sum(seeds - 1))
+    if n <= 1:
+        return np.inf
     level = (1 + INTERVAL_LEVEL) / 2
     return float(np.sqrt(n / (n - 1)) * student.ppf(level, freedom) / norm.ppf(level))

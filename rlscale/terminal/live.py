@@ -142,7 +142,7 @@ def run_with_view(go: Callable[[OnEvent], SweepOutcome], store: RunStore, sweep:
         say_of(sweep, "stopped on request; run the same command again to continue.")
         raise typer.Exit(1) from None
     failed = outcome.ended["failed"] + len(outcome.failed_before)
-    done = outcome.ended["done"] + outcome.done_before
+    done = outcome.ended["done"] + outcome.ended["paused"] + outcome.done_before
     stopped, superseded = outcome.ended["stopped"], outcome.ended["superseded"]
     say_of(sweep, outcome_line(done, failed, stopped, superseded, store.location))
     return not (failed or stopped or superseded)

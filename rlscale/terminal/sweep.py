@@ -168,10 +168,9 @@ def _num_params(status: RunStatus) -> str:
 
 
 def _stored(status: RunStatus) -> str:
-    wanted = status.config.get("interactions")
-    if status.status == "done" or wanted is None:
+    if status.status in ("done", "paused") or not status.wanted:
         return compact_count(status.stored.interactions) if status.stored else ""
-    return f"{status.share:.0%} of {compact_count(wanted)}"
+    return f"{status.share:.0%} of {compact_count(status.wanted)}"
 
 
 def status_notes(statuses: Sequence[RunStatus]) -> list[Text]:

@@ -9,7 +9,7 @@ from typing import Literal
 from rlscale.sweeps.running.drivers import DriverRecord
 
 #: How a run ended for this driver: "superseded" if another driver took it over.
-Outcome = Literal["done", "failed", "stopped", "superseded"]
+Outcome = Literal["done", "paused", "failed", "stopped", "superseded"]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from rlscale.sweeps.running.events import (
     StoreTrouble,
     ignore,
 )
-from rlscale.sweeps.running.missing import to_do, to_retry
+from rlscale.sweeps.running.missing import lengths_to_do, to_do, to_retry
 from rlscale.sweeps.running.ray_runner import Job, Work, no_outcomes, run_jobs
 from rlscale.sweeps.running.where import Where, workers_device
 from rlscale.sweeps.specs.spec import Resources, SweepSpec, expand, parse_spec
@@ -91,6 +91,33 @@ def retry_failed(
     on_event(Started(len(jobs), 0, 0))
     ended = _run(jobs, store, Work(_location(store), sweep, resources, where), on_event)
     return SweepOutcome(0, [], ended)
+
+
+def run_lengths(
+    wanted: Sequence[tuple[RunConfig, int]],
+    spec: SweepSpec,
+    store: RunStore,
+    where: Where = Where(),
+    on_event: OnEvent = ignore,
+) -> SweepOutcome:
+    """Train runs of a sweep to some lengths and pause them there; those that are as long do not change.
+
+    The curves of paused runs count, and a later call may go on with them. Runs that failed stay so.
+
+    Args:
+        wanted: configs, each with the interactions to train for.
+
+    Raises:
+        InputError, KeyboardInterrupt, StoppedOnRequest: see ``run_sweep``.
+    """
+    missing, failed, num_done = lengths_to_do(wanted, store, spec.name)
+    where = _checked(where, [config for config, _ in missing], spec.resources)
+    lengths = {config.run_id: until for config, until in missing}
+    jobs = [replace(job, until=lengths[job.config.run_id]) for job in _jobs([c for c, _ in missing])]
+    store.write_spec(spec.name, spec.model_dump(mode="json"))
+    on_event(Started(len(missing), num_done, len(failed)))
+    ended = _run(jobs, store, Work(_location(store), spec.name, spec.resources, where), on_event)
+    return SweepOutcome(num_done, failed, ended)
 
 
 def has_failed(store: RunStore, sweep: str) -> bool:

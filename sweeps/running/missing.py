@@ -37,6 +37,31 @@ def to_do(
     return missing, list(failed.values())
 
 
+def lengths_to_do(
+    wanted: Sequence[tuple[RunConfig, int]], store: RunStore, sweep: str
+) -> tuple[list[tuple[RunConfig, int]], list[RunRecord], int]:
+    """(runs that are not as long as wanted, records of those that failed, how many are).
+
+    Args:
+        wanted: configs, each with the interactions to train for.
+
+    Raises:
+        DamagedRun: as ``to_do``.
+    """
+    missing, failed = to_do([config for config, _ in wanted], store, sweep)
+    begun = {
+        record.run_id: record for record in store.read_runs(sweep, [c.run_id for c in missing], pass_over)
+    }
+
+    def is_there(config: RunConfig, until: int) -> bool:
+        record = begun.get(config.run_id)
+        return record is not None and record.status == "paused" and record.interactions >= until
+
+    lacking = {config.run_id for config in missing}
+    to_train = [(c, until) for c, until in wanted if c.run_id in lacking and not is_there(c, until)]
+    return to_train, failed, len(wanted) - len(to_train) - len(failed)
+
+
 def to_retry(
     store: RunStore, sweep: str, wanted: Mapping[str, RunConfig]
 ) -> tuple[list[RunConfig], list[DamagedRun]]:

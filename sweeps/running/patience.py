@@ -78,3 +78,6 @@ class PatientWriter:
 
     def stop(self, reason: str) -> None:
         self._patiently(lambda: self._writer.stop(reason))
+
+    def pause(self, reason: str) -> None:
+        self._patiently(lambda: self._writer.pause(reason))

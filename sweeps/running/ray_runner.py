@@ -65,22 +65,26 @@ class Work:
 
 @dataclass(frozen=True)
 class Job:
-    """A run to do, the columns that the store keeps beside its curve, and its estimated bytes of memory."""
+    """A run to do, the columns that the store keeps beside its curve, and its estimated bytes of memory.
+
+    ``until`` is where to pause it, in interactions; None to do it to its end.
+    """
 
     config: RunConfig
     columns: dict[str, Any]
     memory: float
+    until: int | None = None
 
     @property
     def flops(self) -> float:
-        return float(self.columns["flops_per_interaction"]) * self.config.interactions
+        return float(self.columns["flops_per_interaction"]) * (self.until or self.config.interactions)
 
 
 @dataclass(frozen=True)
 class AttemptEnd:
     """How an attempt ended on a worker, with the reason and the code of its error, if there was one."""
 
-    outcome: Literal["done", "failed", "stopped", "superseded", "out of memory", "no store"]
+    outcome: Literal["done", "paused", "failed", "stopped", "superseded", "out of memory", "no store"]
     reason: str = ""
     code: str | None = None
 
@@ -111,7 +115,7 @@ class End:
 
 def no_outcomes() -> dict[Outcome, int]:
     """The number of runs by outcome before any has ended."""
-    return {"done": 0, "failed": 0, "stopped": 0, "superseded": 0}
+    return {"done": 0, "paused": 0, "failed": 0, "stopped": 0, "superseded": 0}
 
 
 def run_jobs(
@@ -240,7 +244,8 @@ class _Driver:
     def _submit(self, job: Job) -> None:
         demand = self._demand(job)
         task = _train_remotely.options(num_cpus=demand.cpus, num_gpus=demand.gpus, memory=demand.memory)
-        self._in_flight[task.remote(self._work, job.config.model_dump(mode="json"), job.columns)] = job
+        config = job.config.model_dump(mode="json")
+        self._in_flight[task.remote(self._work, config, job.columns, job.until)] = job
 
     def _collect(self, job: Job, reference: ray.ObjectRef) -> None:
         """See how an attempt ended, and submit the run again unless the run ended with it."""
@@ -277,8 +282,8 @@ class _Driver:
             case "stopped" if not self.stopping:
                 may_go_on = self._count_death(job) <= self._work.resources.max_deaths
                 return Again("its worker was asked to stop") if may_go_on else End("stopped")
-            case "done":
-                return End("done")
+            case "done" | "paused":
+                return End(attempt.outcome)
             case "stopped":
                 return End("stopped", reason)
             case _:
@@ -355,7 +360,9 @@ class _Driver:
 
 
 @ray.remote(max_retries=0, scheduling_strategy="SPREAD")
-def _train_remotely(work: Work, config: dict[str, Any], columns: dict[str, Any]) -> AttemptEnd:
+def _train_remotely(
+    work: Work, config: dict[str, Any], columns: dict[str, Any], until: int | None
+) -> AttemptEnd:
     """One attempt at one run, on a worker. Returns how it ended; what it measured is in the store."""
     stop = threading.Event()
     if threading.current_thread() is threading.main_thread():
@@ -367,7 +374,7 @@ def _train_remotely(work: Work, config: dict[str, Any], columns: dict[str, Any])
     )
     try:
         opened = patiently(lambda: RunStore(work.store))
-        return _attempt(opened, work, config, columns, patiently, stop)
+        return _attempt(opened, work, config, columns, until, patiently, stop)
     except LeaseLost as error:
         return AttemptEnd.of("superseded", error)
     except StoreUnavailable as error:
@@ -383,6 +390,7 @@ def _attempt(
     work: Work,
     config: dict[str, Any],
     columns: dict[str, Any],
+    until: int | None,
     patiently: Patience,
     stop: threading.Event,
 ) -> AttemptEnd:
@@ -408,6 +416,7 @@ def _attempt(
             provenance=provenance(device, run.entry),
             host=socket.gethostname(),
             pid=os.getpid(),
+            until=until,
         )
     )
     with logged(writer) as logged_writer:
@@ -415,6 +424,7 @@ def _attempt(
             run,
             PatientWriter(logged_writer, patiently),
             device=device,
+            until=until,
             should_stop=stop.is_set,
         )
-    return AttemptEnd("done" if status == "done" else "stopped")
+    return AttemptEnd(status)

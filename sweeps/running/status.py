@@ -38,6 +38,7 @@ class Stored:
     """The part of a run's record that a status shows; the record itself takes ten times the memory."""
 
     interactions: int
+    until: int | None
     wall_seconds: float
     num_params: int | None
     flops_per_interaction: float | None
@@ -69,6 +70,7 @@ class RunStatus:
         """The status of a stored run with this config."""
         stored = Stored(
             interactions=record.interactions,
+            until=record.until,
             wall_seconds=record.wall_seconds,
             num_params=record.columns.get("num_params"),
             flops_per_interaction=record.columns.get("flops_per_interaction"),
@@ -92,11 +94,17 @@ class RunStatus:
         )
 
     @property
+    def wanted(self) -> int:
+        """Interactions to train for: to its end, or to where it is to pause."""
+        length = int(self.config.get("interactions") or 0)
+        return min(length, self.stored.until) if self.stored and self.stored.until else length
+
+    @property
     def share(self) -> float:
-        """Part of the interactions that is stored, 0..1."""
+        """Part of the interactions wanted that is stored, 0..1."""
         if self.status == "done":
             return 1.0
-        wanted = int(self.config.get("interactions", 0))
+        wanted = self.wanted
         return min(1.0, self.stored.interactions / wanted) if self.stored and wanted else 0.0
 
     @property
@@ -111,7 +119,7 @@ class RunStatus:
         """At the rate so far; None if nothing is known."""
         if self.rate is None or self.stored is None:
             return None
-        left = int(self.config.get("interactions", 0)) - self.stored.interactions
+        left = self.wanted - self.stored.interactions
         return max(0, left) / self.rate if self.rate else None
 
     @property
@@ -157,8 +165,8 @@ class SweepState:
 
     @property
     def has_ended(self) -> bool:
-        """Whether all runs are done or failed."""
-        return all(status.status in ("done", "failed") for status in self.statuses)
+        """Whether all runs are done, paused or failed."""
+        return all(status.status in ("done", "paused", "failed") for status in self.statuses)
 
     @property
     def has_live_driver(self) -> bool:
@@ -237,6 +245,7 @@ class SweepReader:
         wanted = self._wanted.get(error.run_id)
         stored = Stored(
             interactions=0,
+            until=None,
             wall_seconds=0.0,
             num_params=None,
             flops_per_interaction=None,
@@ -274,7 +283,9 @@ class SweepReader:
         if spec == self._spec:
             return
         source = f"the stored spec of {self._sweep}"
-        configs = expand(parse_spec(spec, source=source), source=source) if spec is not None else ()
+        parsed = parse_spec(spec, source=source) if spec is not None else None
+        # Which runs bounds will lead to is not known.
+        configs = expand(parsed, source=source) if parsed and parsed.auto is None else ()
         dumped = ((config.run_id, config.model_dump(mode="json")) for config in configs)
         self._wanted = {
             run_id: RunStatus(run_id, "wanted", self._sharing(values), None) for run_id, values in dumped
@@ -304,7 +315,7 @@ def progress(statuses: Sequence[RunStatus]) -> SweepProgress:
     rates = [status.rate for status in running if status.rate is not None]
     return SweepProgress(
         interactions=sum(status.stored.interactions for status in statuses if status.stored),
-        interactions_wanted=sum(int(status.config.get("interactions") or 0) for status in statuses),
+        interactions_wanted=sum(status.wanted for status in statuses),
         rate=sum(rates) if rates else None,
         seconds_left=_seconds_left(statuses, max(len(running), 1)),
         slots=max(len(running), 1),
@@ -323,7 +334,7 @@ def _seconds_left(statuses: Sequence[RunStatus], slots: int) -> float | None:
         if rate is None:
             return None
         stored = status.stored.interactions if status.stored else 0
-        seconds.append(max(0, int(status.config.get("interactions") or 0) - stored) / rate)
+        seconds.append(max(0, status.wanted - stored) / rate)
     return max(sum(seconds) / slots, max(seconds))
 
 
@@ -370,7 +381,7 @@ def seconds_since(time: str) -> float | None:
 
 def counts(statuses: Sequence[RunStatus]) -> dict[str, int]:
     """Number of runs by status; ``total`` is all of them. Interrupted ones do not count as running."""
-    names = ("done", "running", "failed", "stopped", "wanted", "interrupted")
+    names = ("done", "paused", "running", "failed", "stopped", "wanted", "interrupted")
     result = {"total": len(statuses), **dict.fromkeys(names, 0)}
     for status in statuses:
         result["interrupted" if status.interrupted else status.status] += 1

@@ -19,6 +19,8 @@ can have its own length:
     resources: {num_cpus: 2, memory: 4 GB, max_deaths: 3}
 
     tuning: {learning_rate: {low: 1.0e-4, high: 1.0e-2, points: 5}, interactions: 0.25, seeds: [0, 1, 2]}
+
+Instead of axes, ``auto`` gives bounds in which runs are chosen (``rlscale.sweeps.specs.auto``).
 """
 
 from __future__ import annotations
@@ -30,13 +32,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from rlscale.scaling.config.reading import Frozen, InvalidConfig, field_paths, load_yaml, validated
 from rlscale.scaling.config.run import ALIASES, RunConfig, run_config
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.modules import modules_in, name_modules
 from rlscale.scaling.wording import did_you_mean, either
+from rlscale.sweeps.specs.auto import AutoBounds, without_axes
 from rlscale.sweeps.store.run_store import check_name
 
 AxisGroup = dict[str, list[Any]]
@@ -148,7 +151,13 @@ class SweepSpec(Frozen):
     axes: tuple[AxisGroup, ...] = Field(description="values that vary; names in one entry vary together")
     resources: Resources = Field(Resources(), description="resources and fault limits of a run")
     tuning: Tuning | None = Field(None, description="search for learning rates; none without it")
+    auto: AutoBounds | None = Field(None, description="bounds in which runs are chosen, instead of axes")
     max_runs: int = Field(100_000, ge=1, description="most runs that the axes may make")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _axes_or_bounds(cls, values: Any) -> Any:
+        return without_axes(values)
 
     @field_validator("name")
     @classmethod
@@ -190,7 +199,12 @@ def load_spec(path: Path) -> SweepSpec:
 def parse_spec(values: Mapping[str, Any], *, source: str) -> SweepSpec:
     """Validate the values of a spec, including its axes; see ``load_spec``."""
     spec = validated(SweepSpec, values, source=source)
-    faults = [*_faults_of_base(spec), *_faults_of_axes(spec), *_faults_of_tuning(spec)]
+    faults = [
+        *_faults_of_base(spec),
+        *_faults_of_axes(spec),
+        *_faults_of_tuning(spec),
+        *_faults_of_auto(spec),
+    ]
     if faults:
         ended = [fault if fault.endswith("?") else f"{fault}." for fault in faults]
         raise InvalidConfig(source, ended, code="invalid_spec")
@@ -244,6 +258,20 @@ def _faults_of_tuning(spec: SweepSpec) -> Iterator[str]:
             )
 
 
+def _faults_of_auto(spec: SweepSpec) -> list[str]:
+    """Bounds replace the axes, and what they choose is not set otherwise."""
+    if spec.auto is None:
+        return []
+    found = [f"'auto' chooses {n}; remove it from 'base'" for n in ("interactions", "seed") if n in spec.base]
+    if spec.axes:
+        found.append("give 'axes' or 'auto', not both")
+    if spec.tuning is not None:
+        found.append("runs chosen by 'auto' are not tuned; tune a grid, and put the rate into 'base'")
+    if "width" in (spec.base.get("model") or {}):
+        found.append("'auto' chooses the width; remove it from 'model'")
+    return found
+
+
 def axis_names(spec: SweepSpec) -> list[str]:
     """The axes as the spec names them, in order."""
     return [name for group in spec.axes for name in group]
@@ -255,8 +283,14 @@ def expand(spec: SweepSpec, *, source: str = "the spec") -> tuple[RunConfig, ...
     The configs of the last spec are kept: 10,000 take 0.7 s, and a command needs them several times.
 
     Raises:
-        InputError: if a value does not fit the config, or two points of the grid are one run.
+        InputError: if a value does not fit the config, two points of the grid are one run, or the spec gives
+            bounds instead of a grid.
     """
+    if spec.auto is not None:
+        raise InputError(
+            f"{source}: the spec gives bounds (auto) and no grid; run it with: rlscale sweep auto.",
+            code="no_grid",
+        )
     key = repr((spec.base, spec.axes))
     if key not in _LAST_EXPANDED:
         configs = _expanded(spec, source)

@@ -14,7 +14,7 @@ from rlscale.sweeps.store.schema import RUN_COLUMNS, SCHEMA_VERSION
 #: In the config of an imported run: it was still being trained when it was imported.
 STILL_TRAINED = "still_trained"
 
-Status = Literal["wanted", "running", "done", "failed", "stopped"]
+Status = Literal["wanted", "running", "paused", "done", "failed", "stopped"]
 
 _Count = Annotated[int, Field(ge=0, lt=2**63)]  # what the columns of a curve can hold
 _Segment = Annotated[str, Field(pattern=f"^{SEGMENT_PATTERN}$")]  # becomes a part of file names
@@ -44,7 +44,8 @@ class RunRecord(_Record):
     ``columns`` are the run columns of the schema; ``provenance`` the versions, host and
     device of the last attempt; ``interactions`` and ``wall_seconds`` the progress stored;
     ``segments`` the names of the stored parts of the curve, in order, until the run is done;
-    ``checkpoints`` those whose checkpoints are kept after that.
+    ``checkpoints`` those whose checkpoints are kept after that. ``until`` is where the last attempt was to
+    pause, null if it was to train to the end; the curve of a paused run counts, and it can go on.
     ``reason`` says to people why the run failed or stopped. ``failure`` is the code of a failure
     for programs; it is null in records of runs that did not fail, and in records that earlier
     versions wrote.
@@ -63,6 +64,7 @@ class RunRecord(_Record):
     segments: tuple[_Segment, ...] = ()
     checkpoints: tuple[_Segment, ...] = ()
     interactions: _Count = 0
+    until: _Count | None = None
     wall_seconds: _Seconds = 0.0
     updated: str = ""
 

@@ -139,6 +139,11 @@ class LoggedWriter:
         self._log.add(f"stopped: {reason}")
         self.store_log()
 
+    def pause(self, reason: str) -> None:
+        self._writer.pause(reason)
+        self._log.add(reason)
+        self.store_log()
+
     def store_log(self) -> None:
         """Store the log so far; if that fails, the run continues without it."""
         with suppress(RlscaleError, OSError):

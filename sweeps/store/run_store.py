@@ -302,8 +302,12 @@ class RunStore:
         provenance: Mapping[str, Any],
         host: str,
         pid: int,
+        until: int | None = None,
     ) -> RunWriter:
         """Begin an attempt at a run; writes of earlier attempts no longer count.
+
+        Args:
+            until: where the attempt is to pause, in interactions; None if it trains to the end.
 
         Raises:
             InputError: if the run is done already.
@@ -317,6 +321,7 @@ class RunStore:
             provenance=provenance,
             host=host,
             pid=pid,
+            until=until,
         )
 
     def mark(

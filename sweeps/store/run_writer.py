@@ -131,6 +131,10 @@ class RunWriter:
         """Mark the run stopped: it can continue later from its last checkpoint."""
         self._end(self.record.ended("stopped", reason))
 
+    def pause(self, reason: str) -> None:
+        """Mark the run paused where it was to pause: its curve counts, and it can go on."""
+        self._end(self.record.ended("paused", reason))
+
     def write_log(self, text: str) -> None:
         """Store the whole log of this attempt so far."""
         if self.record.status != "done":
@@ -182,6 +186,7 @@ def begin_attempt(
     provenance: Mapping[str, Any],
     host: str,
     pid: int,
+    until: int | None = None,
 ) -> RunWriter:
     """See ``RunStore.claim``."""
     blank = RunRecord(sweep=folder.sweep, run_id=folder.run_id, status="running", config={}, columns={})
@@ -198,6 +203,7 @@ def begin_attempt(
         config=dict(config),
         columns=dict(columns),
         provenance=dict(provenance),
+        until=until,
         attempts=(*record.attempts, _new_attempt(record, host, pid)),
     )
     return RunWriter(folder, claimed, folder.take(claimed), damaged)

@@ -112,6 +112,29 @@ def test_same_config_and_seed_give_the_same_curve_bit_for_bit(tmp_path, default_
     assert rows_equal(uninterrupted(tmp_path, make_config()), default_curve)
 
 
+def test_a_run_that_pauses_and_goes_on_is_bit_equal(tmp_path, default_curve):
+    store, config = RunStore(tmp_path / "paused", create=True), make_config()
+    for until in (700, 701, 2048):
+        assert attempt(store, config, until=until) == "paused"
+        assert store.read_run(SWEEP, config.run_id).status == "paused"
+        rows = curve(store, config)["interactions"].to_pylist()
+        assert rows == [row for row in default_curve["interactions"].to_pylist() if row <= max(until, 768)]
+    assert attempt(store, config, until=10**9) == "done"
+    assert rows_equal(curve(store, config), default_curve)
+
+
+def test_a_paused_run_that_was_killed_on_its_way_is_bit_equal(tmp_path, default_curve):
+    store, config = RunStore(tmp_path / "killed", create=True), make_config()
+    assert attempt(store, config, until=1000) == "paused"
+    with pytest.raises(Killed):
+        attempt(store, config, until=3000, on_progress=killing_at(2100))
+    record = store.read_run(SWEEP, config.run_id)
+    # Checkpoints are as dense on the way to where it pauses as they would be on the way to an end there.
+    assert 2000 - 3000 / config.checkpoints <= record.interactions <= 2100
+    assert attempt(store, config) == "done"
+    assert rows_equal(curve(store, config), default_curve)
+
+
 def test_another_seed_gives_another_curve(tmp_path):
     one, two = (uninterrupted(tmp_path / str(seed), make_config(1024, seed=seed)) for seed in (1, 2))
     assert not np.array_equal(one["return_mean"].to_numpy(), two["return_mean"].to_numpy())
