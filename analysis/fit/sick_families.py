@@ -248,17 +248,18 @@ def sizes_apart(cells: RunCells, names: list[str], points: BinnedPoints, law: Po
     their map is found for each of its runs; the spread of that among seeds is its error. That leaves out the
     error of the law of the others, which must be extrapolated to the least and the largest size, hence the
     many errors that are asked for. One odd size moves the fits of all others, so the one named is that
-    without which the others agree best.
+    without which the others agree best. A size whose rows all lie before a late start has no points.
     """
-    if len(names) <= MIN_SIZES:
+    sizes = np.unique(points.size).tolist()
+    if len(sizes) <= MIN_SIZES:
         return []
-    left_out = [_left_out(cells, points, law, size) for size in range(len(names))]
-    usual = float(np.median([loss for _, loss in left_out]))
-    seeds = [shifts for shifts, _ in left_out if len(shifts) > 1]
+    left_out = {size: _left_out(cells, points, law, size) for size in sizes}
+    usual = float(np.median([loss for _, loss in left_out.values()]))
+    seeds = [shifts for shifts, _ in left_out.values() if len(shifts) > 1]
     apart = [(shifts - shifts.mean()) * np.sqrt(len(shifts) / (len(shifts) - 1)) for shifts in seeds]
     spread = max(_robust_spread(np.concatenate(apart)), _STEP) if seeds else 2 * _STEP
     odd = []
-    for size, (shifts, loss) in enumerate(left_out):
+    for size, (shifts, loss) in left_out.items():
         shift = abs(float(shifts.mean()))
         better = loss < _BETTER * usual
         least, errors = (_SHIFT_IF_BETTER, _ERRORS_IF_BETTER) if better else (_SHIFT, _SHIFT_ERRORS)

@@ -68,7 +68,8 @@ def status_parts(state: SweepState, *, show_all: bool = False) -> list[Renderabl
     if state.spec_problem is not None:
         parts.append(stored_text(state.spec_problem))
     if state.has_spec and not state.has_ended and not state.has_live_driver:
-        parts.append(stored_text("no driver works on it; continue with: rlscale sweep resume"))
+        command = "rlscale sweep auto, with its spec" if state.chooses_runs else "rlscale sweep resume"
+        parts.append(stored_text(f"no driver works on it; continue with: {command}"))
     return parts
 
 

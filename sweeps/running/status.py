@@ -154,7 +154,8 @@ class SweepState:
     """A sweep's runs, and its drivers with the seconds for which each was silent.
 
     ``has_spec`` is false if the runs were not made by a sweep: single and imported ones. ``spec_problem`` is
-    a sentence if the stored spec cannot be read, None otherwise.
+    a sentence if the stored spec cannot be read, None otherwise. ``chooses_runs`` is whether the spec has
+    bounds in place of axes.
     """
 
     sweep: str
@@ -162,6 +163,7 @@ class SweepState:
     statuses: Sequence[RunStatus]
     drivers: Sequence[tuple[DriverRecord, float]]
     spec_problem: str | None = None
+    chooses_runs: bool = False
 
     @property
     def has_ended(self) -> bool:
@@ -203,8 +205,9 @@ class SweepReader:
         there = drivers(self._store, self._sweep)
         silences = self._watch.look(there.values())
         pairs = [(driver, silences[driver_id]) for driver_id, driver in there.items()]
-        state = SweepState(self._sweep, False, self.read(), pairs, self._spec_problem)
-        state = replace(state, has_spec=self._spec is not None)
+        statuses, spec = self.read(), self._spec
+        chooses = bool(spec and spec.get("auto"))
+        state = SweepState(self._sweep, spec is not None, statuses, pairs, self._spec_problem, chooses)
         if not state.has_spec or state.has_live_driver:
             return state
         return replace(state, statuses=[_without_driver(run, bool(pairs)) for run in state.statuses])

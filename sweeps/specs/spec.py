@@ -199,12 +199,8 @@ def load_spec(path: Path) -> SweepSpec:
 def parse_spec(values: Mapping[str, Any], *, source: str) -> SweepSpec:
     """Validate the values of a spec, including its axes; see ``load_spec``."""
     spec = validated(SweepSpec, values, source=source)
-    faults = [
-        *_faults_of_base(spec),
-        *_faults_of_axes(spec),
-        *_faults_of_tuning(spec),
-        *_faults_of_auto(spec),
-    ]
+    checks = (_faults_of_base, _faults_of_axes, _faults_of_tuning, _faults_of_auto)
+    faults = [fault for check in checks for fault in check(spec)]
     if faults:
         ended = [fault if fault.endswith("?") else f"{fault}." for fault in faults]
         raise InvalidConfig(source, ended, code="invalid_spec")

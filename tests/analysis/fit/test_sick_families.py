@@ -209,3 +209,14 @@ def test_contradictions_within_a_fit_say_that_it_is_not_identified(changes, code
     mine = codes & {"interval_at_bound", "estimate_outside_interval", "objectives_opposite"}
     assert mine == ({code} if code else set())
     assert mine <= NOT_IDENTIFIED
+
+
+def test_a_size_that_ends_before_a_late_start_is_passed_over():
+    sweep = SyntheticSweep(noise=0.03, points=120, max_interactions=1e8, late_start=0.02, seeds=2)
+    curves = sweep.curves(np.random.default_rng(0))
+    largest = curves.run_sizes[curves.run_index] == curves.sizes[-1]
+    short = curves.with_rows(~largest | (curves.interactions <= 2e6))
+    fit = JointScalingFit(replicates=20, check_replicates=0).fit(short)
+    assert fit.late_start.gate != "none"
+    assert fit.points.N.max() < curves.sizes[-1]
+    assert "size_apart" not in fit.warning_codes
