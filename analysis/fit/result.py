@@ -140,7 +140,8 @@ class FitResult(Record):
     the largest change of an estimate when other shares of early training are dropped.
     ``intervals_bias_corrected`` are the same, corrected for the median bias of the draws;
     ``intervals_total`` are stretched to hold the refits without more of early training, and that of nu what
-    the parabolas find and where the objective is flat, if these warn. ``profile`` is the objective over nu, ``isoflop`` a check of nu without the law (``rlscale.analysis.fit.isoflop``),
+    the parabolas find and where the objective is flat, if these warn. ``profile`` is the objective over nu,
+    ``isoflop`` a check of nu without the law (``rlscale.analysis.fit.isoflop``),
     ``size_effect`` how far sizes differ beyond law and seeds (``rlscale.analysis.fit.size_effects``).
     ``identified`` is false if a warning says that the data do not determine the exponents; see
     ``rlscale.analysis.fit.identifiability``. Null if not requested, or not known to the curves:
