@@ -234,10 +234,11 @@ class PaperObjective(_Shifted):
 
     def __init__(self, points: BinnedPoints, log_c0: float) -> None:
         """Prepare for ``points`` with m at log compute ``log_c0``."""
-        points = _below_plateau(points)
         super().__init__(points, log_c0)
-        self._weight = points.weight
-        self._order = TiedOrder(_levels(points.smooth_returns), points.weight)
+        used = _below_plateau(points)
+        self._log_n, self._log_e = used.log_n - self._first_n, used.log_e - self._first_e
+        self._weight = used.weight
+        self._order = TiedOrder(_levels(used.smooth_returns), used.weight)
 
     def _loss(self, inner: Floats) -> float:
         """Mean square residual, in squared natural logarithms."""
