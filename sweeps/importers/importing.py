@@ -176,8 +176,8 @@ def _import(source: str | Path, store: str | Path, options: ImportOptions) -> Im
     growing = [run.name for run in runs if run.still_trained]
     if growing:
         notes.append(
-            f"{plural(len(growing), 'run')} may still be trained: {listed(growing, 3)}; the source says so, or "
-            f"its log was written less than {_RECENT_SECONDS / 60:.0f} minutes ago. Import again once done."
+            f"{plural(len(growing), 'run')} may still be trained: {listed(growing, 3)}; the log was written "
+            f"less than {_RECENT_SECONDS / 60:.0f} minutes ago. Import again once that is done."
         )
     return ImportResult(
         str(source), str(store), kind, runs, skipped, (found, *parsed.notes, *_counted(curves), *notes)
@@ -277,9 +277,7 @@ def _entry(
 
 
 def _is_still_trained(run: SourceRun, kind: Format) -> bool:
-    """Whether the source says that a run is under way, or its log was written to just now."""
-    if run.facts.get("status") == "running":
-        return True
+    """Whether the log of a run was written to just now."""
     place = Path(run.where)
     files = [path for path in place.iterdir() if path.is_file()] if place.is_dir() else [place]
     if kind not in _LOGS or not all(path.exists() for path in files):
