@@ -205,7 +205,7 @@ class FitResult(Record):
     def __str__(self) -> str:
         """The estimates with their intervals, what they rest on, and the warnings."""
         lines = [
-            f"{name:10} {getattr(self, name):<10.4g}{_ends(self.intervals.get(name))}".rstrip()
+            f"{name:10} {getattr(self, name):<10.4g}{_ends(self.total_interval(name))}".rstrip()
             for name in ("nu", "alpha_N", "alpha_E", "beta", "N_opt_ref")
         ]
         known = "identified" if self.identified else "not identified"

