@@ -346,21 +346,27 @@ def _outcome(store: RunStore, entry: _Entry, overwrite: bool) -> Outcome:
         return "imported"
     columns = {name: value for name, value in there.columns.items() if value is not None}
     grew = STILL_TRAINED in there.config
-    if grew == (STILL_TRAINED in record.config) and there.status == "done" and columns == record.columns:
+    if there.status == "done" and columns == record.columns:
         with suppress(InputError):  # a curve that cannot be read is different
             if rows_equal(store.read_curve(record.sweep, record.run_id), entry.table, ignore=()):
-                return "already there"
+                ended = grew and STILL_TRAINED not in record.config
+                return "replaced" if ended else "already there"
     where = f"Run {entry.name} of the sweep {record.sweep} is in {store.location} already"
     if "imported_from" not in there.config:
         raise InputError(
             f"{where} and was trained, not imported; import under another --sweep.", code="run_exists"
         )
-    if not (overwrite or grew):
+    same_source = _without_mark(there.config) == _without_mark(record.config) and columns == record.columns
+    if not (overwrite or (grew and same_source and record.interactions >= there.interactions)):
         raise InputError(
             f"{where} with another curve, size or setting; use --replace, or another --sweep to keep both.",
             code="run_exists",
         )
     return "replaced"
+
+
+def _without_mark(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name != STILL_TRAINED}
 
 
 def _counted(curves: Iterable[CheckedCurve]) -> list[str]:
