@@ -80,7 +80,7 @@ def check_numbers(raw: RawCurves) -> None:
         run, size = raw.run_ids[wrong[0]], float(raw.sizes[wrong[0]])
         fault = f"{_what_is_wrong(size)}; correct it, or remove the run"
         raise bad_value(raw.source, run, raw.size_column, None, len(wrong), size, fault)
-    wrong = np.flatnonzero(raw.sizes < 1) if raw.size_column in COUNTS_OF_PARAMETERS else []
+    wrong = np.flatnonzero((raw.sizes < 1) & (raw.size_column in COUNTS_OF_PARAMETERS))
     if len(wrong):
         run, size = raw.run_ids[wrong[0]], float(raw.sizes[wrong[0]])
         fault = "is below one parameter; state sizes in parameters, not in thousands or millions of them"

@@ -213,15 +213,9 @@ class FitResult(Result):
         """nu with its interval, whether it is identified, and what it rests on."""
         known = "identified" if self.identified else "not identified"
         return (
-            f"nu = {with_interval(self.nu, self.interval('nu'))}, {known}; "
+            f"nu = {with_interval(self.nu, self.total_interval('nu'))}, {known}; "
             f"{self.num_runs} runs of {self.num_sizes} sizes"
         )
-
-    def interval(self, name: str) -> Interval | None:
-        """The 90% interval of an estimate, with what other shares of early training change where that is
-        known; None without a bootstrap.
-        """
-        return self.intervals_total.get(name, self.intervals.get(name))
 
     def summary(self) -> pd.DataFrame:
         """A row for each estimate, with the ends of ``interval`` and those of the bootstrap alone.
@@ -234,7 +228,7 @@ class FitResult(Result):
         rows = {
             name: {
                 "estimate": getattr(self, name),
-                **ends(self.interval(name)),
+                **ends(self.total_interval(name)),
                 **ends(self.intervals.get(name), "bootstrap_"),
                 "systematic": shifts.get(name, float("nan")),
             }

@@ -20,6 +20,8 @@ import numpy as np
 from rlscale.analysis.arrays import Floats
 from rlscale.analysis.forecast.design import DesignModel, Group, Moments
 
+#: Why a plan does not take the whole budget, see ``Plan``.
+Left = Literal["groups", "cost", "gain"]
 _MOST_GROUPS = 40
 _LEAST_GAIN = 1e-3  # in the logarithm of the variance
 _COSTS = 64.0  # the most expensive candidate of a course costs this many times the cheapest
@@ -42,7 +44,7 @@ class Plan:
 
     groups: list[Group]
     shrinkage: float
-    left: Literal["groups", "cost", "gain"] = "cost"
+    left: Left = "cost"
     most_left: float = 1.0
 
 
@@ -125,9 +127,7 @@ class _Search:
             found.append(self._followed(runs, cheaper, budget, floor=step.level)[0])
         return min(found, key=lambda one: one.level)
 
-    def left_over(
-        self, runs: _Runs, candidates: Sequence[Group], budget: float
-    ) -> tuple[Literal["groups", "cost", "gain"], float]:
+    def left_over(self, runs: _Runs, candidates: Sequence[Group], budget: float) -> tuple[Left, float]:
         """Why no more runs follow, and what one for the rest of the budget would gain at most."""
         if len(runs.chosen) >= _MOST_GROUPS:
             return "groups", 0.0

@@ -186,7 +186,7 @@ class Forecast(Result):
     def headline(self) -> str:
         """The optimal size with its interval, and whether it is an extrapolation."""
         far = f", {self.extrapolation:.1f} decades outside the data" if self.extrapolation else ""
-        size = with_interval(self.N_opt, self.intervals_total.get("N_opt", self.intervals.get("N_opt")))
+        size = with_interval(self.N_opt, self.total_interval("N_opt"))
         return (
             f"compute {brief_number(self.compute)}: N_opt = {size}, E_opt = {brief_number(self.E_opt)}{far}"
         )
@@ -199,7 +199,7 @@ class Forecast(Result):
         """
         beyond = self.extrapolation > 0
         found: dict[str, tuple[float | None, Interval | None, bool]] = {
-            name: (getattr(self, name), self.intervals_total.get(name, self.intervals.get(name)), beyond)
+            name: (getattr(self, name), self.total_interval(name), beyond)
             for name in ("N_opt", "E_opt", "N_with_env_cost", "E_with_env_cost", "overspend")
         }
         found["return"] = (self.return_, self.intervals.get("return"), False)

@@ -192,11 +192,11 @@ def suggest(
         identified=fit.identified,
         **warning_fields(_about_sides(fit), fit, _about_reach(fit, target)),
         options={"budget": budget, "target_compute": target},
-        why_unspent=_why_unspent(plan, budget - spent, budget, min(group.compute for group in candidates)),
+        why_unspent=why_unspent(plan, budget - spent, budget, min(group.compute for group in candidates)),
     )
 
 
-def _why_unspent(plan: Plan, left: float, budget: float, cheapest: float) -> str:
+def why_unspent(plan: Plan, left: float, budget: float, cheapest: float) -> str:
     """Why a part of the budget is left, a sentence; empty if it is less than 1%."""
     if left < _HARDLY * budget:
         return ""

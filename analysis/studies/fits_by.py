@@ -48,7 +48,7 @@ class FitsBy(Result):
         rows = {
             value: {
                 "nu": fit.nu,
-                **ends(fit.interval("nu")),
+                **ends(fit.total_interval("nu")),
                 "identified": fit.identified,
                 "num_runs": fit.num_runs,
                 "num_sizes": fit.num_sizes,

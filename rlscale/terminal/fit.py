@@ -36,11 +36,12 @@ def print_fit(fit: FitResult, console: Console) -> None:
         f"Scaling law, objective {fit.objective}", "", "estimate", "90% interval", "of seeds alone", ""
     )
     for name, meaning in _MEANINGS.items():
+        form = ".2f" if name.startswith("log10") else ".4f"
         table.add_row(
             name,
-            f"{getattr(fit, name):.4f}",
-            interval_text(fit.total_interval(name), ".4f"),
-            interval_text(fit.intervals.get(name), ".4f"),
+            brief_number(getattr(fit, name), form),
+            interval_text(fit.total_interval(name), form),
+            interval_text(fit.intervals.get(name), form),
             meaning,
         )
     table.add_row(

@@ -176,8 +176,8 @@ def _import(source: str | Path, store: str | Path, options: ImportOptions) -> Im
     growing = [run.name for run in runs if run.still_trained]
     if growing:
         notes.append(
-            f"{plural(len(growing), 'run')} may still be trained: {listed(growing, 3)}; the source says so, or "
-            f"its log was written less than {_RECENT_SECONDS / 60:.0f} minutes ago. Import again once done."
+            f"{plural(len(growing), 'run')} may still be trained: {listed(growing, 3)}; the log was written "
+            f"less than {_RECENT_SECONDS / 60:.0f} minutes ago. Import again once that is done."
         )
     return ImportResult(
         str(source), str(store), kind, runs, skipped, (found, *parsed.notes, *_counted(curves), *notes)
@@ -277,9 +277,7 @@ def _entry(
 
 
 def _is_still_trained(run: SourceRun, kind: Format) -> bool:
-    """Whether the source says that a run is under way, or its log was written to just now."""
-    if run.facts.get("status") == "running":
-        return True
+    """Whether the log of a run was written to just now."""
     place = Path(run.where)
     files = [path for path in place.iterdir() if path.is_file()] if place.is_dir() else [place]
     if kind not in _LOGS or not all(path.exists() for path in files):
@@ -348,21 +346,27 @@ def _outcome(store: RunStore, entry: _Entry, overwrite: bool) -> Outcome:
         return "imported"
     columns = {name: value for name, value in there.columns.items() if value is not None}
     grew = STILL_TRAINED in there.config
-    if grew == (STILL_TRAINED in record.config) and there.status == "done" and columns == record.columns:
+    if there.status == "done" and columns == record.columns:
         with suppress(InputError):  # a curve that cannot be read is different
             if rows_equal(store.read_curve(record.sweep, record.run_id), entry.table, ignore=()):
-                return "already there"
+                ended = grew and STILL_TRAINED not in record.config
+                return "replaced" if ended else "already there"
     where = f"Run {entry.name} of the sweep {record.sweep} is in {store.location} already"
     if "imported_from" not in there.config:
         raise InputError(
             f"{where} and was trained, not imported; import under another --sweep.", code="run_exists"
         )
-    if not (overwrite or grew):
+    same_source = _without_mark(there.config) == _without_mark(record.config) and columns == record.columns
+    if not (overwrite or (grew and same_source and record.interactions >= there.interactions)):
         raise InputError(
             f"{where} with another curve, size or setting; use --replace, or another --sweep to keep both.",
             code="run_exists",
         )
     return "replaced"
+
+
+def _without_mark(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name != STILL_TRAINED}
 
 
 def _counted(curves: Iterable[CheckedCurve]) -> list[str]:

@@ -25,6 +25,7 @@ from rlscale.sweeps.running.events import (
     ignore,
 )
 from rlscale.sweeps.running.missing import lengths_to_do, to_do, to_retry
+from rlscale.sweeps.running.ray_connection import require_nodes
 from rlscale.sweeps.running.ray_runner import Job, Work, no_outcomes, run_jobs
 from rlscale.sweeps.running.where import Where, workers_device
 from rlscale.sweeps.specs.spec import Resources, SweepSpec, expand, parse_spec
@@ -139,7 +140,7 @@ def _checked(where: Where, configs: Sequence[RunConfig], resources: Resources) -
     """The same with the device, folder and modules that workers use.
 
     Raises:
-        InputError: before anything starts, if the runs' device or data is not available.
+        InputError: before anything starts, if the runs' device or data or the cluster's nodes are not there.
     """
     where = replace(
         where,
@@ -147,6 +148,8 @@ def _checked(where: Where, configs: Sequence[RunConfig], resources: Resources) -
         modules=named_modules(),
         module_folder=Path.cwd(),
     )
+    if configs:
+        require_nodes(where.address)
     MNIST.put_first(where.mnist_dir)
     for task in {config.task for config in configs}:
         prepare_task(task)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -13,6 +14,7 @@ from rlscale.scaling.errors import InputError, RlscaleError
 from rlscale.sweeps.running.events import HeadBack, HeadLost, OnEvent
 from rlscale.sweeps.running.ray_private import (
     LOOPBACK_ARGUMENTS,
+    cpus_of_nodes,
     hide_logs_of_dead_nodes,
     on_loopback,
     reconnect_seconds,
@@ -62,10 +64,50 @@ def connect(address: str | None) -> None:
         ) from error
 
 
+def require_nodes(address: str | None) -> None:
+    """Refuse a cluster on whose nodes nothing can run, in seconds; Ray itself would wait for them.
+
+    An address that is not HOST:PORT is not asked.
+
+    Raises:
+        InputError: if the head does not answer (code ``cluster_unreachable``), or no node has a CPU
+            (``no_nodes``).
+    """
+    if address is None or not _is_place(address):
+        return
+    try:
+        _reach(address)
+    except OSError as error:
+        raise InputError(
+            f"The Ray cluster at {address} cannot be reached: {error}", code="cluster_unreachable"
+        ) from error
+    try:
+        cpus = cpus_of_nodes(address, _CONNECT_SECONDS)
+    except Exception:  # a version of Ray that answers otherwise: connecting will tell
+        return
+    require_cpus(address, cpus)
+
+
+def require_cpus(address: str, cpus: Sequence[float]) -> None:
+    """Refuse a cluster whose living nodes have these CPUs if none has any (code ``no_nodes``)."""
+    if not any(count > 0 for count in cpus):
+        there = f"only {len(cpus)} without CPUs for runs" if cpus else "none"
+        raise InputError(
+            f"The Ray cluster at {address} has no nodes that could do a run (there: {there}); start one "
+            f"with: ray start --address={address}",
+            code="no_nodes",
+        )
+
+
+def _is_place(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    return bool(host) and port.isdigit()
+
+
 def _reach(address: str) -> None:
     """Find out in seconds whether anything listens at HOST:PORT; Ray itself would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdigit():
+    if _is_place(address):
+        host, _, port = address.rpartition(":")
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
 
 

@@ -53,6 +53,17 @@ def reconnect_seconds() -> float:
     return float(os.environ.get(_RECONNECT_VARIABLE, _RECONNECT_SECONDS))
 
 
+def cpus_of_nodes(address: str, timeout: float) -> list[float]:
+    """CPUs of each living node of the cluster at HOST:PORT, asked of its head without joining the cluster."""
+    from ray import _raylet
+    from ray.core.generated import gcs_pb2
+
+    client: Any = vars(_raylet)["GcsClient"](address=address)
+    alive_state = vars(gcs_pb2)["GcsNodeInfo"].GcsNodeState.ALIVE
+    alive = [node for node in client.get_all_node_info(timeout=timeout).values() if node.state == alive_state]
+    return [float(dict(node.resources_total).get("CPU", 0.0)) for node in alive]
+
+
 def server_version(client: Any) -> str | None:
     """The version of Ray on the cluster of a ``JobSubmissionClient``; None if it is not known."""
     return getattr(client, "_server_ray_version", None)

@@ -118,7 +118,7 @@ def test_the_summary_of_a_fit_gives_its_widest_interval_and_the_bootstraps(store
 
 def test_a_fit_without_draws_has_no_interval_and_no_draws(curves):
     fit = rlscale.JointScalingFit(replicates=0).fit(curves)
-    assert fit.interval("nu") is None
+    assert fit.total_interval("nu") is None
     assert fit.summary()[["low", "high"]].isna().all(axis=None)
     assert re.match(r"nu = [\d.]+, ", fit.headline())
     assert fit.draws().empty

@@ -16,7 +16,7 @@ import rlscale
 curves = rlscale.load_curves("curves.parquet")
 fit = rlscale.JointScalingFit(replicates=100).fit(curves)
 reveal_type(fit.nu)
-reveal_type(fit.interval("nu"))
+reveal_type(fit.total_interval("nu"))
 reveal_type(fit.forecast(1e9).forecasts[0].N_opt)
 reveal_type(rlscale.optimal_size(fit, 1e11).intervals)
 reveal_type(rlscale.suggest(fit, 1e9).runs[0].seeds)

@@ -41,14 +41,17 @@ def test_the_total_interval_holds_the_draws_and_the_refits(fit):
 
 
 def test_the_law_without_a_delay_is_held_where_delays_were_weighed(fit):
-    delays = [one.model_copy(update={"N_opt_ref": fit.N_opt_ref}) for one in fit.late_start.delays]
-    late = fit.late_start.model_copy(update={"delays": delays})
-    with_it = optimum_ends(fit.model_copy(update={"late_start": late}), COMPUTES).total
-    plain_nu = next(one.nu for one in delays if one.delay == 0)
+    def with_optimum(value: float | None):
+        delays = [one.model_copy(update={"N_opt_ref": value}) for one in fit.late_start.delays]
+        late = fit.late_start.model_copy(update={"delays": delays})
+        return optimum_ends(fit.model_copy(update={"late_start": late}), COMPUTES).total
+
+    with_it = with_optimum(fit.N_opt_ref)
+    plain_nu = next(one.nu for one in fit.late_start.delays if one.delay == 0)
     n = fit.N_opt_ref * (COMPUTES / fit.compute_ref) ** plain_nu
     assert (with_it[0] <= n * (1 + 1e-9)).all()
     assert (n <= with_it[1] * (1 + 1e-9)).all()
-    assert (width(with_it) >= width(optimum_ends(fit, COMPUTES).total)).all()
+    assert (width(with_it) >= width(with_optimum(None))).all()
 
 
 def test_parabolas_are_held_where_they_disagree_with_the_law_and_only_there(fit):

@@ -2,7 +2,9 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,9 +17,9 @@ from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.candidates import candidate_groups
 from rlscale.analysis.forecast.design import DesignModel, Group, measured_groups
-from rlscale.analysis.forecast.plan import best_plan
+from rlscale.analysis.forecast.plan import Left, Plan, best_plan
 from rlscale.analysis.forecast.sizes import forecast
-from rlscale.analysis.forecast.suggest import Suggestion, suggest
+from rlscale.analysis.forecast.suggest import Suggestion, suggest, why_unspent
 from rlscale.analysis.forecast.widths import width_of
 from rlscale.scaling.errors import InputError
 from rlscale.terminal.suggestion import print_suggestion
@@ -195,9 +197,16 @@ def test_a_size_of_the_sweep_has_its_width_and_others_are_on_lines_between():
 
 
 def test_a_plan_says_why_it_leaves_budget(fit):
-    small = min(group.compute for group in candidate_groups(fit, measured_groups(fit)))
-    assert "costs as little" in suggest(fit, 1.5 * small).why_unspent
-    assert suggest(fit, 1.5 * small, widths=np.sqrt(SWEEP.sizes)).runs[0].width is not None
+    groups = candidate_groups(fit, measured_groups(fit))
+    cheapest = min(group.compute for group in groups)
+    spent = suggest(fit, 0.3 * OWN_COMPUTE, widths=np.sqrt(SWEEP.sizes))
+    assert all(runs.width is not None for runs in spent.runs)
+    assert (spent.why_unspent == "") == (spent.budget - spent.spent < 0.01 * spent.budget)
+    plan = Plan([groups[0]] * 3, 0.5, most_left=0.98)
+    told = {left: why_unspent(replace(plan, left=left), 5.0, 100.0, cheapest) for left in get_args(Left)}
+    assert told["groups"].endswith("a plan has at most 3 groups of runs; fit with these, then suggest again.")
+    assert told["cost"].startswith("5 of the budget is left: no run that would help costs as little")
+    assert told["gain"].endswith("would narrow the interval by only 2.0%.")
 
 
 def test_no_new_size_is_below_one_parameter(fit):

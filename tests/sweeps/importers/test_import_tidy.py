@@ -248,8 +248,3 @@ def test_an_index_that_pandas_wrote_is_a_column(imported, tmp_path, curve):
     frame.to_parquet(tmp_path / "x.parquet")
     imported(tmp_path / "x.parquet")
     assert curve("a") == ([1, 2], [0.0, 1.0])
-
-
-def test_a_run_that_a_table_calls_running_is_marked(imported, tidy):
-    result = imported(tidy(status=["done"] * 5 + ["running"]))
-    assert [run.name for run in result.runs if run.still_trained] == ["c"]
