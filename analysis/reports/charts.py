@@ -134,7 +134,7 @@ def _intrinsic(_: Curves, fit: FitResult, __: ReturnScale) -> dict[str, Any]:
     for size, _colour, rows in by_size(fit.points):
         index = _place_of(size, fit)
         e, log_i = binned(fit.points, measured, rows)
-        _, r = binned(fit.points, returns, rows)
+        r = binned(fit.points, returns, rows)[1]
         layers.append(_dots(index, e, np.exp(log_i), name="measured", also={"return": r}))
         grid = np.geomspace(e[0], e[-1], 60)
         layers.append(_line(index, grid, law.intrinsic(size, grid), name="fitted law"))
@@ -257,7 +257,7 @@ def _monotone_map(_: Curves, fit: FitResult, scale: ReturnScale) -> dict[str, An
     for size, _colour, rows in by_size(fit.points):
         index = _place_of(size, fit)
         e, r = binned(fit.points, returns, rows)
-        _, x = binned(fit.points, log_i, rows)
+        x = binned(fit.points, log_i, rows)[1]
         layers.append(_dots(index, np.exp(x), r, name="measured", also={"E": e}))
     fitted = fit.monotone_map
     layers.append(_line(None, fitted.intrinsic, fitted.return_, name="fitted map f", colour=INK))

@@ -121,7 +121,7 @@ def test_the_report_has_a_page_of_health(curves, tmp_path):
     used, fit = fit_with_health(curves, POINT, "cut")
     section = HealthSection(curves, assess_health(curves))
     page = render(used, fit, [], health=section)
-    for words in ("<h2>Health of the runs</h2>", "unhealthy runs until they fell ill (this report)"):
+    for words in (">Health of the runs</h2>", "unhealthy runs until they fell ill (this report)"):
         assert words in page
     assert page.count("<td>collapsed</td>") == 6
     assert "Health of the runs" not in render(used, fit, [])
