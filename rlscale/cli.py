@@ -40,6 +40,7 @@ from rlscale.commands import (
 from rlscale.scaling.errors import RlscaleError
 from rlscale.scaling.wording import speaking_of_options
 from rlscale.terminal.console import complain
+from rlscale.terminal.progress import shown_work
 
 #: Packages of the extras: without them a command says how to install them.
 _EXTRAS = ("torch", "gymnasium", "ray")
@@ -62,7 +63,15 @@ class _PlainFlags:
 
 
 class _Command(_PlainFlags, TyperCommand):
-    pass
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, and show how far it is."""
+        with shown_work() as work:
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt:
+                work.stop()
+                complain(work.left_undone(ctx.params))
+                raise typer.Exit(130) from None
 
 
 class _Group(_PlainFlags, TyperGroup):

@@ -10,6 +10,9 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+#: Share of equal letters from which a name is taken for a misspelt one.
+_LIKENESS = 0.76
+
 _at_command_line = False
 
 
@@ -34,12 +37,16 @@ def either(option: str, argument: str) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like a misspelt one, or whose last part it is; None if none is like it.
+    """The one known name whose last part this is, else the one in the same group that is most like it.
 
     >>> did_you_mean("widht", ["depth", "width"]), did_you_mean("clip", ["agent.clip"])
     ('width', 'agent.clip')
     """
     names = list(known)
     parts = [each for each in names if each.endswith(f".{name}")]
-    close = difflib.get_close_matches(name, names, n=1)
-    return next(iter([*parts, *close]), None)
+    if len(parts) == 1:
+        return parts[0]
+    group, _, last = name.rpartition(".")
+    siblings = {each.rpartition(".")[2]: each for each in names if each.rpartition(".")[0] == group}
+    close = difflib.get_close_matches(last, siblings, n=1, cutoff=_LIKENESS)
+    return siblings[close[0]] if close else None

@@ -27,7 +27,7 @@ FLOORS = (
     ("sweeps/importers",),
     ("sweeps/running",),
     ("sweeps/doctor",),
-    ("analysis/choices", "analysis/arrays", "analysis/records"),
+    ("analysis/choices", "analysis/arrays", "analysis/records", "analysis/progress"),
     ("analysis/formatting/numbers",),
     ("analysis/results",),
     ("analysis/statistics", "analysis/theory"),

@@ -15,7 +15,6 @@ n - 1 degrees, if sizes are drawn).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -28,10 +27,13 @@ from rlscale.analysis.fit.search import search_near
 from rlscale.analysis.fit.size_effects import ShiftedSizes
 from rlscale.analysis.points.preprocess import Preprocessor
 from rlscale.analysis.points.resampling import Scheme, resample, scheme_for, widened, widening
+from rlscale.analysis.progress import shared_out
 from rlscale.analysis.records import Columns, Interval, named_in_json
 from rlscale.analysis.statistics.intervals import bias_corrected_interval, percentile_interval
 from rlscale.analysis.theory.delay import NO_DELAY, Delay, DelayKind
 from rlscale.analysis.theory.power_law import PowerLaw
+
+_LEAST_CHUNKS = 20  # of the draws, after each of which progress is told
 
 
 class Draws(Columns):
@@ -121,13 +123,9 @@ def bootstrap(
     delays = delays or [NO_DELAY] * replicates
     shifts = np.zeros((replicates, 0)) if sizes is None else sizes.draw(replicates, len(curves.sizes), rng)
     solve = partial(_solve, preprocessor, objective, theta, log_c0, sizes)
-    if workers > 1:
-        chunks = np.array_split(np.arange(replicates), min(workers * 4, replicates))
-        parts = [([counts[i] for i in c], [delays[i] for i in c], shifts[c]) for c in chunks]
-        with ProcessPoolExecutor(workers) as pool:
-            drawn = np.concatenate(list(pool.map(solve, *zip(*parts, strict=True))))
-    else:
-        drawn = solve(counts, delays, shifts)
+    chunks = np.array_split(np.arange(replicates), min(max(workers * 4, _LEAST_CHUNKS), replicates))
+    parts = [([counts[i] for i in c], [delays[i] for i in c], shifts[c]) for c in chunks]
+    drawn = np.concatenate(shared_out("fits of resampled runs", solve, parts, workers))
     factor = widening(curves, scheme)
     bounds = make_objective(objective, preprocessor.points(), log_c0).bounds  # the same with any delay
     stuck = (drawn[:, :2] - bounds[:2, 0] < 0.02) | (bounds[:2, 1] - drawn[:, :2] < 0.02)

@@ -17,6 +17,7 @@ from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.fit.findings import IsoflopCheck, IsoflopVertex
 from rlscale.analysis.points.preprocess import BinnedPoints, Preprocessor
 from rlscale.analysis.points.resampling import resample, scheme_for, widened
+from rlscale.analysis.progress import told
 from rlscale.analysis.statistics.intervals import percentile_interval
 from rlscale.analysis.theory.delay import NO_DELAY, Delay
 
@@ -82,7 +83,7 @@ def isoflop_check(
     scheme = scheme_for(curves)
     drawn = [
         vertices(preprocessor.points(resample(curves, scheme, rng), smooth=False).counted(delay), log_c)
-        for _ in range(replicates)
+        for _ in told("parabolas of resampled runs", range(replicates), replicates)
     ]
     at_each = np.array([draw.log_n for draw in drawn]).reshape(len(drawn), len(log_c))
     found = [

@@ -22,6 +22,7 @@ from rlscale.analysis.fit.search import search_near
 from rlscale.analysis.fit.size_effects import ShiftedSizes
 from rlscale.analysis.points.preprocess import BinnedPoints, Preprocessor
 from rlscale.analysis.points.resampling import resample, scheme_for, widening
+from rlscale.analysis.progress import told
 from rlscale.analysis.theory.power_law import PowerLaw
 
 #: Simulations of the fitted law; with the two outermost of 79 the test has a level of 5%.
@@ -56,7 +57,7 @@ def with_law(
     log_c = computes(points.counted(law.delay))
     shifts = sizes.draw(simulations, len(curves.sizes), rng)
     found = []
-    for shift in shifts:
+    for shift in told("simulations of the law", shifts, len(shifts)):
         simulated = _simulated(curves, preprocessor, points, sizes, shift, rng).counted(law.delay)
         line = vertices(simulated, log_c).line()
         if line is not None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from rlscale.analysis.arrays import Floats
 from rlscale.analysis.forecast.design import DesignModel, Group, Moments
+from rlscale.analysis.progress import told
 
 #: Why a plan does not take the whole budget, see ``Plan``.
 Left = Literal["groups", "cost", "gain"]
@@ -84,7 +85,8 @@ def best_plan(
     scales = [[c for c in candidates if cap / _COSTS <= c.compute <= min(cap, max(costs))] for cap in caps]
     search = _Search(models, measured)
     start = best = search.start()
-    for first in np.flatnonzero(caps / 2 < budget):
+    beginnings = np.flatnonzero(caps / 2 < budget)
+    for first in told("courses of runs", beginnings, len(beginnings)):
         course = search.course(start, scales[first::_SCALE_STEP], budget)
         best = min(best, course, key=lambda runs: runs.level)
     left, gain = search.left_over(best, candidates, budget)

@@ -16,6 +16,7 @@ from rlscale.analysis.arrays import Floats
 from rlscale.analysis.fit.monotone_map import MonotoneMap
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.result import ReturnForecast, SampleEfficiency
+from rlscale.analysis.records import CodedWarning
 from rlscale.analysis.statistics.intervals import interval_of
 from rlscale.analysis.theory.power_law import PowerLaw
 from rlscale.analysis.theory.quantities import check_quantity
@@ -103,6 +104,20 @@ def _drawn_intrinsic(fit: FitResult, laws: list[PowerLaw], returns: Sequence[flo
         for law in laws
     ]
     return np.array(drawn).reshape(len(laws), len(returns))
+
+
+def within_map(fit: FitResult, returns: Sequence[float]) -> tuple[list[float], list[CodedWarning]]:
+    """The returns that the fitted map knows, and a warning for each of the others."""
+    found: list[float] = []
+    warnings: list[CodedWarning] = []
+    for value in returns:
+        try:
+            _check_inside(value, fit.monotone_map)
+        except InputError as error:
+            warnings.append((error.code, str(error)))
+        else:
+            found.append(value)
+    return found, warnings
 
 
 def _check_inside(value: float, fitted_map: MonotoneMap) -> None:

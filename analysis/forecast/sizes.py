@@ -18,7 +18,7 @@ from rlscale.analysis.forecast.result import (
     ForecastResult,
     Outside,
 )
-from rlscale.analysis.forecast.returns import at_returns, sample_efficiency
+from rlscale.analysis.forecast.returns import at_returns, sample_efficiency, within_map
 from rlscale.analysis.records import CodedWarning, Interval, warning_fields
 from rlscale.analysis.statistics.intervals import interval_of
 from rlscale.analysis.theory.power_law import PowerLaw, check_env_cost
@@ -44,7 +44,8 @@ def forecast(
         env_cost: N_e, what one environment step costs in units of size; adds the size that reaches the
             intrinsic performance of the optimum, I = C without a delay, at the least E·(N + N_e).
         budgets: from ``rlscale.analysis.forecast.budgets``, each with the compute that it buys.
-        returns: one or more to reach, within the fitted map; see ``rlscale.analysis.forecast.returns``.
+        returns: one or more to reach, within the fitted map; see ``rlscale.analysis.forecast.returns``. One
+            outside it gets a warning (code ``return_outside_map``) if there is anything else to forecast for.
         reference: (return, interactions) of another learner, to compare with infinite width.
 
     Returns:
@@ -66,6 +67,9 @@ def forecast(
         check_quantity("Compute", compute)
     if env_cost is not None:
         check_env_cost(env_cost)
+    known, outside = within_map(fit, wanted)
+    if not (spent or budgets or known or reference):
+        known = wanted  # of which the first is refused
     laws = fit.draw_laws()
     predictor = ReturnPredictor.of(fit)
     forecasts = [_forecast(fit, predictor, laws, compute, env_cost) for compute in spent]
@@ -94,14 +98,14 @@ def forecast(
         forecasts=forecasts,
         objective=fit.objective,
         identified=fit.identified,
-        **warning_fields(fit, extrapolated),
+        **warning_fields(fit, extrapolated, outside),
         options={
             "computes": spent,
             "env_cost": env_cost,
             "size": fit.provenance.size,
             "returns": wanted,
         },
-        returns=at_returns(fit, wanted),
+        returns=at_returns(fit, known),
         sample_efficiency=sample_efficiency(fit, *reference) if reference else None,
     )
 

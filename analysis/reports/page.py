@@ -28,6 +28,8 @@ from rlscale.scaling.files import check_output, write_output
 
 #: Characters of an SVG above which the page shows a PNG instead, so that a page stays below 3 MB.
 MAX_INLINE_SVG = 150_000
+#: Endings of files that people may expect, and that a page is not.
+_NOT_HTML = (".pdf", ".docx", ".md", ".txt", ".json", ".csv", ".parquet", ".png", ".svg", ".ipynb")
 _INLINE_DPI = 150
 _REM_PER_INCH = 6.4  # the widest figure fills the page, and type has one size in all of them
 _TEXT_INCHES = 7.2  # from this width on a figure is as wide as the text
@@ -165,8 +167,15 @@ def check_out(out: str | Path) -> None:
     """Check that a report can be written to ``out``, before a long fit starts.
 
     Raises:
-        InputError: if it cannot.
+        InputError: if it cannot, or if it is the name of another kind of file (code ``unknown_file_format``).
     """
+    ending = Path(out).suffix.lower()
+    if ending in _NOT_HTML:
+        raise InputError(
+            f"{out}: a report is one HTML file; name it {Path(out).with_suffix('.html')}"
+            + (", open it in a browser and print it to a PDF." if ending == ".pdf" else "."),
+            code="unknown_file_format",
+        )
     paths = paths_of(Path(out))
     if paths.figures.exists() and not paths.figures.is_dir():
         raise InputError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.formatting.numbers import counted
+from rlscale.analysis.progress import told
 from rlscale.analysis.records import SCHEMA_VERSION, Record
 from rlscale.analysis.results import Result, ends, frame_of_rows
 from rlscale.scaling.errors import RlscaleError
@@ -85,7 +86,7 @@ def fit_by(
     """
     fits: dict[str, FitResult] = {}
     errors: dict[str, RlscaleError] = {}
-    for value, mine in curves.items():
+    for value, mine in told(f"values of {by}", curves.items(), len(curves)):
         try:
             if isinstance(mine, RlscaleError):
                 raise mine

@@ -115,10 +115,12 @@ def curves_show(
 
 def curves_export(
     store: Annotated[str, typer.Argument(metavar="STORE", help="The run store.")],
-    out: Annotated[Path, typer.Option(metavar="F.parquet", help="The file to write.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="The file: CSV if it ends in .csv, else Parquet.")
+    ],
     sweep: SweepOption = None,
 ) -> None:
-    """Write all curves to one tidy Parquet file, with the columns of the run in each row."""
+    """Write all curves to one tidy Parquet or CSV file, with the columns of the run in each row."""
     from rlscale.sweeps.store.run_store import RunStore
 
     rows = RunStore(store).export(out, sweep, warn_of_damage)

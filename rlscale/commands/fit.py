@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,6 +24,7 @@ from rlscale.commands.options import (
     SeedOption,
     SizeOption,
     SourceArgument,
+    StandardInput,
     SweepOption,
     TaskOption,
     UnhealthyOption,
@@ -106,7 +108,10 @@ def fit(
         write_json(json_path, each.model_dump(mode="json"))
         print_fits_by(each, console)
         return
-    result = fitted(load_curves(source, **which))
+    curves = load_curves(source, **which)
+    if isinstance(source, StandardInput):
+        curves = replace(curves, source="standard input")
+    result = fitted(curves)
     write_json(json_path, result.model_dump(mode="json"))
     print_fit(result, console)
     print_studies(result, console)

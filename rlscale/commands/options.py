@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import tempfile
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, cast, get_args
@@ -186,8 +189,30 @@ def same_value(name: str, value: str) -> bool:
         return name == value
 
 
+class StandardInput(str):
+    """The path of a file that holds what came by standard input, while the command runs."""
+
+    __slots__ = ()
+
+
+def read_source(context: typer.Context, source: str) -> str:
+    """The source of curves; ``-`` is what standard input holds."""
+    if source != "-":
+        return source
+    folder = context.with_resource(tempfile.TemporaryDirectory(prefix="rlscale-"))
+    path = Path(folder) / "standard input"
+    with path.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    return StandardInput(path)
+
+
 SourceArgument = Annotated[
-    str, typer.Argument(metavar="SRC", help="A store, or a Parquet, CSV or JSON lines file of curves.")
+    str,
+    typer.Argument(
+        metavar="SRC",
+        help="A store, or a Parquet, CSV or JSON lines file of curves; - for standard input.",
+        callback=read_source,
+    ),
 ]
 ObjectiveOption = Annotated[
     Objective,

@@ -28,11 +28,11 @@ class Frozen(BaseModel):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as people write numbers: ``1e5`` is one, which YAML 1.1 reads as text for want of a point."""
+    """YAML as people write numbers: ``1e5`` is one. (YAML 1.1 wants a point and a sign in it.)"""
 
 
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d[\d_]*[eE][-+]?\d+$"), list("-+0123456789")
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )
 
 
@@ -140,9 +140,8 @@ def _problem(model: type[BaseModel], error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
         known = _fields_at(model, location[:-1])
         meant = did_you_mean(location[-1], known) or did_you_mean(location[-1], field_paths(model))
-        if meant is not None:
-            return f"unknown key {field!r}; did you mean {meant!r}?"
-        return f"unknown key {field!r}; known here: {', '.join(known)}."
+        question = "" if meant is None else f" Did you mean {meant!r}?"
+        return f"unknown key {field!r}; known here: {', '.join(known)}.{question}"
     if error["type"] == "missing":
         return f"{field!r} is missing; add it."
     if error["type"] == "model_type":

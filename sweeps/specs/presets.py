@@ -321,8 +321,9 @@ def find_spec(given: str) -> SweepSpec:
     if path.exists() or path.suffix or len(path.parts) > 1:
         return load_spec(path)
     meant = did_you_mean(given, SUMMARIES)
-    if meant is not None:
-        remedy = f"did you mean {meant!r}?"
-    else:
-        remedy = f"write FILE.yaml, or one of: {', '.join(SUMMARIES)}."
-    raise InputError(f"{given} is neither a file nor a preset; {remedy}", code="unknown_preset")
+    question = "" if meant is None else f" Did you mean {meant!r}?"
+    raise InputError(
+        f"{given} is neither a file nor a preset; write FILE.yaml, or one of: "
+        f"{', '.join(SUMMARIES)}.{question}",
+        code="unknown_preset",
+    )

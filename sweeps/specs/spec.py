@@ -219,7 +219,7 @@ def _faults_of_axes(spec: SweepSpec) -> Iterator[str]:
     known = _axis_names()
     for place, (name, path) in enumerate(zip(names, paths, strict=True)):
         if not any(each == path or each.startswith(f"{path}.") for each in field_paths(RunConfig)):
-            meant = did_you_mean(name, known)
+            meant = did_you_mean(name, [*known, *ALIASES.values()])
             if meant is not None:
                 yield f"unknown axis {name!r}; did you mean {meant!r}?"
             else:

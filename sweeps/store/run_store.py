@@ -25,6 +25,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
@@ -240,32 +241,36 @@ class RunStore:
         return pa.concat_tables(tables) if tables else EXPORT_SCHEMA.empty_table()
 
     def export(self, path: str | Path, sweep: str | None = None, on_damage: OnDamage = refuse) -> int:
-        """Write one tidy Parquet file of all rows; values are untouched. Returns their number.
+        """Write one tidy file of all rows; values are untouched. Returns their number.
 
         Args:
+            path: of a CSV file if it ends in ``.csv``, otherwise of a Parquet file.
             on_damage: as for ``runs``.
 
         Raises:
             InputError: if there are no rows, or ``path`` cannot be written.
         """
         with output(path) as temporary:
-            rows = self._write_rows(temporary, sweep, on_damage)
+            as_csv = Path(path).suffix.lower() == ".csv"
+            with _csv_writer(temporary) if as_csv else _parquet_writer(temporary) as writer:
+                rows = self._write_rows(writer, sweep, on_damage)
             if rows == 0:
                 raise InputError(f"{self.location} holds no rows to export yet.", code="no_curves")
         return rows
 
-    def _write_rows(self, path: Path, sweep: str | None, on_damage: OnDamage) -> int:
-        """Write all rows to a new Parquet file, in row groups of bounded size. Returns their number."""
+    def _write_rows(
+        self, writer: pq.ParquetWriter | pa_csv.CSVWriter, sweep: str | None, on_damage: OnDamage
+    ) -> int:
+        """Write all rows, in groups of bounded size. Returns their number."""
         rows, waiting = 0, list[pa.Table]()
-        with pq.ParquetWriter(path, EXPORT_SCHEMA, compression="zstd") as writer:
-            for table in self._wide_tables(sweep, on_damage):
-                waiting.append(table)
-                rows += table.num_rows
-                if sum(each.num_rows for each in waiting) >= _EXPORTED_AT_ONCE:
-                    writer.write_table(pa.concat_tables(waiting))
-                    waiting = []
-            if waiting:
+        for table in self._wide_tables(sweep, on_damage):
+            waiting.append(table)
+            rows += table.num_rows
+            if sum(each.num_rows for each in waiting) >= _EXPORTED_AT_ONCE:
                 writer.write_table(pa.concat_tables(waiting))
+                waiting = []
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting))
         return rows
 
     def _wide_tables(self, sweep: str | None, on_damage: OnDamage = refuse) -> Iterator[pa.Table]:
@@ -448,3 +453,11 @@ def read_parquet_frame(path: str | Path) -> pd.DataFrame:
         return pq.read_table(path).to_pandas()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise InputError(f"{path} is not a readable Parquet file: {error}", code="unreadable_file") from error
+
+
+def _parquet_writer(path: Path) -> pq.ParquetWriter:
+    return pq.ParquetWriter(path, EXPORT_SCHEMA, compression="zstd")
+
+
+def _csv_writer(path: Path) -> pa_csv.CSVWriter:
+    return pa_csv.CSVWriter(path, EXPORT_SCHEMA)

@@ -6,6 +6,7 @@ and one number a row.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,6 @@ from rlscale.sweeps.store.tables import TEXT_COLUMNS, Table
 
 Kind = Literal["csv", "parquet", "jsonl"]
 _KIND_NAMES: dict[Kind, str] = {"csv": "CSV", "parquet": "Parquet", "jsonl": "JSON lines"}
-_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 #: Those that pyarrow reads, by the ending of a file's name.
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".lz4": "lz4", ".zst": "zstd"}
 #: Compressed files may hold so many bytes of text, or so many times their own; tables of curves hold 3 to 25
@@ -31,12 +31,20 @@ _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".lz4": "lz4", ".zst": "zstd"}
 _INFLATED_BYTES, _INFLATED_TIMES = 1 << 25, 50
 _CHUNK_BYTES = 1 << 20
 _BYTES_OF_A_ROW = 32  # of a table in memory: the four columns that a file of curves needs
+_SEPARATORS = ",;\t|"
+_SAMPLE = 1 << 16  # bytes of a CSV file that show how it is written
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+#: A number with a comma that separates no thousands.
+_DECIMAL_COMMA = re.compile(r"[-+]?\d*,(?!\d{3}(\D|$))\d+([eE][-+]?\d+)?")
 
 
 def open_table(
     path: str | Path, renaming: Mapping[str, str], kind: Kind | None = None, run_columns: Sequence[str] = ()
 ) -> Table:
     """The columns of a Parquet, CSV or JSON lines file; text may be compressed (``.csv.gz``).
+
+    A CSV file may separate its columns by commas, semicolons, tabs or bars, may be UTF-8 or UTF-16, and may
+    write decimals with commas unless those separate its columns.
 
     Args:
         renaming: names in the file for names of the schema.
@@ -176,26 +184,35 @@ def _require_single_values(path: str, field: pa.Field) -> None:
 
 def _open_csv(path: str, text: Collection[str]) -> tuple[list[str], Callable[[int], pd.Series]]:
     _require_no_bomb(path)
-    parse = pa_csv.ParseOptions(newlines_in_values=True)
-    with pa_csv.open_csv(path, parse_options=parse) as reader:
+    separator, decimal_point, encoding = _dialect(path)
+    parse = pa_csv.ParseOptions(delimiter=separator, newlines_in_values=True)
+    reading = pa_csv.ReadOptions(encoding=encoding)
+    with pa_csv.open_csv(path, read_options=reading, parse_options=parse) as reader:
         names = reader.schema.names
     types = {name: pa.string() for name in names if name.strip() in text}
-    table = pa_csv.read_csv(
-        path, parse_options=parse, convert_options=pa_csv.ConvertOptions(column_types=types)
-    )
-    for mark, word in _OTHER_SEPARATORS.items():
-        if len(names) == 1 and mark in names[0]:
-            raise InputError(
-                f"{path} separates its columns by {word}; write it with commas between columns "
-                f"and points in numbers.",
-                code="unreadable_file",
-            )
+    converting = pa_csv.ConvertOptions(column_types=types, decimal_point=decimal_point)
+    table = pa_csv.read_csv(path, read_options=reading, parse_options=parse, convert_options=converting)
 
     def read(place: int) -> pd.Series:
         with _foreign_bytes(path, "csv"):
             return _series(table.column(place))
 
     return names, read
+
+
+def _dialect(path: str) -> tuple[str, str, str]:
+    """(mark between columns, mark before decimals, encoding) of a CSV file, by its beginning."""
+    with pa.input_stream(path, compression="detect") as stream:
+        start = stream.read(_SAMPLE)
+    encoding = "utf16" if start.startswith(_UTF16) else "utf8"
+    sample = start.decode(encoding, errors="replace")
+    heading, *rows = sample.splitlines() or [""]
+    separator = max(_SEPARATORS, key=heading.count)
+    if separator == ",":
+        return separator, ".", encoding
+    cells = [cell.strip().strip('"') for row in rows for cell in row.split(separator)]
+    commas = any(_DECIMAL_COMMA.fullmatch(cell) for cell in cells)
+    return separator, "," if commas else ".", encoding
 
 
 def _is_text(dtype: pa.DataType) -> bool:

@@ -18,6 +18,8 @@ from rlscale.analysis.studies.backtest.result import BacktestResult
 from rlscale.analysis.studies.fits_by import fit_by
 from rlscale.analysis.studies.horizon.result import read_horizon
 
+#: The method that a notebook calls to show a value.
+CELL = "_repr_html_"
 DATA = Path(__file__).resolve().parents[2] / "data"
 SWEEP = SyntheticSweep(sizes=tuple(4e4 * 2.0 ** np.arange(5)), seeds=1, noise=0.02, points=30)
 
@@ -71,7 +73,7 @@ def test_a_result_is_a_line_in_a_session_and_a_table_in_a_notebook(results, kind
     assert line == f"<{type(result).__name__}: {result.headline()}>"
     assert "\n" not in line
     assert len(line) < 320
-    cell = result._repr_html_()
+    cell = getattr(result, CELL)()
     assert html.escape(result.headline()) in cell
     assert "<table" in cell
     assert len(cell) < 20_000
@@ -101,8 +103,8 @@ def test_dir_names_the_fields_and_methods_of_the_result_and_nothing_of_pydantic(
 
 def test_a_cell_escapes_what_a_file_is_called(curves):
     named = rlscale.curves_from_frame(curves.to_pandas(), source="<script>alert(1)</script>")
-    assert "<script>" not in named._repr_html_()
-    assert "&lt;script&gt;" in named._repr_html_()
+    assert "<script>" not in getattr(named, CELL)()
+    assert "&lt;script&gt;" in getattr(named, CELL)()
 
 
 def test_the_summary_of_a_fit_gives_its_widest_interval_and_the_bootstraps(stored):

@@ -6,7 +6,6 @@ resampled training runs and scores all on the same resampled held-out runs, so c
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +15,7 @@ from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.points.preprocess import BinnedPoints, Preprocessor
 from rlscale.analysis.points.resampling import resample, scheme_for
+from rlscale.analysis.progress import shared_out
 from rlscale.analysis.statistics.intervals import percentile_interval
 from rlscale.analysis.studies.backtest.competing_laws import LAWS, PREDICTORS, ReturnLaw
 from rlscale.analysis.studies.backtest.result import FrontierPoints, LawScore, PredictorScore
@@ -145,11 +145,7 @@ def _difference_intervals(
         return {}
     rng = np.random.default_rng(contest.estimator.seed)
     drawn = [_draw(contest, rng) for _ in range(draws)]
-    if workers > 1:
-        with ProcessPoolExecutor(workers) as pool:
-            errors = list(pool.map(contest.errors, drawn, chunksize=4))
-    else:
-        errors = [contest.errors(one) for one in drawn]
+    errors = shared_out("laws of resampled runs", contest.errors, [(one,) for one in drawn], workers)
     found = {}
     for kind in LAWS[1:]:
         differences = np.array([e[kind.name] - e["lemma"] for e in errors if kind.name in e])

@@ -26,6 +26,7 @@ from rlscale.analysis.forecast.next_to_measured import NextToMeasured
 from rlscale.analysis.forecast.prediction import ReturnPredictor
 from rlscale.analysis.points.frontier import Frontier, efficient_frontier
 from rlscale.analysis.points.preprocess import BinnedPoints, Preprocessor
+from rlscale.analysis.progress import told
 from rlscale.analysis.records import CodedWarning, warning_fields
 from rlscale.analysis.statistics.intervals import percentile_interval
 from rlscale.analysis.studies.backtest.law_scores import score_laws, score_predictors
@@ -82,7 +83,10 @@ def backtest(
         objective=estimator.objective,
         size=curves.size,
         source=curves.source,
-        splits=[_backtest(curves, split, estimator, law_draws, laws) for split in splits],
+        splits=[
+            _backtest(curves, split, estimator, law_draws, laws)
+            for split in told("parts held out", splits, len(splits))
+        ],
         options={
             "bootstrap": estimator.replicates,
             "early_exclusion": estimator.early_exclusion,

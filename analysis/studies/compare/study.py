@@ -26,6 +26,7 @@ from rlscale.analysis.fit.result import DataRange
 from rlscale.analysis.points.frontier import efficient_frontier
 from rlscale.analysis.points.onset import find_start
 from rlscale.analysis.points.preprocess import EARLY_EXCLUSION, BinnedPoints, Preprocessor
+from rlscale.analysis.progress import told
 from rlscale.analysis.records import CodedWarning, Interval, warning_fields
 from rlscale.analysis.statistics.intervals import interval_of, percentile_interval
 from rlscale.analysis.studies.compare.draws import Spread, draw
@@ -238,7 +239,7 @@ class CompareRecipes:
         counts = resampling.draws(self.replicates, np.random.default_rng(self.seed))
         return {
             name: draw(model, found, problem, preprocessor, resampling, counts)
-            for name, (model, found) in fits.items()
+            for name, (model, found) in told("draws of each relation", fits.items(), len(fits))
         }
 
     def _other_cuts(self, a: Curves, b: Curves, model: Model, found: Found, middle: float) -> list[float]:

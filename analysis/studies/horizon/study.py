@@ -22,6 +22,7 @@ from rlscale.analysis.arrays import Floats
 from rlscale.analysis.curves.curve_set import Curves
 from rlscale.analysis.fit.joint_fit import JointScalingFit
 from rlscale.analysis.fit.result import FitResult
+from rlscale.analysis.progress import told
 from rlscale.analysis.records import INTERVAL_LEVEL, CodedWarning, Interval, warning_fields
 from rlscale.analysis.statistics.intervals import interval_of
 from rlscale.analysis.studies.horizon.affine import Z
@@ -61,7 +62,7 @@ def fit_horizons(
             code="too_few_horizons",
         )
     fits = {}
-    for horizon in sorted(by_horizon):
+    for horizon in told("horizons", sorted(by_horizon), len(by_horizon)):
         if not (np.isfinite(horizon) and horizon >= 1):
             raise InputError(
                 f"A horizon of {horizon:g} is impossible: horizons are 1 or more steps.",

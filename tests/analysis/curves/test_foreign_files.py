@@ -67,7 +67,7 @@ def test_a_repeated_row_is_refused_with_the_option_that_merges_it_by_fit_and_by_
         lambda: store_of(path, tmp_path / "store", run_columns=("model", "seed")),
     ):
         with pytest.raises(
-            InputError, match=r"row 3.*occurs twice.*--duplicates mean.*--duplicates last"
+            InputError, match=r"row 3.*occurs twice.*duplicates='mean'.*duplicates='last'"
         ) as e:
             attempt()
         said.append(str(e.value))
@@ -92,7 +92,9 @@ def test_rows_that_go_back_are_still_refused_where_merging_would_mix_two_attempt
 
 def test_without_a_column_of_runs_the_refusal_names_both_remedies(tmp_path):
     path = written(tmp_path / "x.csv")
-    with pytest.raises(InputError, match=r"--columns run_id=NAME.*--run-columns, e.g. model,seed.*each-row"):
+    with pytest.raises(
+        InputError, match=r"columns=\{'run_id': 'NAME'\}.*run_columns=\['model', 'seed'\].*each-row"
+    ):
         load_curves(path)
     with pytest.raises(InputError, match=r"has no column 'sed' to tell runs apart"):
         load_curves(path, run_columns=["model", "sed"])
@@ -198,9 +200,7 @@ def test_each_group_is_read_as_if_it_were_alone(tmp_path):
 def test_groups_by_a_setting_need_no_selection_of_it(tmp_path):
     path = tmp_path / "x.csv"
     grouped().rename(columns={"env_name": "task"}).to_csv(path, index=False)
-    with pytest.raises(
-        InputError, match=r"pick one with --task 'coin run', or fit each with: rlscale fit --by task"
-    ):
+    with pytest.raises(InputError, match=r"pick one with task='coin run', or fit each of load_by\("):
         load_curves(path)
     assert list(load_by(path, "task")) == ["coin run", "maze", "tiny"]
     assert list(load_by(path, "task", task="maze")) == ["maze"]
@@ -246,8 +246,8 @@ def test_options_of_files_are_refused_for_a_store_in_a_sentence(tmp_path):
     )
     import_curves(path, store, ImportOptions())
     for options, word in (
-        ({"run_columns": ["seed"]}, "--run-columns"),
-        ({"duplicates": "mean"}, "--duplicates"),
+        ({"run_columns": ["seed"]}, "run_columns"),
+        ({"duplicates": "mean"}, "duplicates"),
     ):
         with pytest.raises(InputError, match=f"is a store.*leave out {word}"):
             load_curves(store, **options)

@@ -125,7 +125,7 @@ def test_a_file_that_is_neither_is_named(tmp_path):
 
 @pytest.mark.parametrize("column", ["run_id", "num_params", "interactions", "return_mean"])
 def test_a_missing_column_is_named_with_the_remedy(csv, column):
-    refused(csv(table().drop(columns=column)), f"lacks the column '{column}'.*--columns {column}=NAME")
+    refused(csv(table().drop(columns=column)), f"lacks the column '{column}'.*columns=.'{column}': 'NAME'")
 
 
 def test_a_renaming_of_a_column_that_is_not_there_is_told(csv):
@@ -308,8 +308,8 @@ def test_one_task_or_horizon_can_be_chosen(csv, options, runs):
 
 
 def test_a_mixture_is_refused_with_what_there_is_and_the_option_that_picks_one(csv):
-    refused(csv(mixed()), r"mixes 2 values of task \(digits, maze\).*pick one with --task digits")
-    refused(csv(mixed().drop(columns="task")), r"mixes 2 values of horizon \(8, 64\).*--horizon 8")
+    refused(csv(mixed()), r"mixes 2 values of task \(digits, maze\).*pick one with task='digits'")
+    refused(csv(mixed().drop(columns="task")), r"mixes 2 values of horizon \(8, 64\).*horizon=8.0")
 
 
 def tuned(*sweeps: str) -> pd.DataFrame:

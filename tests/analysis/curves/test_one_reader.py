@@ -34,6 +34,8 @@ def parquet(**replaced: pa.Array) -> bytes:
 SAME = {
     "plain": ("x.csv", CSV, {}),
     "any ending": ("x.txt", CSV, {}),
+    "semicolons and decimal commas": ("x.csv", CSV.replace(",", ";").replace(".", ","), {}),
+    "tabs in UTF-16": ("x.tsv", CSV.replace(",", "\t").encode("utf-16"), {}),
     "spaces around names": ("x.csv", CSV.replace("num_params,", " num_params ,"), {}),
     "spaces around runs": ("x.csv", CSV.replace("a,100,20", " a ,100,20"), {}),
     "a size in some rows": ("x.csv", WITH_GAPS, {}),
@@ -82,7 +84,6 @@ REFUSED = {
     "a step twice": ("x.csv", CSV + "b,200,20,0.5\n", None),
     "a column twice": ("x.csv", CSV.replace("\n", ",run_id\n"), "duplicate_column"),
     "no column": ("x.csv", CSV.replace("return_mean", "return"), "missing_column"),
-    "semicolons": ("x.csv", CSV.replace(",", ";"), "unreadable_file"),
     "a short row": ("x.csv", CSV + "b,200,30\n", "unreadable_file"),
     "header only": ("x.csv", CSV.splitlines()[0] + "\n", "no_rows"),
     "nothing": ("x.csv", "", "no_rows"),

@@ -39,6 +39,7 @@ def table(runs: int = 4, rows: int = 5) -> pd.DataFrame:
 
 
 CSV = table().to_csv(index=False)
+TSV = CSV.replace(",", "\t")
 
 
 def refused(source, text: str, **options) -> None:
@@ -60,6 +61,12 @@ def notes_of(frame: pd.DataFrame) -> str:
         ("mark.csv", b"\xef\xbb\xbf" + CSV.encode()),
         ("windows.csv", CSV.replace("\n", "\r\n").encode()),
         ("UPPER.CSV", CSV.encode()),
+        ("tabs.tsv", CSV.replace(",", "\t").encode()),
+        ("bars.txt", CSV.replace(",", "|").encode()),
+        ("semicolons.csv", CSV.replace(",", ";").encode()),
+        ("excel.csv", CSV.replace(",", ";").replace(".", ",").encode("utf-16")),
+        ("comma.tsv", CSV.replace(",", "\t").replace(".", ",").encode()),
+        ("utf16.csv.gz", gzip.compress(CSV.encode("utf-16"))),
         ("packed.csv.gz", gzip.compress(CSV.encode())),
         ("wider.csv", "\n".join(row + ",x" for row in CSV.split()).replace("x", "x,x").encode()),
     ],
@@ -74,12 +81,13 @@ def test_a_csv_file_is_read_however_it_was_written(tmp_path, name, content):
 @pytest.mark.parametrize(
     ("name", "content", "text"),
     [
+        ("blanks.csv", CSV.replace(",", " "), "lacks the column 'run_id'"),
+        ("thousands.tsv", TSV.replace("\t1000\t", "\t1,000\t"), r"\(1,000\) is not a number; .* thousands"),
         (
-            "semicolons.csv",
-            CSV.replace(",", ";"),
-            "separates its columns by semicolons; write it with commas",
+            "two.tsv",
+            TSV.replace("\t1.0\n", "\t0,99\n").replace("0.05", "0,05"),
+            r"\(0,05\d+\) is not a number; .* decimal point",
         ),
-        ("tabs.csv", CSV.replace(",", "\t"), "separates its columns by tabs"),
         ("thousands.csv", CSV.replace(",1000,", ',"1,000",'), r"\(1,000\) is not a number; .* thousands sep"),
         (
             "unquoted.csv",
@@ -90,7 +98,7 @@ def test_a_csv_file_is_read_however_it_was_written(tmp_path, name, content):
         ("short.csv", CSV.replace("r1,2000,100,", "r1,2000,100 "), "Expected 4 columns, got 3"),
         ("twice.csv", CSV.replace("num_params,", "return_mean,"), "lacks the column 'num_params'"),
         ("dates.csv", CSV.replace(",100,", ",2026-01-01,"), r"\(2026-01-01\) is not a number"),
-        ("utf16.csv", CSV.encode("utf-16"), "not a readable CSV file"),
+        ("half.csv", CSV.encode("utf-16")[:-1], "not a readable CSV file"),
         ("cut.csv.gz", gzip.compress(CSV.encode())[:-20], "not a readable CSV file"),
         ("plain.csv.gz", CSV, "not a readable CSV file"),
         ("text.parquet", CSV, "not a readable Parquet file .*another ending if it is CSV"),
@@ -284,7 +292,7 @@ def test_a_run_of_one_name_that_is_another_in_another_sweep_is_refused():
     other = table().assign(sweep="b", num_params=table()["num_params"] * 2)
     refused(
         pd.concat([table().assign(sweep="a"), other]),
-        "run r0: num_params is not the same in each .*--sweep a",
+        "run r0: num_params is not the same in each .*sweep='a'",
     )
 
 

@@ -123,7 +123,8 @@ def test_losses_are_recognised_and_minimize_cures_them():
     said = found(curves.with_returns(-curves.returns))
     assert list(said) == ["looks_like_losses"]
     assert (
-        "falls with training in 21 of 21 runs: if it is a loss, use --minimize" in said["looks_like_losses"]
+        "falls with training in 21 of 21 runs: if it is a loss, use minimize=True"
+        in said["looks_like_losses"]
     )
     wrongly = replace(curves.with_returns(-curves.returns), minimize=True)
     assert "return_mean rises with training" in found(wrongly)["looks_like_losses"]
@@ -131,7 +132,7 @@ def test_losses_are_recognised_and_minimize_cures_them():
 
 def test_groups_fitted_together_are_named_and_do_not_decide_identification():
     said = found(replace(drawn(), groups=(("env_name", ("maze", "coin run")),)))
-    assert "--by env_name" in said["groups_fitted_together"]
+    assert "load_by(source, 'env_name')" in said["groups_fitted_together"]
     assert "groups_fitted_together" not in NOT_IDENTIFIED
 
 

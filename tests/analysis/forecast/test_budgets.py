@@ -71,18 +71,18 @@ def test_a_forecast_names_the_budget_that_bought_its_compute(fit):
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])
 def test_what_is_no_budget_is_refused(fit, value):
-    with pytest.raises(InputError, match="--flops must be a positive, finite number"):
+    with pytest.raises(InputError, match="flops must be a positive, finite number"):
         flops_budget(fit, value)
-    with pytest.raises(InputError, match="--gpu-hours must be a positive"):
+    with pytest.raises(InputError, match="hours must be a positive"):
         gpu_hours_budget(fit, value, gpu_flops=1e14, utilization=0.3)
-    with pytest.raises(InputError, match="--utilization must be above 0 and at most 1"):
+    with pytest.raises(InputError, match="utilization must be above 0 and at most 1"):
         gpu_hours_budget(fit, 1.0, gpu_flops=1e14, utilization=value)
-    with pytest.raises(InputError, match="--flops-per-param-interaction must be"):
+    with pytest.raises(InputError, match="per_param_interaction must be"):
         flops_budget(fit, 1e15, per_param_interaction=value)
 
 
 def test_gpu_hours_without_a_rate_and_fits_without_flops_are_refused(fit):
-    with pytest.raises(InputError, match="--gpu-flops 1e14 --utilization"):
+    with pytest.raises(InputError, match="gpu_flops=1e14, utilization"):
         gpu_hours_budget(fit, 1.0, gpu_flops=None, utilization=0.3)
     with pytest.raises(InputError, match="This fit knows no FLOPs"):
         flops_budget(fit.model_copy(update={"interaction_flops": None}), 1e15)

@@ -269,6 +269,6 @@ def test_a_statement_that_came_after_the_runs_is_said_to(started, code):
 
 
 def test_another_measure_of_size_is_refused():
-    with pytest.raises(InputError, match="--size params") as refused:
+    with pytest.raises(InputError, match="size='params'") as refused:
         score(statement(), replace(runs([0.5]), size="flops"))
     assert refused.value.code == "other_size"

@@ -147,10 +147,10 @@ def test_without_identification_only_runs_that_would_show_the_optimum_are_sugges
 @pytest.mark.parametrize(
     ("budget", "target", "message"),
     [
-        (0.0, None, "--budget must be a positive"),
-        (float("inf"), None, "--budget must be a positive"),
+        (0.0, None, "budget must be a positive"),
+        (float("inf"), None, "budget must be a positive"),
         (1e15, -1.0, "--target-compute must be a positive"),
-        (1.0, None, "give a larger --budget"),
+        (1.0, None, "give a larger budget"),
     ],
 )
 def test_what_cannot_be_planned_is_refused(fit, budget, target, message):
@@ -159,7 +159,7 @@ def test_what_cannot_be_planned_is_refused(fit, budget, target, message):
 
 
 def test_a_fit_without_draws_is_refused(fit):
-    with pytest.raises(InputError, match="fit again with --bootstrap 1000") as refused:
+    with pytest.raises(InputError, match="fit again with replicates=1000") as refused:
         suggest(fit.model_copy(update={"bootstrap": Draws.of("none", [])}), OWN_COMPUTE)
     assert refused.value.code == "no_bootstrap"
 

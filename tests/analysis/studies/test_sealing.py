@@ -123,7 +123,7 @@ def test_what_cannot_be_forecast_is_refused(fit, curves, change, code):
 
 
 def test_a_fit_without_draws_and_curves_of_another_fit_are_refused(fit, curves):
-    with pytest.raises(InputError, match="--bootstrap") as refused:
+    with pytest.raises(InputError, match="replicates=1000") as refused:
         seal(JointScalingFit(replicates=0).fit(curves), curves, PLACES[:1])
     assert refused.value.code == "no_bootstrap"
     fewer = curves.with_rows(curves.run_index > 0)

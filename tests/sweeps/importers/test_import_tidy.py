@@ -175,7 +175,7 @@ REFUSED = {
     "two sizes": ({"num_params": [1, 1, 2, 2, 2, 4]}, r"row 3.*: the value \(2\) differs from .*\(1\)"),
     "two seeds": ({"seed": [1, 1, 1, 2, 3, 4]}, "run b, column seed, row 5: .* give each run one seed"),
     "an unnamed run": ({"run_id": ["a", "a", "a", None, "b", "c"]}, "column run_id, row 4: .* is empty"),
-    "no runs": ({"run_id": None}, "lacks the column 'run_id' .*--columns run_id=NAME"),
+    "no runs": ({"run_id": None}, "lacks the column 'run_id' .*columns=.'run_id': 'NAME'"),
     "no returns": ({"return_mean": None}, "lacks the column 'return_mean'"),
     "a sweep that is a path": ({"sweep": "../x"}, "'../x' cannot be a sweep"),
 }  # fmt: skip
@@ -217,7 +217,7 @@ def test_files_that_are_not_tables_are_refused(imported, tmp_path):
     header = "run_id,num_params,interactions,return_mean\n"
     for content, message in [
         ("", "is empty; give a file with curves in it"),
-        ("run_id;num_params\na;1\n", "separates its columns by semicolons"),
+        ("run_id;num_params\na;1\n", "lacks the column 'interactions'"),
         (header, "holds no rows"),
         (header + "a,1,2,3,4\n", "not a readable CSV file"),
         (header + "a,1,2,3\nb,1,2,3,4\n", "not a readable CSV file"),

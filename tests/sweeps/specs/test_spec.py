@@ -143,7 +143,15 @@ def test_unequal_lengths_in_a_group_are_refused_with_the_lengths():
     assert "interactions has 3" in text
 
 
-@pytest.mark.parametrize("name", ["widht", "agent.learning_rat", "model.width.x", "agent.", "name"])
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("widht", "width"), ("agent.learning_rat", "agent.learning_rate"), ("clip", "agent.clip")],
+)
+def test_a_misspelt_axis_is_refused_with_the_one_that_was_meant(name, meant):
+    assert problem({name: [1]}).endswith(f"unknown axis {name!r}; did you mean {meant!r}?")
+
+
+@pytest.mark.parametrize("name", ["agent.", "name", "sizes"])
 def test_an_unknown_axis_is_refused_with_the_known_ones(name):
     text = problem({name: [1]})
     assert f"unknown axis {name!r}" in text
@@ -170,7 +178,7 @@ def test_fields_of_groups_that_can_be_left_out_are_axes():
 
 
 def test_every_axis_that_the_refusal_lists_is_accepted():
-    listed = problem({"widht": [1]}).split("known: ")[1].rstrip(".").split(", ")
+    listed = problem({"sizes": [1]}).split("known: ")[1].rstrip(".").split(", ")
     for name in listed:
         spec({name: [1]})
 

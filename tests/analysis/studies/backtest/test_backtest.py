@@ -141,11 +141,11 @@ def test_the_map_continues_on_the_scale_that_looking_back_prefers():
     ("attempt", "message"),
     [
         (lambda c: hold_out_sizes(sweep(sizes=SIZES[:3]), 1), "has 3 sizes: holding out 1 leaves fewer"),
-        (lambda c: hold_out_sizes(c, 0), "--hold-out-sizes must be 1 or more"),
+        (lambda c: hold_out_sizes(c, 0), "count must be 1 or more"),
         (lambda c: hold_out_compute(c, 1e30), "lies outside the compute of"),
         (lambda c: hold_out_compute(c, float("nan")), "lies outside the compute of"),
         (lambda c: hold_out_compute(c, 1.1e11), "sizes have points below the cutoff"),
-        (lambda c: cutoff_for(c, 1.5, POINT), "--cutoff-share must be above 0"),
+        (lambda c: cutoff_for(c, 1.5, POINT), "share must be above 0"),
     ],
 )
 def test_splits_that_cannot_be_are_refused(noisy, attempt, message):
