@@ -45,7 +45,7 @@ def write_comparison(result: Comparison, out: str | Path) -> ReportPaths:
         InputError: if ``out`` cannot be written.
     """
     paths, shown = write_figures(paths_of(Path(out)), [(_FIGURE, comparison_figure(result))])
-    write_part(paths.html, render_comparison(result, shown).encode())
+    write_part(paths.html, render_comparison(result, shown))
     return paths
 
 

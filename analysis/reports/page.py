@@ -1,6 +1,7 @@
 """What every HTML page of the toolkit shares: its template, its figures, and how its files are written.
 
-Nothing in a page is fetched from elsewhere, and names from a store are escaped. Every file is written under a
+Nothing in a page is fetched from elsewhere. Names from a store are escaped, and stripped of characters that
+change how the rest is shown. Every file is written under a
 temporary name and then renamed.
 """
 
@@ -19,6 +20,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from rlscale.analysis.formatting.printable import printable
 from rlscale.analysis.reports.figures import png_of, svg_of
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.files import check_output, write_output
@@ -81,8 +83,8 @@ def write_figures(
     """
     png, svg, shown = {}, {}, []
     for number, (item, figure) in enumerate(figures, 1):
-        text = svg_of(figure)
-        svg[item.name] = write_part(paths.figures / f"{item.name}.svg", text.encode(), folder=True)
+        text = printable(svg_of(figure), keep_lines=True)
+        svg[item.name] = write_part(paths.figures / f"{item.name}.svg", text, folder=True)
         png[item.name] = write_part(paths.figures / f"{item.name}.png", png_of(figure), folder=True)
         image = _inline(figure, text, item.name, item.title, max_inline_svg)
         entry = {"number": number, "title": item.title, "caption": item.caption, "image": image}
@@ -124,8 +126,13 @@ def paths_of(out: Path) -> ReportPaths:
     return ReportPaths(out, out.with_name(f"{out.stem}_figures"), {}, {})
 
 
-def write_part(path: Path, content: bytes, *, folder: bool = False) -> Path:
-    """Write a file of the report; with ``folder``, make its folder first."""
+def write_part(path: Path, content: bytes | str, *, folder: bool = False) -> Path:
+    """Write a file of the report; with ``folder``, make its folder first.
+
+    Of text, characters that would change how the rest is shown are replaced, as in a terminal.
+    """
+    if isinstance(content, str):
+        content = printable(content, keep_lines=True).encode()
     try:
         if folder:
             path.parent.mkdir(exist_ok=True)
