@@ -36,7 +36,7 @@ from hypothesis import strategies as st
 
 REFUSAL_SECONDS, RESULT_SECONDS, MOST_MEGABYTES = 2.0, 30.0, 1000
 _WALL_SECONDS = 300  # after which a command is taken to wait for something
-_A_ROUND = 100
+_A_ROUND = 50  # the counts are written after each
 _LOADED = (
     "rlscale.analysis.reports.report",
     "rlscale.analysis.reports.compare",
@@ -83,8 +83,13 @@ def main() -> None:
         while sum(tally.cpu_seconds for tally in tallies.values()) < 60 * options.minutes:
             try_many(good, Path(folder), tallies, options.seed + rounds)
             rounds += 1
-    result = {
-        "seed": options.seed,
+            options.json.write_text(json.dumps(result_of(tallies, options.seed, rounds), indent=1) + "\n")
+    print(json.dumps(total(tallies), indent=1))
+
+
+def result_of(tallies: dict[str, Tally], first_seed: int, rounds: int) -> dict[str, Any]:
+    return {
+        "seed": first_seed,
         "rounds": rounds,
         "limits": {
             "refusal_seconds": REFUSAL_SECONDS,
@@ -97,8 +102,6 @@ def main() -> None:
         | {name: metadata.version(name) for name in ("hypothesis", "pyarrow", "numpy", "pandas")},
         "machine": platform.machine(),
     }
-    options.json.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result["total"], indent=1))
 
 
 def try_many(good: Path, folder: Path, tallies: dict[str, Tally], number: int) -> None:

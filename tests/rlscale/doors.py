@@ -88,10 +88,10 @@ DOORS = {
     ),
     "fit with draws": Door(("fit", "{table}", *_DRAWN, "--json", "out.json"), ("{table}",), ("out.json",)),
     "fit a store": Door(
-        ("fit", "store", *_FIT, "--json", "out.json"),
+        ("fit", "store", "--sweep", "imported", *_FIT, "--json", "out.json"),
         ("store",),
         ("out.json",),
-        (("--sweep", "imported"), ("--task", "t"), ("--size", "flops")),
+        (("--sweep", "s"), ("--task", "t"), ("--size", "flops")),
     ),
     "forecast": Door(
         ("forecast", "fit.json", "--compute", "1e9", "--json", "out.json"),
