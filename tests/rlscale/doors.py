@@ -111,14 +111,14 @@ DOORS = {
         ),
     ),
     "forecast, sealed": Door(
-        ("forecast", "fit.json", "--seal", "sealed.json", "--curves", "{table}"),
+        ("forecast", "fit.json", "--seal", "sealed.json", "--curves", "{table}", "--at", "3000:300000"),
         ("fit.json", "{table}"),
         ("sealed.json",),
         (("--at", "3000:200000:2"), ("--compute", "1e9"), ("--title", "a title")),
     ),
     "forecast score": Door(
-        ("forecast", "score", "statement.json", "--curves", "{table}", "--json", "out.json"),
-        ("statement.json", "{table}"),
+        ("forecast", "score", "statement.json", "--curves", "other.csv", "--json", "out.json"),
+        ("statement.json", "other.csv"),
         ("out.json",),
         (("--size", "params"), ("--columns", "num_params=num_params")),
     ),

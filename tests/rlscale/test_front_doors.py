@@ -49,19 +49,19 @@ def outcome(good, tmp_path_factory):
     return of
 
 
-@pytest.mark.parametrize("name", DOORS)
+@pytest.mark.parametrize("name", [name for name in DOORS if name != "report"])  # as "report of a fit"
 def test_every_door_opens_to_a_good_input(outcome, name):
     words = tuple(word.replace("{table}", "wide.csv") for word in DOORS[name].words)
     assert outcome(Try(name, words, None), None, status=0) == []
 
 
-@settings(few, max_examples=60)
+@settings(few, max_examples=50)
 @given(data=st.data())
 def test_quick_doors_answer_or_refuse(outcome, data):
     assert outcome(data.draw(tries(QUICK)), data.draw) == []
 
 
-@settings(few, max_examples=8)
+@settings(few, max_examples=5)
 @given(data=st.data())
 def test_slow_doors_answer_or_refuse(outcome, data):
     assert outcome(data.draw(tries(SLOW)), data.draw) == []
