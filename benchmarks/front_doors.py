@@ -12,12 +12,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
-import pickle
+import multiprocessing
 import platform
 import resource
 import shutil
-import signal
 import sys
 import tempfile
 from collections import Counter
@@ -36,7 +34,7 @@ from hypothesis import strategies as st
 
 REFUSAL_SECONDS, RESULT_SECONDS, MOST_MEGABYTES = 2.0, 30.0, 1000
 _WALL_SECONDS = 300  # after which a command is taken to wait for something
-_A_ROUND = 100
+_A_ROUND = 50  # the counts are written after each
 _LOADED = (
     "rlscale.analysis.reports.report",
     "rlscale.analysis.reports.compare",
@@ -83,8 +81,13 @@ def main() -> None:
         while sum(tally.cpu_seconds for tally in tallies.values()) < 60 * options.minutes:
             try_many(good, Path(folder), tallies, options.seed + rounds)
             rounds += 1
-    result = {
-        "seed": options.seed,
+            options.json.write_text(json.dumps(result_of(tallies, options.seed, rounds), indent=1) + "\n")
+    print(json.dumps(total(tallies), indent=1))
+
+
+def result_of(tallies: dict[str, Tally], first_seed: int, rounds: int) -> dict[str, Any]:
+    return {
+        "seed": first_seed,
         "rounds": rounds,
         "limits": {
             "refusal_seconds": REFUSAL_SECONDS,
@@ -97,8 +100,6 @@ def main() -> None:
         | {name: metadata.version(name) for name in ("hypothesis", "pyarrow", "numpy", "pandas")},
         "machine": platform.machine(),
     }
-    options.json.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result["total"], indent=1))
 
 
 def try_many(good: Path, folder: Path, tallies: dict[str, Tally], number: int) -> None:
@@ -153,22 +154,27 @@ def measure(case: Case, tally: Tally, number: int) -> None:
 
 def in_a_child(case: Case) -> tuple[Answer | None, float, int]:
     """The answer, None if it was killed; the CPU seconds and the megabytes of the command."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        limit = int(RESULT_SECONDS) + 5
-        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
-        signal.alarm(_WALL_SECONDS)
-        with os.fdopen(writing, "wb") as stream:
-            pickle.dump(case.ask(), stream)
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as stream:
-        content = stream.read()
-    _, _, usage = os.wait4(child, 0)
-    answer = pickle.loads(content) if content else None
-    return answer, usage.ru_utime + usage.ru_stime, usage.ru_maxrss >> 10
+    context = multiprocessing.get_context("fork")
+    reading, writing = context.Pipe(duplex=False)
+    child = context.Process(target=ask_and_send, args=(case, writing))
+    child.start()
+    writing.close()
+    try:
+        found = reading.recv() if reading.poll(_WALL_SECONDS) else None
+    except EOFError:
+        found = None
+    if found is None:
+        child.kill()
+    child.join()
+    return found or (None, RESULT_SECONDS, 0)
+
+
+def ask_and_send(case: Case, writing: Any) -> None:
+    limit = int(RESULT_SECONDS) + 5
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+    answer = case.ask()
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    writing.send((answer, usage.ru_utime + usage.ru_stime, usage.ru_maxrss >> 10))
 
 
 def as_json(tally: Tally) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from rlscale.commands import (
 )
 from rlscale.scaling.errors import RlscaleError
 from rlscale.scaling.wording import speaking_of_options
-from rlscale.terminal.console import complain
+from rlscale.terminal.console import NOT_FINITE, complain
 from rlscale.terminal.progress import shown_work
 
 #: Packages of the extras: without them a command says how to install them.
@@ -230,6 +230,15 @@ _add(
 _add(_CLUSTER, doctor=doctor.doctor)
 
 
+def _says_not_finite(error: ValueError) -> bool:
+    """Whether a result was refused because of numbers that are not finite, and nothing else."""
+    from pydantic import ValidationError
+
+    return isinstance(error, ValidationError) and all(
+        each["type"] == "finite_number" for each in error.errors(include_url=False)
+    )
+
+
 def main() -> None:
     """Entry point: failures become one sentence on stderr and an exit status."""
     for stream in (sys.stdout, sys.stderr):
@@ -248,6 +257,11 @@ def main() -> None:
         if str(error.name).split(".")[0] not in _EXTRAS:
             raise
         complain(f"This command needs {error.name}; install it with: pip install 'rlscale[all]'")
+        sys.exit(2)
+    except ValueError as error:
+        if not _says_not_finite(error):
+            raise
+        complain(NOT_FINITE)
         sys.exit(2)
     except MemoryError:
         complain(

@@ -1,14 +1,19 @@
 """Input that does not end, or that multiplies itself, is refused in one sentence; nothing waits for it."""
 
+import bz2
+import gzip
 import os
 from itertools import pairwise
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from rlscale.analysis.curves.load import load_curves
 from rlscale.analysis.fit.result import read_fit
 from rlscale.scaling.config.reading import load_yaml
 from rlscale.scaling.errors import InputError
+from rlscale.scaling.tasks.digits.images import read_idx
 from rlscale.sweeps.importers.importing import ImportOptions, import_curves
 from rlscale.sweeps.specs.spec import load_spec
 from rlscale.sweeps.store.run_store import RunStore
@@ -76,3 +81,52 @@ def test_a_config_of_many_megabytes_is_refused_unread(tmp_path):
         stream.truncate(1 << 40)
     with pytest.raises(InputError, match="too many for what it should hold"):
         load_yaml(path)
+
+
+TABLE = "run_id,num_params,interactions,return_mean\n"
+
+
+def compressed(path, kind: str) -> None:
+    """A small file that unpacks to far more than a table of curves would: 300 MB, all the same."""
+    line = b'{"run_id": "a", "num_params": 5}\n' if kind.startswith("jsonl") else b"a,5,1,1.5\n"
+    block = line * (1 << 17)
+    pack = gzip.compress if kind.endswith("gz") else bz2.compress
+    packed = pack(block)
+    path.write_bytes(pack(TABLE.encode()) + packed * (300_000_000 // len(block)))
+
+
+@pytest.mark.parametrize("kind", ["csv.gz", "csv.bz2", "jsonl.gz"])
+@pytest.mark.parametrize("read", ["curves", "import"])
+def test_a_compressed_file_that_would_fill_the_memory_is_refused_unread(tmp_path, kind, read):
+    path = tmp_path / f"bomb.{kind}"
+    compressed(path, kind)
+    with pytest.raises(InputError, match=r"bomb\.\w+\.\w+ holds over 50 times as many bytes") as caught:
+        load_curves(path) if read == "curves" else import_curves(path, tmp_path / "store", ImportOptions())
+    assert caught.value.code == "too_large"
+
+
+def test_a_parquet_file_of_many_equal_rows_is_refused_by_its_footer(tmp_path):
+    rows = pa.table({"run_id": ["a"] * 1_000_000, "num_params": [5] * 1_000_000})
+    with pq.ParquetWriter(tmp_path / "bomb.parquet", rows.schema) as writer:
+        for _ in range(10):
+            writer.write_table(rows)
+    with pytest.raises(InputError, match="holds over 50 times as many bytes"):
+        load_curves(tmp_path / "bomb.parquet")
+
+
+def test_a_compressed_file_of_measured_curves_is_read(tmp_path):
+    """Forty runs that differ in little compress well."""
+    rows = [
+        f"run-{n}-{s},{1000 * 2**n},{100 * e},0.{e}{n}\n"
+        for n in range(4)
+        for s in range(10)
+        for e in range(1, 50)
+    ]
+    (tmp_path / "curves.csv.gz").write_bytes(gzip.compress((TABLE + "".join(rows)).encode(), 9))
+    assert len(load_curves(tmp_path / "curves.csv.gz").run_ids) == 40
+
+
+def test_a_digit_file_that_unpacks_to_too_much_is_refused(tmp_path):
+    (tmp_path / "images.gz").write_bytes(gzip.compress(bytes(51_000_000), 1))
+    with pytest.raises(InputError, match="which none of MNIST's files does"):
+        read_idx(tmp_path / "images.gz")

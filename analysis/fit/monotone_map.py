@@ -6,8 +6,11 @@ nothing is assumed about how return grows with intrinsic performance.
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 from numpy.typing import ArrayLike
+from pydantic import model_validator
 from scipy.optimize import isotonic_regression
 
 from rlscale.analysis.arrays import Floats, StoredFloats
@@ -24,6 +27,14 @@ class MonotoneMap(Columns):
 
     return_: StoredFloats = return_field()
     intrinsic: StoredFloats
+
+    @model_validator(mode="after")
+    def _is_increasing(self) -> Self:
+        if not len(self.intrinsic) or self.intrinsic[0] <= 0:
+            raise ValueError("a map needs knots of positive intrinsic performance")
+        if not ((np.diff(self.intrinsic) > 0).all() and (np.diff(self.return_) > 0).all()):
+            raise ValueError("the map does not increase")
+        return self
 
     @classmethod
     def from_points(cls, returns: Floats, log_intrinsic: Floats, weight: Floats) -> MonotoneMap:

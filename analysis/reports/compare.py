@@ -56,7 +56,7 @@ def write_comparison(result: Comparison, out: str | Path) -> ReportPaths:
     figure = comparison_figure(result)
     item = _Figure("comparison", _TITLE, _CAPTION, with_minus_signs(headline(result)))
     paths, shown = write_figures(paths_of(Path(out)), [(item, figure, None)])
-    write_part(paths.html, render_comparison(result, shown).encode())
+    write_part(paths.html, render_comparison(result, shown))
     return paths
 
 

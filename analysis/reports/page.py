@@ -1,7 +1,8 @@
 """What every HTML page of the toolkit shares: its template, its figures, and how its files are written.
 
 Nothing in a page is fetched from elsewhere, and a policy in it forbids that to a browser, which runs only the
-scripts that the page was written with. Names from a store are escaped. Every file is written under a
+scripts that the page was written with. Names from a store are escaped, and stripped of characters that
+change how the rest is shown. Every file is written under a
 temporary name and then renamed.
 """
 
@@ -21,6 +22,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from rlscale.analysis.formatting.printable import printable
 from rlscale.analysis.reports.figures import png_of, svg_of
 from rlscale.analysis.reports.inline import Inline, colour_rules, embeddable, panels_of
 from rlscale.scaling.errors import InputError
@@ -100,9 +102,9 @@ def write_figures(
     """
     png, svg, shown = {}, {}, []
     for number, (item, figure, other) in enumerate(figures, 1):
-        text = svg_of(figure)
+        text = printable(svg_of(figure), keep_lines=True)
         figure.set_layout_engine("none")  # it is laid out, and the PNG shall be the same
-        svg[item.name] = write_part(paths.figures / f"{item.name}.svg", text.encode(), folder=True)
+        svg[item.name] = write_part(paths.figures / f"{item.name}.svg", text, folder=True)
         png[item.name] = write_part(paths.figures / f"{item.name}.png", png_of(figure), folder=True)
         wide = figure if other is None else other
         text = text if other is None and len(text) <= max_inline_svg else svg_of(wide, _INLINE_DPI)
@@ -204,8 +206,13 @@ def paths_of(out: Path) -> ReportPaths:
     return ReportPaths(out, out.with_name(f"{out.stem}_figures"), {}, {})
 
 
-def write_part(path: Path, content: bytes, *, folder: bool = False) -> Path:
-    """Write a file of the report; with ``folder``, make its folder first."""
+def write_part(path: Path, content: bytes | str, *, folder: bool = False) -> Path:
+    """Write a file of the report; with ``folder``, make its folder first.
+
+    Of text, characters that would change how the rest is shown are replaced, as in a terminal.
+    """
+    if isinstance(content, str):
+        content = printable(content, keep_lines=True).encode()
     try:
         if folder:
             path.parent.mkdir(exist_ok=True)

@@ -75,7 +75,7 @@ def write_report(
     wanted += [*health_figures(health), *study_figures(fit, horizon)]
     made = ((item, item.make(curves, fit), item.make_wide(curves, fit)) for item in wanted)
     paths, shown = write_figures(paths, made, max_inline_svg)
-    write_part(paths.html, render(curves, fit, shown, record, backtest, horizon, health).encode())
+    write_part(paths.html, render(curves, fit, shown, record, backtest, horizon, health))
     return paths
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rlscale.analysis.formatting.printable import printable
 from rlscale.commands.options import JsonOption, MnistOption
 from rlscale.scaling.errors import InputError
 from rlscale.terminal.console import console, write_json
-from rlscale.terminal.printable import printable
 
 if TYPE_CHECKING:
     from rlscale.sweeps.doctor.checks import Check, Machine

@@ -12,9 +12,9 @@ import yaml
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from rlscale.scaling.errors import DamagedRun
+from rlscale.analysis.formatting.printable import printable
+from rlscale.scaling.errors import DamagedRun, InputError
 from rlscale.scaling.files import write_output
-from rlscale.terminal.printable import printable
 
 
 class PrintingConsole(Console):
@@ -28,6 +28,11 @@ class PrintingConsole(Console):
 
 
 console = PrintingConsole()
+
+NOT_FINITE = (
+    "The result would hold numbers that are not finite: some of the input is too extreme to compute with; "
+    "check the units of sizes, interactions and returns."
+)
 
 
 def say_of(sweep: str, text: str) -> None:
@@ -56,11 +61,15 @@ def write_json(path: Path | None, value: dict[str, Any]) -> None:
     """Write ``value`` to ``path``; nothing if it is None.
 
     Raises:
-        InputError: if the file cannot be written.
+        InputError: if the file cannot be written, or a number is not finite (code ``not_finite``).
     """
     if path is None:
         return
-    _write(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+    try:
+        text = json.dumps(value, indent=1, allow_nan=False)
+    except ValueError as error:
+        raise InputError(NOT_FINITE, code="not_finite") from error
+    _write(path, text + "\n")
 
 
 def write_yaml(path: Path | None, value: dict[str, Any], *, heading: str = "") -> None:

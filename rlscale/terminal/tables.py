@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from rlscale.analysis.formatting.numbers import brief_number, interval_text
+from rlscale.analysis.formatting.printable import printable
 from rlscale.analysis.records import Interval
 from rlscale.scaling.config.run import ALIASES
-from rlscale.terminal.printable import printable
 
 
 def new_table(title: str | None, *headings: str) -> Table:

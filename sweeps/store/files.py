@@ -85,12 +85,12 @@ class Files:
                 except FileNotFoundError:  # a folder below was removed meanwhile
                     continue
 
-    def names_of_no_text(self, folder: str) -> list[str]:
+    def names_of_no_text(self, folder: str) -> tuple[str, ...]:
         """Names in a folder that are no text in UTF-8, as Python writes them: ``run=\\xff``."""
         if not self.is_local or not os.path.isdir(folder):
-            return []
+            return ()
         names = sorted(os.listdir(os.fsencode(folder)))
-        return [name.decode(errors="backslashreplace") for name in names if not _decodes(name)]
+        return tuple(name.decode(errors="backslashreplace") for name in names if not _decodes(name))
 
     def read(self, path: str) -> bytes | None:
         """The content of a file, None if there is none; a pipe or a folder in its place has no content."""

@@ -88,10 +88,10 @@ DOORS = {
     ),
     "fit with draws": Door(("fit", "{table}", *_DRAWN, "--json", "out.json"), ("{table}",), ("out.json",)),
     "fit a store": Door(
-        ("fit", "store", *_FIT, "--json", "out.json"),
+        ("fit", "store", "--sweep", "imported", *_FIT, "--json", "out.json"),
         ("store",),
         ("out.json",),
-        (("--sweep", "imported"), ("--task", "t"), ("--size", "flops")),
+        (("--sweep", "s"), ("--task", "t"), ("--size", "flops")),
     ),
     "forecast": Door(
         ("forecast", "fit.json", "--compute", "1e9", "--json", "out.json"),
@@ -111,14 +111,14 @@ DOORS = {
         ),
     ),
     "forecast, sealed": Door(
-        ("forecast", "fit.json", "--seal", "sealed.json", "--curves", "{table}"),
+        ("forecast", "fit.json", "--seal", "sealed.json", "--curves", "{table}", "--at", "3000:300000"),
         ("fit.json", "{table}"),
         ("sealed.json",),
         (("--at", "3000:200000:2"), ("--compute", "1e9"), ("--title", "a title")),
     ),
     "forecast score": Door(
-        ("forecast", "score", "statement.json", "--curves", "{table}", "--json", "out.json"),
-        ("statement.json", "{table}"),
+        ("forecast", "score", "statement.json", "--curves", "other.csv", "--json", "out.json"),
+        ("statement.json", "other.csv"),
         ("out.json",),
         (("--size", "params"), ("--columns", "num_params=num_params")),
     ),
