@@ -11,7 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from object_store import CREDENTIALS, S3Server
 
 from rlscale.sweeps.running import drivers as module
 from rlscale.sweeps.running.drivers import (
@@ -132,20 +131,14 @@ def test_a_driver_knows_when_the_store_cannot_be_written_and_when_it_can_again(s
     assert list(folder.iterdir()) == []
 
 
-def test_a_driver_is_seen_and_stopped_on_an_object_store(tmp_path, monkeypatch, begin_on):
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    server = S3Server(tmp_path)
-    try:
-        store = RunStore(server.uri(f"{server.bucket()}/store"), create=True)
-        store.write_spec("s", {})  # an object store exists once it holds something
-        process = begin_on(store)
-        report = stop_drivers(store, ["s"], timeout=60)["s"]
-        assert [record.pid for record in report.stopped] == [process.pid]
-        assert process.wait() == 0
-        assert store.list_files("s", "drivers") == []
-    finally:
-        server.stop()
+def test_a_driver_is_seen_and_stopped_on_an_object_store(server, begin_on):
+    store = RunStore(server.uri(f"{server.bucket()}/store"), create=True)
+    store.write_spec("s", {})  # an object store exists once it holds something
+    process = begin_on(store)
+    report = stop_drivers(store, ["s"], timeout=60)["s"]
+    assert [record.pid for record in report.stopped] == [process.pid]
+    assert process.wait() == 0
+    assert store.list_files("s", "drivers") == []
 
 
 def test_stop_reaches_every_driver_and_waits_until_they_are_gone(store, begin):
