@@ -10,6 +10,7 @@ from pathlib import Path
 import command_line
 import pytest
 import yaml
+from cluster import PATIENCE
 from hypothesis import settings
 from processes import Started
 from small_sweep import ALL_SEEDS, NAME, spec_of
@@ -24,9 +25,10 @@ settings.load_profile("without a deadline")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _workers_are_not_nice():
-    """Otherwise Ray's workers would get hardly any time beside other work on the machine."""
-    os.environ.setdefault("RAY_worker_niceness", "0")
+def _busy_machine():
+    """Ray's workers get their share of time beside other work, and Ray waits until its parts are there."""
+    for name, value in {"RAY_worker_niceness": "0", **PATIENCE}.items():
+        os.environ.setdefault(name, value)
 
 
 @pytest.fixture
