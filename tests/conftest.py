@@ -4,6 +4,7 @@ Hypothesis tests behaviour here, never time: a machine that is busy is no failur
 """
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +23,17 @@ from rlscale.sweeps.store.run_store import RunStore
 
 settings.register_profile("without a deadline", deadline=None)
 settings.load_profile("without a deadline")
+
+#: The tests' files are in memory where there is plenty: on a disk, a flush takes longer than what is flushed.
+_MEMORY, _PLENTY = Path("/dev/shm"), 4 * 1024**3
+if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _PLENTY:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files whose tests wait for clusters: at the end, others would have nothing to do."""
+    slow = {item.path for item in items if item.get_closest_marker("ray")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,13 +1,15 @@
 """Drivers seen and stopped through the store alone."""
 
+import itertools
 import json
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,26 @@ def elsewhere(driver_id: str, **fields) -> DriverRecord:
 
 def put(store, record: DriverRecord) -> None:
     store.write_file("s", f"drivers/{record.driver_id}.json", record.model_dump_json().encode())
+
+
+@contextmanager
+def beating(store, record: DriverRecord):
+    """A driver on another machine that writes its file, however long the block takes."""
+    is_over = threading.Event()
+
+    def beat() -> None:
+        for beats in itertools.count():
+            put(store, record.model_copy(update={"beats": beats}))
+            if is_over.wait(SILENCE_SECONDS / 10):
+                return
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def test_a_driver_is_seen_while_it_works_and_leaves_nothing(store, monkeypatch):
@@ -243,9 +265,9 @@ def test_a_sweep_with_a_live_driver_is_seen_to_have_one(store, begin):
 def test_a_second_driver_says_who_else_is_at_work(rlscale, store, begin, spec_file):
     base = {"task": "digits-bandit", "interactions": 64, "model": {"width": 0.025}}
     spec = spec_file(name="s", base=base, axes={"seed": [0]})
-    put(store, elsewhere("far", host="far\nsmall: 3 done", job="job-7"))
     begin()
-    done = rlscale("sweep", "run", spec, "--store", store.location, columns=200)
+    with beating(store, elsewhere("far", host="far\nsmall: 3 done", job="job-7")):
+        done = rlscale("sweep", "run", spec, "--store", store.location, columns=200)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "s: 1 run to do, 0 done before."

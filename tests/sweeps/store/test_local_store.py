@@ -145,9 +145,11 @@ def test_a_death_between_part_and_checkpoint_loses_no_row_and_duplicates_none(st
     ),
     length=st.integers(1, 3),
 )
-def test_each_row_exists_once_whatever_happens_to_the_attempts(claim, rows_of, attempts, length):
+def test_each_row_exists_once_whatever_happens_to_the_attempts(
+    claim, rows_of, tmp_path_factory, attempts, length
+):
     """Rows of segment i are ``length * i`` onwards; a checkpoint holds the number of its segment."""
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory(dir=tmp_path_factory.getbasetemp()) as place:
         store = RunStore(place)
 
         def resume():
