@@ -3,9 +3,11 @@
 Hypothesis tests behaviour here, never time: a machine that is busy is no failure.
 """
 
+import fcntl
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import command_line
@@ -76,19 +78,26 @@ def spec_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory) -> RunStore:
+def undisturbed(tmp_path_factory, worker_id) -> RunStore:
     """The sweep of ``small_sweep`` with all its seeds, as it is when nothing happens to it.
 
-    It is trained in this process, without Ray; ``test_sweep_commands`` shows that the curves are the same.
+    It is trained without Ray, once for all processes of pytest: each does the runs that no other is doing.
+    ``test_sweep_commands`` shows that the curves are the same.
     """
     from attempts import claim_run
 
     from rlscale.scaling.training.train import train
 
-    store = RunStore(tmp_path_factory.mktemp("undisturbed") / "store", create=True)
-    for config in expand(parse_spec(spec_of(axes={"seed": list(ALL_SEEDS)}), source="small_sweep")):
-        writer = claim_run(store, config, NAME)
-        train(config, writer)
+    own = tmp_path_factory.getbasetemp()
+    place = (own if worker_id == "master" else own.parent) / "undisturbed"
+    store = RunStore(place, create=True)
+    for whether_to_wait in (fcntl.LOCK_NB, 0):
+        for config in expand(parse_spec(spec_of(axes={"seed": list(ALL_SEEDS)}), source="small_sweep")):
+            with open(place.parent / f"{config.run_id}.lock", "w") as lock, suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | whether_to_wait)
+                if not store.is_done(NAME, config.run_id):
+                    writer = claim_run(store, config, NAME)
+                    train(config, writer)
     return store
 
 

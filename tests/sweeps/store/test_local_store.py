@@ -133,7 +133,7 @@ def test_a_death_between_part_and_checkpoint_loses_no_row_and_duplicates_none(st
     assert numbers(store.read_curve("s", "r1")) == [100, 200, 300, 400, 500, 600]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     attempts=st.lists(
         st.tuples(
