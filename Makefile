@@ -24,9 +24,10 @@ lint: install
 docs: install
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --builder html docs build/docs
 
-# Two processes on two cores, so one thread each.
+# Two processes on two cores, so one thread each. Each starts many others, which find the modules compiled.
 test: lint docs
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 clean:
 	rm -rf .venv demo build docs/generated .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -3,13 +3,17 @@
 Hypothesis tests behaviour here, never time: a machine that is busy is no failure.
 """
 
+import fcntl
 import os
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import command_line
 import pytest
 import yaml
+from cluster import PATIENCE
 from hypothesis import settings
 from processes import Started
 from small_sweep import ALL_SEEDS, NAME, spec_of
@@ -22,11 +26,23 @@ from rlscale.sweeps.store.run_store import RunStore
 settings.register_profile("without a deadline", deadline=None)
 settings.load_profile("without a deadline")
 
+#: The tests' files are in memory where there is plenty: on a disk, a flush takes longer than what is flushed.
+_MEMORY, _PLENTY = Path("/dev/shm"), 4 * 1024**3
+if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _PLENTY:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files whose tests wait for clusters: at the end, others would have nothing to do."""
+    slow = {item.path for item in items if item.get_closest_marker("ray")}
+    items.sort(key=lambda item: item.path not in slow)
+
 
 @pytest.fixture(autouse=True, scope="session")
-def _workers_are_not_nice():
-    """Otherwise Ray's workers would get hardly any time beside other work on the machine."""
-    os.environ.setdefault("RAY_worker_niceness", "0")
+def _busy_machine():
+    """Ray's workers get their share of time beside other work, and Ray waits until its parts are there."""
+    for name, value in {"RAY_worker_niceness": "0", **PATIENCE}.items():
+        os.environ.setdefault(name, value)
 
 
 @pytest.fixture
@@ -62,19 +78,26 @@ def spec_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory) -> RunStore:
+def undisturbed(tmp_path_factory, worker_id) -> RunStore:
     """The sweep of ``small_sweep`` with all its seeds, as it is when nothing happens to it.
 
-    It is trained in this process, without Ray; ``test_sweep_commands`` shows that the curves are the same.
+    It is trained without Ray, once for all processes of pytest: each does the runs that no other is doing.
+    ``test_sweep_commands`` shows that the curves are the same.
     """
     from attempts import claim_run
 
     from rlscale.scaling.training.train import train
 
-    store = RunStore(tmp_path_factory.mktemp("undisturbed") / "store", create=True)
-    for config in expand(parse_spec(spec_of(axes={"seed": list(ALL_SEEDS)}), source="small_sweep")):
-        writer = claim_run(store, config, NAME)
-        train(config, writer)
+    own = tmp_path_factory.getbasetemp()
+    place = (own if worker_id == "master" else own.parent) / "undisturbed"
+    store = RunStore(place, create=True)
+    for whether_to_wait in (fcntl.LOCK_NB, 0):
+        for config in expand(parse_spec(spec_of(axes={"seed": list(ALL_SEEDS)}), source="small_sweep")):
+            with open(place.parent / f"{config.run_id}.lock", "w") as lock, suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | whether_to_wait)
+                if not store.is_done(NAME, config.run_id):
+                    writer = claim_run(store, config, NAME)
+                    train(config, writer)
     return store
 
 

@@ -133,7 +133,12 @@ class Files:
         """Read an object whole; pyarrow reads its size first and would cut off one replaced after that."""
         for _ in range(_READS):
             with self.fs.open_input_file(path) as stream:
-                content = bytes(stream.read())
+                try:
+                    content = bytes(stream.read())
+                except OSError as error:
+                    if self.fs.get_file_info(path).type == pafs.FileType.NotFound:
+                        raise FileNotFoundError(path) from error  # removed since it was opened
+                    raise
             if self.fs.get_file_info(path).size == len(content):
                 return content
         raise OSError("it keeps changing while it is read")

@@ -3,6 +3,9 @@
 All of a cluster is below one process, which is this file run as a program: it starts the nodes,
 prints their address, and starts one more for each line that it reads. What is orphaned below it
 becomes its child, so the process tree shows all that belongs to the cluster.
+
+On a busy machine all of it takes its time: Ray's own limits are raised, what must be ready is waited for, and
+what did not start is started again.
 """
 
 import ctypes
@@ -14,13 +17,26 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from processes import command_of, descendants, start_time, zombies_of
 
 NUM_NODES = 3
+#: How long the parts of Ray wait for each other when they start, far beyond what a busy machine needs.
+PATIENCE = {
+    "RAY_gcs_server_port_wait_time_s": "300",
+    "RAY_gcs_server_request_timeout_seconds": "300",
+    "RAY_py_gcs_connect_timeout_s": "300",
+    "RAY_worker_register_timeout_seconds": "600",
+    "RAY_agent_register_timeout_ms": "600000",
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
+    "RAY_health_check_timeout_ms": "60000",  # of a node that does not answer; a dead one refuses at once
+}
+_NODES = {"RAY_gcs_rpc_server_reconnect_timeout_s": "600", "RAY_health_check_period_ms": "1000"}
+_STARTS = 3  # attempts to start something that waits no longer than Ray's limits that cannot be raised
+_DEADLINE = 300.0
 _OBJECT_STORE_BYTES = 80 * 1024**2
 _SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _awaited: set[int] = set()  # children whose exit status somebody asks for
@@ -33,7 +49,16 @@ class Cluster:
     ``ray start`` began, each with a folder of its own for temporary files.
     """
 
-    def __init__(self, kind: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, kind: str) -> None:
+        for left in reversed(range(_STARTS)):
+            try:
+                self._start(kind)
+                return
+            except ClusterEnded:
+                if not left:
+                    raise
+
+    def _start(self, kind: str) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="ray-"))  # short, for the paths of sockets are limited
         token = self._folder / "token"
         token.write_text(os.urandom(32).hex())
@@ -43,7 +68,7 @@ class Cluster:
             "RAY_TMPDIR": str(self._folder),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_worker_niceness": "0",
-            **(env or {}),
+            **PATIENCE,
         }
         self._log = open(self._folder / "log.txt", "w+")  # noqa: SIM115
         self._root = subprocess.Popen(
@@ -52,7 +77,7 @@ class Cluster:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            env={**os.environ, **self.env},
+            env={**os.environ, **self.env, **_NODES},
             start_new_session=True,
         )
         try:
@@ -63,7 +88,8 @@ class Cluster:
 
     def _reply(self) -> list[str]:
         line = self._root.stdout.readline()
-        assert line, f"the cluster ended\n{Path(self._log.name).read_text()}"
+        if not line:
+            raise ClusterEnded(Path(self._log.name).read_text())
         return json.loads(line)
 
     def add_node(self) -> None:
@@ -97,6 +123,10 @@ class Cluster:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+class ClusterEnded(Exception):
+    """A cluster did not start, or ended; with its log."""
+
+
 def _serve(kind: str, folder: Path) -> None:
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGCHLD, _reap)
@@ -126,41 +156,68 @@ def _with_cluster_utils():
     nodes = Nodes(initialize_head=True, head_node_args={**options, "include_dashboard": False})
     for _ in range(NUM_NODES - 1):
         nodes.add_node(**options, wait=False)
-    nodes.wait_for_nodes()
-    return lambda: nodes.add_node(**options), (nodes.address, None)
+    nodes.wait_for_nodes(timeout=_DEADLINE)
+
+    def add_node() -> None:
+        nodes._wait_for_node(nodes.add_node(**options, wait=False), timeout=_DEADLINE)
+
+    return add_node, (nodes.address, None)
 
 
 def _with_ray_start(folder: Path):
     port, dashboard, client = _free_ports(3)
     address = f"127.0.0.1:{port}"
-    head = ("--head", f"--port={port}", f"--ray-client-server-port={client}")
-    _wait_for([_ray_start(folder / "head", *head, f"--dashboard-port={dashboard}")])
+    head = ("--head", f"--port={port}", f"--ray-client-server-port={client}", "--no-monitor")
+    agent, started = _ray_start(folder / "head", *head, f"--dashboard-port={dashboard}")
+    assert _is_up(started)
+    _wait_for_port(agent)  # which takes the jobs; Ray waits only seconds for it when one is submitted
 
     def add_nodes(count: int) -> None:
-        number = len(list(folder.glob("node-*")))
-        _wait_for([_ray_start(folder / f"node-{number + i}", f"--address={address}") for i in range(count)])
+        """Start nodes at once, and those that did not start in Ray's 30 s again."""
+        for _ in range(_STARTS):
+            number = len(list(folder.glob("node-*")))
+            begun = [_ray_start(folder / f"node-{number + i}", f"--address={address}") for i in range(count)]
+            count -= sum([_is_up(started) for _, started in begun])
+            if not count:
+                return
+        raise AssertionError("nodes do not start")
 
     add_nodes(NUM_NODES - 1)
     return lambda: add_nodes(1), (address, f"http://127.0.0.1:{dashboard}")
 
 
-def _ray_start(folder: Path, *options: str) -> subprocess.Popen:
+def _ray_start(folder: Path, *options: str) -> tuple[int, subprocess.Popen]:
+    """Start a node; returns the port of its agent beside the process."""
     folder.mkdir()
+    (agent,) = _free_ports(1)
     started = subprocess.Popen(
         [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", *options),
             *("--node-ip-address=127.0.0.1", "--num-cpus=1", f"--temp-dir={folder}"),
             *(f"--object-store-memory={_OBJECT_STORE_BYTES}", "--disable-usage-stats"),
-            f"--dashboard-agent-listen-port={_free_ports(1)[0]}",
+            f"--dashboard-agent-listen-port={agent}",
         ]
     )
     _awaited.add(started.pid)
-    return started
+    return agent, started
 
 
-def _wait_for(nodes: list[subprocess.Popen]) -> None:
-    assert [node.wait() for node in nodes] == [0] * len(nodes)
-    _awaited.difference_update(node.pid for node in nodes)
+def _is_up(node: subprocess.Popen) -> bool:
+    """Whether a node has started; ``ray start`` ends when it has."""
+    status = node.wait()
+    _awaited.discard(node.pid)
+    return status == 0
+
+
+def _wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + _DEADLINE
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, f"nobody listens at port {port} after {_DEADLINE} s"
+            time.sleep(0.1)
 
 
 def _free_ports(count: int) -> list[int]:

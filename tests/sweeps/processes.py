@@ -10,6 +10,7 @@ from pathlib import Path
 from command_line import DEADLINE, begin
 
 _IDLE_SHARE = 0.2  # of one processor, for Ray's own threads
+_LOOK_SECONDS = 0.5
 
 
 class Started:
@@ -20,6 +21,7 @@ class Started:
         variables = {"COLUMNS": "80", **(env or {})}
         self.process = begin(*arguments, stdout=self._log, stderr=self._log, env=variables)
         self._family = {self.process.pid: start_time(self.process.pid)}
+        self._looked = 0.0
 
     @property
     def output(self) -> str:
@@ -40,7 +42,7 @@ class Started:
 
     def kill(self) -> None:
         """SIGKILL for the command alone; what it started is left to itself."""
-        self._look_around()
+        self._look_around(is_urgent=True)
         self.process.kill()
         self.process.wait()
 
@@ -66,7 +68,7 @@ class Started:
 
     def clean_up(self) -> None:
         """End whatever is left of the command and of the processes seen below it."""
-        self._look_around()
+        self._look_around(is_urgent=True)
         for pid, started in self._family.items():
             if start_time(pid) == started:  # a number may belong to another process by now
                 with suppress(ProcessLookupError):
@@ -74,7 +76,11 @@ class Started:
         self.process.wait()
         self._log.close()
 
-    def _look_around(self) -> None:
+    def _look_around(self, *, is_urgent: bool = False) -> None:
+        """Take note of all processes below those known, though not often: it reads what all processes are."""
+        if not is_urgent and time.monotonic() - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
         new = descendants(set(self._family)) - set(self._family)
         self._family |= {pid: start_time(pid) for pid in new}
 

@@ -1,17 +1,18 @@
 """Drivers seen and stopped through the store alone."""
 
+import itertools
 import json
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from object_store import CREDENTIALS, S3Server
 
 from rlscale.sweeps.running import drivers as module
 from rlscale.sweeps.running.drivers import (
@@ -99,6 +100,26 @@ def put(store, record: DriverRecord) -> None:
     store.write_file("s", f"drivers/{record.driver_id}.json", record.model_dump_json().encode())
 
 
+@contextmanager
+def beating(store, record: DriverRecord):
+    """A driver on another machine that writes its file, however long the block takes."""
+    is_over = threading.Event()
+
+    def beat() -> None:
+        for beats in itertools.count():
+            put(store, record.model_copy(update={"beats": beats}))
+            if is_over.wait(SILENCE_SECONDS / 10):
+                return
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
 def test_a_driver_is_seen_while_it_works_and_leaves_nothing(store, monkeypatch):
     monkeypatch.setenv(
         "RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps({"metadata": {"job_submission_id": "job-1"}})
@@ -132,20 +153,14 @@ def test_a_driver_knows_when_the_store_cannot_be_written_and_when_it_can_again(s
     assert list(folder.iterdir()) == []
 
 
-def test_a_driver_is_seen_and_stopped_on_an_object_store(tmp_path, monkeypatch, begin_on):
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    server = S3Server(tmp_path)
-    try:
-        store = RunStore(server.uri(f"{server.bucket()}/store"), create=True)
-        store.write_spec("s", {})  # an object store exists once it holds something
-        process = begin_on(store)
-        report = stop_drivers(store, ["s"], timeout=60)["s"]
-        assert [record.pid for record in report.stopped] == [process.pid]
-        assert process.wait() == 0
-        assert store.list_files("s", "drivers") == []
-    finally:
-        server.stop()
+def test_a_driver_is_seen_and_stopped_on_an_object_store(server, begin_on):
+    store = RunStore(server.uri(f"{server.bucket()}/store"), create=True)
+    store.write_spec("s", {})  # an object store exists once it holds something
+    process = begin_on(store)
+    report = stop_drivers(store, ["s"], timeout=60)["s"]
+    assert [record.pid for record in report.stopped] == [process.pid]
+    assert process.wait() == 0
+    assert store.list_files("s", "drivers") == []
 
 
 def test_stop_reaches_every_driver_and_waits_until_they_are_gone(store, begin):
@@ -250,9 +265,9 @@ def test_a_sweep_with_a_live_driver_is_seen_to_have_one(store, begin):
 def test_a_second_driver_says_who_else_is_at_work(rlscale, store, begin, spec_file):
     base = {"task": "digits-bandit", "interactions": 64, "model": {"width": 0.025}}
     spec = spec_file(name="s", base=base, axes={"seed": [0]})
-    put(store, elsewhere("far", host="far\nsmall: 3 done", job="job-7"))
     begin()
-    done = rlscale("sweep", "run", spec, "--store", store.location, columns=200)
+    with beating(store, elsewhere("far", host="far\nsmall: 3 done", job="job-7")):
+        done = rlscale("sweep", "run", spec, "--store", store.location, columns=200)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "s: 1 run to do, 0 done before."

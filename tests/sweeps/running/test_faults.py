@@ -1,8 +1,6 @@
 """Sweeps on clusters of three nodes while every part is killed, frozen, filled up or broken."""
 
-import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -28,8 +26,6 @@ from small_sweep import (
     worker_of,
 )
 
-from rlscale.sweeps.running.drivers import drivers
-from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.run_store import RunStore
 
 pytestmark = pytest.mark.ray
@@ -39,14 +35,6 @@ pytestmark = pytest.mark.ray
 def cluster() -> Iterator[Cluster]:
     """A head and two nodes; a test that ends a node puts another in its place."""
     nodes = Cluster("cluster-utils")
-    yield nodes
-    nodes.close()
-
-
-@pytest.fixture(scope="module")
-def started_cluster() -> Iterator[Cluster]:
-    """Three nodes started by ``ray start``, for two tests in this order: the second ends the head."""
-    nodes = Cluster("ray-start", {"RAY_gcs_rpc_server_reconnect_timeout_s": "16"})
     yield nodes
     nodes.close()
 
@@ -124,57 +112,6 @@ def test_killed_workers_cost_no_row_and_no_bit_and_only_runs_whose_loss_is_nan_f
         assert after.attempts[1].from_interactions >= before.interactions > 0
         assert_curve_is_undisturbed(RunStore(place), undisturbed, before.run_id)
     assert_no_leftovers(place)
-
-
-def test_a_killed_job_submitted_again_finishes_whatever_was_done_to_its_checkpoints_and_times(
-    rlscale, start, spec_file, undisturbed, started_cluster, tmp_path
-):
-    place, spec = tmp_path / "store", spec_file()
-    submit = ("sweep", "submit", spec, "--store", place, "--address", started_cluster.dashboard, "--wait")
-    job = start(*submit, env=started_cluster.env)
-    before = job.until(AllAtOnce(place, condition=has_two_checkpoints), "all runs under way")
-    (driver,) = drivers(RunStore(place), NAME).values()
-    os.kill(driver.pid, signal.SIGKILL)
-    assert job.wait() == 1, job.output
-    job.until_gone(worker_of(record) for record in before)
-    before = records(place)
-    newest, every, ahead = (place / f"sweep={NAME}" / f"run={record.run_id}" for record in before)
-    truncate_checkpoints(newest, 1)
-    truncate_checkpoints(every, 2)
-    postdate(ahead)
-    again = rlscale(*submit, env=started_cluster.env)
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert_as_if_nothing_had_happened(place, undisturbed, before)
-    last = [RunStore(place).read_logs(NAME, record.run_id)[-1][1] for record in before]
-    assert f"continues from checkpoint {len(before[0].segments) - 2}\n" in last[0]
-    assert "begins at the beginning\n" in last[1]
-    assert f"continues from checkpoint {len(before[2].segments) - 1}\n" in last[2]
-
-
-def test_a_sweep_whose_cluster_lost_its_head_says_so_and_finishes_on_another(
-    sweep_run, spec_file, undisturbed, started_cluster, cluster, tmp_path
-):
-    place = tmp_path / "store"
-    command = sweep_run(started_cluster, spec_file())
-    before = command.until(AllAtOnce(place), "all runs under way")
-    os.kill(started_cluster.gcs(), signal.SIGKILL)
-    assert command.wait() == 1, command.output
-    said = " ".join(command.output.splitlines())
-    told, last = said.split(" rlscale: ")
-    assert told == (
-        "small: 3 runs to do, 0 done before. small: the head of the Ray cluster does not answer. "
-        "What the runs stored is kept; if the head is gone, continue with the same command on another "
-        "cluster."
-    )
-    port = started_cluster.address.rpartition(":")[2]
-    assert re.fullmatch(
-        rf"The head of the Ray cluster at \S+:{port} is gone: continue with the same command on another "
-        rf"cluster\.",
-        last,
-    )
-    again = sweep_run(cluster, spec_file())  # while workers of the first may still write
-    assert again.wait() == 0, again.output
-    assert_as_if_nothing_had_happened(place, undisturbed, before)
 
 
 def test_a_module_that_only_the_drivers_machine_has_fails_its_runs_and_says_where(
@@ -315,28 +252,6 @@ def test_random_kills_cost_no_row_and_no_bit(sweep_run, spec_file, undisturbed, 
     assert command.wait() == 0, command.output
     assert sum(kills.counts.values()) == 6
     assert_as_if_nothing_had_happened(place, undisturbed, kills.seen, seeds=ALL_SEEDS)
-
-
-def has_two_checkpoints(record: RunRecord) -> bool:
-    return len(record.segments) >= 2
-
-
-def truncate_checkpoints(folder: Path, number: int) -> None:
-    """Truncate the newest checkpoints of a run to nothing and a half; a kill during a write leaves three."""
-    newest, older, *_ = sorted((folder / "checkpoint").iterdir(), reverse=True)
-    for path, keep in ((newest, 0.0), (older, 0.5))[:number]:
-        os.truncate(path, int(path.stat().st_size * keep))
-
-
-def postdate(folder: Path) -> None:
-    """Move all times in a run's records a year later, as if a machine with a wrong clock had written them."""
-    for path in folder.glob("*.json"):
-        record = json.loads(path.read_text())
-        for times in (record, *record["attempts"]):
-            for name in {"updated", "started", "ended"} & times.keys():
-                if times[name]:
-                    times[name] = (datetime.fromisoformat(times[name]) + timedelta(days=365)).isoformat()
-        path.write_text(json.dumps(record))
 
 
 def fill(path: Path) -> bool:

@@ -1,11 +1,14 @@
 """Sweeps as jobs of a real Ray cluster that requires a token: submitted, watched, stopped, resumed."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,10 +23,12 @@ from small_sweep import (
     assert_as_if_nothing_had_happened,
     records,
     spec_of,
+    worker_of,
 )
 
 from rlscale.sweeps.running.drivers import drivers, stop_drivers
 from rlscale.sweeps.specs.spec import expand, parse_spec
+from rlscale.sweeps.store.records import RunRecord
 from rlscale.sweeps.store.run_store import RunStore
 
 JOB = re.compile(rf"rlscale-{NAME}-[0-9a-f]{{8}}")
@@ -183,6 +188,85 @@ def test_a_wrong_token_or_none_is_reported_in_one_sentence(rlscale, spec_file, c
         rlscale("sweep", "submit", spec_file(), *arguments, env={**cluster.env, **env}, cwd=tmp_path), *words
     )
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.ray
+def test_a_killed_job_submitted_again_finishes_whatever_was_done_to_its_checkpoints_and_times(
+    rlscale, start, spec_file, undisturbed, cluster, tmp_path
+):
+    place, spec = tmp_path / "store", spec_file()
+    submit = ("sweep", "submit", spec, "--store", place, "--address", cluster.dashboard, "--wait")
+    job = start(*submit, env=cluster.env)
+    before = job.until(AllAtOnce(place, condition=has_two_checkpoints), "all runs under way")
+    (driver,) = drivers(RunStore(place), NAME).values()
+    os.kill(driver.pid, signal.SIGKILL)
+    assert job.wait() == 1, job.output
+    job.until_gone(worker_of(record) for record in before)
+    before = records(place)
+    newest, every, ahead = (place / f"sweep={NAME}" / f"run={record.run_id}" for record in before)
+    truncate_checkpoints(newest, 1)
+    truncate_checkpoints(every, 2)
+    postdate(ahead)
+    again = rlscale(*submit, env=cluster.env)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert_as_if_nothing_had_happened(place, undisturbed, before)
+    last = [RunStore(place).read_logs(NAME, record.run_id)[-1][1] for record in before]
+    assert f"continues from checkpoint {len(before[0].segments) - 2}\n" in last[0]
+    assert "begins at the beginning\n" in last[1]
+    assert f"continues from checkpoint {len(before[2].segments) - 1}\n" in last[2]
+
+
+def has_two_checkpoints(record: RunRecord) -> bool:
+    return len(record.segments) >= 2
+
+
+def truncate_checkpoints(folder: Path, number: int) -> None:
+    """Truncate the newest checkpoints of a run to nothing and a half; a kill during a write leaves three."""
+    newest, older, *_ = sorted((folder / "checkpoint").iterdir(), reverse=True)
+    for path, keep in ((newest, 0.0), (older, 0.5))[:number]:
+        os.truncate(path, int(path.stat().st_size * keep))
+
+
+def postdate(folder: Path) -> None:
+    """Move all times in a run's records a year later, as if a machine with a wrong clock had written them."""
+    for path in folder.glob("*.json"):
+        record = json.loads(path.read_text())
+        for times in (record, *record["attempts"]):
+            for name in {"updated", "started", "ended"} & times.keys():
+                if times[name]:
+                    times[name] = (datetime.fromisoformat(times[name]) + timedelta(days=365)).isoformat()
+        path.write_text(json.dumps(record))
+
+
+@pytest.mark.ray
+def test_a_sweep_whose_cluster_lost_its_head_says_so_and_finishes_on_another(
+    start, spec_file, undisturbed, cluster, tmp_path
+):
+    """The last test of this cluster; the other one is this machine's own Ray."""
+    place = tmp_path / "store"
+    sweep = ("sweep", "run", spec_file(), "--store", place)
+    impatient = {"RAY_gcs_rpc_server_reconnect_timeout_s": "16"}
+    command = start(*sweep, "--address", cluster.address, env={**cluster.env, **impatient})
+    before = command.until(AllAtOnce(place), "all runs under way")
+    os.kill(cluster.gcs(), signal.SIGKILL)
+    assert command.wait() == 1, command.output
+    said = " ".join(command.output.splitlines())
+    told, last = said.split(" rlscale: ")
+    told = re.sub(r"small: 3 runs, .*? left ", "", told)  # how far it is, told every minute
+    assert told == (
+        "small: 3 runs to do, 0 done before. small: the head of the Ray cluster does not answer. "
+        "What the runs stored is kept; if the head is gone, continue with the same command on another "
+        "cluster."
+    )
+    port = cluster.address.rpartition(":")[2]
+    assert re.fullmatch(
+        rf"The head of the Ray cluster at \S+:{port} is gone: continue with the same command on another "
+        rf"cluster\.",
+        last,
+    )
+    again = start(*sweep)  # while workers of the first may still write
+    assert again.wait() == 0, again.output
+    assert_as_if_nothing_had_happened(place, undisturbed, before)
 
 
 # -- without one ---------------------------------------------------------------------

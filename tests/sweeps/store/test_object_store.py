@@ -1,10 +1,9 @@
-"""Runs on an S3 server: everything that holds for a local store holds there, and failures are reported."""
+"""Runs on an S3 server: what they cost, and failures; ``test_store.py`` has all that stores share."""
 
 import itertools
 import json
 import os
 import signal
-import threading
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,7 +13,7 @@ from attempts import claim_run
 from object_store import CREDENTIALS, Cable, S3Server
 
 from rlscale.scaling.config.run import run_config
-from rlscale.scaling.errors import InputError, LeaseLost, StoreUnavailable
+from rlscale.scaling.errors import InputError, StoreUnavailable
 from rlscale.scaling.training.train import train
 from rlscale.sweeps.store.files import Files, check_location
 from rlscale.sweeps.store.run_store import RunStore, rows_equal
@@ -28,24 +27,7 @@ CONFIG = {
 }
 SEEDS = [0, 1]
 
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    started = S3Server(tmp_path_factory.mktemp("s3"))
-    yield started
-    started.stop()
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch):
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture(params=["local", "s3"])
-def place(request, server, tmp_path) -> str:
-    """A location for a store."""
-    return str(tmp_path / "store") if request.param == "local" else server.uri(f"{server.bucket()}/a/store")
+pytestmark = pytest.mark.usefixtures("server")
 
 
 def segment(writer, index, rows, checkpoint=b"state") -> None:
@@ -63,28 +45,7 @@ def names(store) -> list[str]:
     return sorted(store.file_names("s").get("r1", ()))
 
 
-# -- as on a local disk ------------------------------------------------------------
-
-
-def test_a_run_is_written_in_segments_resumed_finished_and_exported(place, claim, rows_of, tmp_path):
-    store = RunStore(place, create=True)
-    first = claim(store)
-    segment(first, 0, rows_of(0, 3), b"zero")
-    segment(first, 1, rows_of(3, 5), b"one")
-    reader = RunStore(place)
-    assert numbers(reader) == [100, 200, 300, 400, 500]
-    assert reader.read_run("s", "r1").status == "running"
-    second = claim(store)  # the first died
-    assert list(second.checkpoints()) == [(1, b"one"), (0, b"zero")]
-    second.drop_after(0)
-    segment(second, 1, rows_of(3, 6), b"one again")
-    second.finish()
-    assert names(reader) == ["curve.parquet", "run.json"]
-    assert numbers(reader) == [100 * (i + 1) for i in range(6)]
-    assert reader.read_run("s", "r1").status == "done"
-    assert reader.sweeps() == ["s"]
-    assert reader.export(tmp_path / "curves.parquet") == 6
-    assert pq.read_table(tmp_path / "curves.parquet").equals(reader.read_curves())
+# -- objects -------------------------------------------------------------------------
 
 
 def test_both_kinds_of_store_hold_the_same_bits(server, claim, rows_of, tmp_path):
@@ -100,89 +61,8 @@ def test_both_kinds_of_store_hold_the_same_bits(server, claim, rows_of, tmp_path
     assert stores[1].read_curve("s", "r1", ["return_mean"]).equals(here.select(["return_mean"]))
 
 
-def test_an_attempt_that_was_given_up_changes_nothing(place, claim, rows_of):
-    store = RunStore(place, create=True)
-    old = claim(store)
-    segment(old, 0, rows_of(0, 3), b"old")
-    new = claim(RunStore(place))
-    for act in (
-        lambda: segment(old, 1, rows_of(3, 9)),
-        lambda: old.drop_after(-1),
-        lambda: old.fail("late", rows=rows_of(3, 4), index=1),
-        lambda: old.stop("late"),
-        old.finish,
-    ):
-        with pytest.raises(LeaseLost, match="taken over by attempt 2"):
-            act()
-        assert numbers(store) == [100, 200, 300]
-        assert list(new.checkpoints()) == [(0, b"old")]
-        assert store.read_run("s", "r1").status == "running"
-    segment(new, 1, rows_of(3, 5))
-    new.finish()
-    with pytest.raises(LeaseLost):
-        segment(old, 1, rows_of(3, 9))
-    assert numbers(store) == [100, 200, 300, 400, 500]
-    assert names(store) == ["curve.parquet", "run.json"]
-
-
-def test_a_run_is_marked_and_its_attempt_can_no_longer_write(place, claim, rows_of):
-    store = RunStore(place, create=True)
-    writer = claim(store)
-    segment(writer, 0, rows_of(0, 3))
-    store.mark(store.read_run("s", "r1"), "failed", "its worker was killed 3 times")
-    record = RunStore(place).read_run("s", "r1")
-    assert (record.status, record.reason) == ("failed", "its worker was killed 3 times")
-    with pytest.raises(LeaseLost):
-        segment(writer, 1, rows_of(3, 5))
-    assert numbers(store) == [100, 200, 300]
-
-
-def test_small_files_and_specs_beside_the_runs(place):
-    store = RunStore(place, create=True)
-    store.write_spec("s", {"axes": {"seed": [0]}})
-    store.write_file("s", "drivers/a.json", b"1")
-    store.write_file("s", "drivers/a.json", b"22")
-    reader = RunStore(place)
-    assert reader.read_spec("s") == {"axes": {"seed": [0]}}
-    assert (reader.read_file("s", "drivers/a.json"), reader.list_files("s", "drivers")) == (b"22", ["a.json"])
-    store.delete_file("s", "drivers/a.json")
-    store.delete_file("s", "drivers/a.json")
-    assert (reader.read_file("s", "drivers/a.json"), reader.list_files("s", "drivers")) == (None, [])
-    assert reader.run_ids("s") == []
-
-
-def test_a_reader_beside_the_writer_never_sees_fewer_rows_than_before(server, claim, rows_of):
-    store = RunStore(server.uri(f"{server.bucket()}/store"), create=True)
-    writer = claim(store)
-    stop, counts, errors = threading.Event(), [], []
-
-    def read() -> None:
-        reader = RunStore(store.location)
-        try:
-            while not stop.is_set():
-                table = reader.read_curve("s", "r1")
-                steps = table.column("interactions").to_pylist()
-                assert steps == [100 * (i + 1) for i in range(table.num_rows)]
-                counts.append(table.num_rows)
-        except Exception as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    try:
-        for index in range(10):
-            segment(writer, index, rows_of(3 * index, 3 * index + 3))
-        writer.finish()
-    finally:
-        stop.set()
-        thread.join()
-    assert errors == []
-    assert counts == sorted(counts)
-    assert numbers(store) == [100 * (i + 1) for i in range(30)]
-
-
 class ReplacedMeanwhile:
-    """A filesystem where an object is replaced right after it was opened."""
+    """A filesystem where an object is replaced, or removed, right after it was opened."""
 
     def __init__(self, fs, replace) -> None:
         self._fs, self._replace = fs, replace
@@ -209,6 +89,14 @@ def test_an_object_that_is_replaced_while_it_is_read_is_read_whole(server, sizes
     writer = Files(files.location)
     files.fs = ReplacedMeanwhile(files.fs, replace)
     assert files.read(path) == bytes([sizes[-1] % 251]) * sizes[-1]
+
+
+def test_an_object_that_is_removed_while_it_is_read_is_not_there(server):
+    files = Files(server.uri(f"{server.bucket()}/store"))
+    path, writer = f"{files.root}/x", Files(files.location)
+    files.write(path, b"x" * 1000)
+    files.fs = ReplacedMeanwhile(files.fs, lambda: writer.delete(path))
+    assert files.read(path) is None
 
 
 def test_an_object_that_keeps_changing_is_reported(server):

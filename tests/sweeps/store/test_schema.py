@@ -20,15 +20,21 @@ from rlscale.sweeps.store.schema import (
 DATA = Path(__file__).parents[3] / "data"
 
 
-def as_before(path: Path, missing: str = "entropy") -> None:
-    """Write a Parquet file again as a version that did not have one of the diagnostics wrote it."""
-    pq.write_table(pq.read_table(path).drop_columns([missing]), path)
+def rewritten(kept, name: str, change) -> None:
+    """Write a Parquet file of a run again, its table changed."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(change(pq.read_table(pa.BufferReader(kept.read(name)))), sink)
+    kept.write(name, sink.getvalue().to_pybytes())
 
 
-def as_later(path: Path, name: str = "dead_units") -> None:
-    """Write a Parquet file again as a version with one more diagnostic writes it."""
-    table = pq.read_table(path)
-    pq.write_table(table.append_column(name, pa.array([0.5] * table.num_rows)), path)
+def as_before(table: pa.Table) -> pa.Table:
+    """As a version that did not have one of the diagnostics wrote it."""
+    return table.drop_columns(["entropy"])
+
+
+def as_later(table: pa.Table) -> pa.Table:
+    """As a version with one more diagnostic writes it."""
+    return table.append_column("dead_units", pa.array([0.5] * table.num_rows))
 
 
 def write(writer, index: int, rows) -> None:
@@ -42,11 +48,6 @@ def finished(store, claim, rows_of) -> pa.Table:
     write(writer, 0, rows_of(0, 3))
     writer.finish()
     return store.read_curve("s", "r1")
-
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    return tmp_path / "store" / "sweep=s" / "run=r1"
 
 
 def test_the_documented_columns_are_those_of_the_schema():
@@ -65,8 +66,8 @@ def test_every_column_says_what_it_holds_in_one_line(name):
     assert name not in DIAGNOSTICS or column.dtype == "float64"
 
 
-def test_a_curve_from_before_a_diagnostic_reads_as_null(store, finished, folder):
-    as_before(folder / "curve.parquet")
+def test_a_curve_from_before_a_diagnostic_reads_as_null(store, finished, kept):
+    rewritten(kept, "curve.parquet", as_before)
     table = store.read_curve("s", "r1")
     assert table.schema.equals(CURVE_SCHEMA, check_metadata=True)
     assert table["entropy"].null_count == 3
@@ -77,26 +78,26 @@ def test_a_curve_from_before_a_diagnostic_reads_as_null(store, finished, folder)
     ]
 
 
-def test_a_diagnostic_of_a_later_version_is_left_out(store, finished, folder):
-    as_later(folder / "curve.parquet")
+def test_a_diagnostic_of_a_later_version_is_left_out(store, finished, kept):
+    rewritten(kept, "curve.parquet", as_later)
     assert store.read_curve("s", "r1").equals(finished)
 
 
-def test_parts_from_before_and_after_a_diagnostic_are_merged(store, claim, rows_of, folder, tmp_path):
+def test_parts_from_before_and_after_a_diagnostic_are_merged(store, claim, rows_of, kept, tmp_path):
     writer = claim(store)
     rows = [{**row, "entropy": 1.5} for row in rows_of(0, 7)]
     for index, part in enumerate((rows[:3], rows[3:5], rows[5:])):
         write(writer, index, part)
-    parts = sorted(folder.glob("part-*.parquet"))
-    as_before(parts[0])
-    as_later(parts[2])
+    parts = kept.names("part-*.parquet")
+    rewritten(kept, parts[0], as_before)
+    rewritten(kept, parts[2], as_later)
     expected = [None] * 3 + [1.5] * 4
     assert store.read_curve("s", "r1")["entropy"].to_pylist() == expected
     writer.finish()
     table = store.read_curve("s", "r1")
     assert table["entropy"].to_pylist() == expected
     assert table["interactions"].to_pylist() == [row["interactions"] for row in rows]
-    assert pq.read_schema(folder / "curve.parquet").names == CURVE_SCHEMA.names
+    assert pq.read_schema(pa.BufferReader(kept.read("curve.parquet"))).names == CURVE_SCHEMA.names
     store.export(tmp_path / "out.parquet")
     assert pq.read_table(tmp_path / "out.parquet")["entropy"].to_pylist() == expected
 

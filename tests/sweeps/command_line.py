@@ -171,6 +171,9 @@ def _serve(requests: socket.socket) -> dict[str, Any]:
 
 def _do(command: Mapping[str, Any]) -> int:
     """What ``python -m rlscale.cli`` does; returns the exit status."""
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # ignored below a shell that works in the background
     os.environ.clear()
     os.environ.update(command["environment"])
     os.chdir(command["folder"])
