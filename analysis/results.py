@@ -114,8 +114,7 @@ def frame_of_rows(rows: Mapping[str, Mapping[str, Any]], index: str) -> pd.DataF
     """A table with named rows; ``index`` is what the names are."""
     import pandas as pd
 
-    found = pd.DataFrame.from_dict(rows, orient="index")
-    return found.rename_axis(index)
+    return pd.DataFrame(list(rows.values()), index=pd.Index(list(rows), name=index))
 
 
 def _number(value: float) -> str:

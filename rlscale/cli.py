@@ -37,7 +37,7 @@ from rlscale.commands import (
     train,
     tune,
 )
-from rlscale.scaling.errors import RlscaleError
+from rlscale.scaling.errors import InvalidConfig, RlscaleError
 from rlscale.scaling.wording import speaking_of_options
 from rlscale.terminal.console import NOT_FINITE, complain
 from rlscale.terminal.progress import shown_work
@@ -224,6 +224,7 @@ _add(
     _CURVES,
     curves=_group(
         "Import, show and export learning curves.",
+        panels={},
         **{"import": curves.curves_import, "show": curves.curves_show, "export": curves.curves_export},
     ),
 )
@@ -246,12 +247,14 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     try:
         app()
-    except RlscaleError as error:
-        problems = getattr(error, "problems", ())
-        if len(problems) > 1:
-            complain(f"{error.source} has {len(problems)} problems:", *problems)
+    except InvalidConfig as error:
+        if len(error.problems) > 1:
+            complain(f"{error.source} has {len(error.problems)} problems:", *error.problems)
         else:
             complain(str(error))
+        sys.exit(error.exit_status)
+    except RlscaleError as error:
+        complain(str(error))
         sys.exit(error.exit_status)
     except ModuleNotFoundError as error:
         if str(error.name).split(".")[0] not in _EXTRAS:

@@ -1,9 +1,11 @@
-"""The exceptions that the whole toolkit shares. Imports nothing, so that any module may import it.
+"""The exceptions that the whole toolkit shares. Imports nothing of ours, so that any module may import it.
 
 Each carries a sentence for people and a ``code`` for programs. Nothing reads the sentence to decide.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class RlscaleError(Exception):
@@ -28,6 +30,22 @@ class InputError(RlscaleError):
 
     exit_status = 2
     code = "invalid_input"
+
+
+class InvalidConfig(InputError):
+    """A config with problems.
+
+    Attributes:
+        problems: a sentence on each, without the config's name.
+    """
+
+    code = "invalid_config"
+
+    def __init__(self, source: str, problems: Sequence[str], *, code: str) -> None:
+        *first, last = problems
+        head = f"{source} has {len(problems)} problems: " if first else f"{source}: "
+        super().__init__(head + "; ".join([*(each.rstrip(".") for each in first), last]), code=code)
+        self.source, self.problems = source, tuple(problems)
 
 
 class StoreUnavailable(InputError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from rlscale.scaling.errors import InputError
+from rlscale.scaling.errors import InputError, InvalidConfig
 from rlscale.scaling.files import require_file
 from rlscale.scaling.wording import did_you_mean
 
@@ -34,22 +34,6 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )
-
-
-class InvalidConfig(InputError):
-    """A config with problems.
-
-    Attributes:
-        problems: a sentence on each, without the config's name.
-    """
-
-    code = "invalid_config"
-
-    def __init__(self, source: str, problems: Sequence[str], *, code: str) -> None:
-        *first, last = problems
-        head = f"{source} has {len(problems)} problems: " if first else f"{source}: "
-        super().__init__(head + "; ".join([*(each.rstrip(".") for each in first), last]), code=code)
-        self.source, self.problems = source, tuple(problems)
 
 
 def load_yaml(path: Path) -> dict[str, Any]:

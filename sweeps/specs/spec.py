@@ -34,9 +34,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from rlscale.scaling.config.reading import Frozen, InvalidConfig, field_paths, load_yaml, validated
+from rlscale.scaling.config.reading import Frozen, field_paths, load_yaml, validated
 from rlscale.scaling.config.run import ALIASES, RunConfig, run_config
-from rlscale.scaling.errors import InputError
+from rlscale.scaling.errors import InputError, InvalidConfig
 from rlscale.scaling.modules import modules_in, name_modules
 from rlscale.scaling.wording import did_you_mean, either
 from rlscale.sweeps.specs.auto import AutoBounds, without_axes

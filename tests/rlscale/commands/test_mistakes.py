@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from rlscale.analysis.curves.load import load_curves
 from rlscale.analysis.curves.synthetic import SyntheticSweep
 from rlscale.cli import app
-from rlscale.scaling.config.reading import InvalidConfig, load_yaml
+from rlscale.scaling.config.reading import load_yaml
 from rlscale.scaling.config.run import load_run_config
-from rlscale.scaling.errors import InputError
+from rlscale.scaling.errors import InputError, InvalidConfig
 from rlscale.sweeps.specs.presets import find_spec
 from rlscale.sweeps.specs.spec import expand, load_spec
 
