@@ -19,6 +19,8 @@ OF_OTHERS = {
 }
 #: Functions of torch that its own optimisers are made of, and that have no public name.
 TORCH = {"torch._foreach_lerp_"}
+#: Documented, in spite of its name.
+PUBLIC = {"os._exit"}
 
 
 def sources() -> list[str]:
@@ -71,7 +73,7 @@ def is_of_self(node: ast.Attribute) -> bool:
 def test_private_names_stay_in_their_module(source: str) -> None:
     found = set(private_names_of_others(ast.parse((ROOT / source).read_text())))
     if source not in OF_OTHERS:
-        assert found - TORCH == set()
+        assert found - TORCH - PUBLIC == set()
 
 
 @pytest.mark.parametrize("source", OF_OTHERS)

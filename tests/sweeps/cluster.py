@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -159,7 +160,12 @@ def _with_cluster_utils():
     nodes.wait_for_nodes(timeout=_DEADLINE)
 
     def add_node() -> None:
-        nodes._wait_for_node(nodes.add_node(**options, wait=False), timeout=_DEADLINE)
+        name = nodes.add_node(**options, wait=False).plasma_store_socket_name
+
+        def is_there() -> bool:
+            return name in {each["ObjectStoreSocketName"] for each in nodes.global_state.node_table()}
+
+        _wait_until(is_there, "a node that joins")
 
     return add_node, (nodes.address, None)
 
@@ -170,7 +176,9 @@ def _with_ray_start(folder: Path):
     head = ("--head", f"--port={port}", f"--ray-client-server-port={client}", "--no-monitor")
     agent, started = _ray_start(folder / "head", *head, f"--dashboard-port={dashboard}")
     assert _is_up(started)
-    _wait_for_port(agent)  # which takes the jobs; Ray waits only seconds for it when one is submitted
+    _wait_until(
+        lambda: _listens(agent), "the agent"
+    )  # which takes the jobs; Ray waits only seconds for it when one is submitted
 
     def add_nodes(count: int) -> None:
         """Start nodes at once, and those that did not start in Ray's 30 s again."""
@@ -209,15 +217,19 @@ def _is_up(node: subprocess.Popen) -> bool:
     return status == 0
 
 
-def _wait_for_port(port: int) -> None:
+def _wait_until(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + _DEADLINE
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline, f"nobody listens at port {port} after {_DEADLINE} s"
-            time.sleep(0.1)
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not seen after {_DEADLINE} s"
+        time.sleep(0.1)
+
+
+def _listens(port: int) -> bool:
+    """Whether somebody takes connections at a port of this machine."""
+    with suppress(OSError):
+        socket.create_connection(("127.0.0.1", port)).close()
+        return True
+    return False
 
 
 def _free_ports(count: int) -> list[int]:

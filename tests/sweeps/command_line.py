@@ -17,7 +17,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
@@ -193,8 +192,12 @@ def _do(command: Mapping[str, Any]) -> int:
 
 
 if __name__ == "__main__":
+    status = 0
+
+    @atexit.register  # as the first, so it runs last
+    def _leave() -> None:
+        """Taking all those libraries down would take as long as many a command."""
+        sys.stdout.flush()
+        os._exit(status)
+
     status = _do(_serve(socket.socket(fileno=int(sys.argv[1]))))
-    threading._shutdown()
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    os._exit(status)  # taking all those libraries down would take as long as many a command
