@@ -158,6 +158,7 @@ def test_the_result_says_what_became_of_each_run_and_is_json(imported, tidy, tmp
         "rows": 1,
         "interactions": 10,
         "outcome": "imported",
+        "still_trained": False,
     }
     assert value["skipped"] == [{"name": "b", "reason": "no row has a return"}]
 

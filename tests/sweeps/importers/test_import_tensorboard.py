@@ -224,4 +224,5 @@ def test_a_record_keeps_the_tag_and_where_the_run_came_from(imported, logs, tmp_
         "format": "tensorboard",
         "name": "n10k/x",
         "tag": "my/score",
+        "still_trained": True,  # its log was written just now
     }
