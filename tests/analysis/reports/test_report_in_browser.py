@@ -37,7 +37,8 @@ def curves():
 def fit(curves) -> FitResult:
     sizes = curves.sizes
     known = InteractionFlops(N=sizes, flops=3e3 + 6.5 * sizes)
-    return JointScalingFit(replicates=40, seed=3).fit(curves).model_copy(update={"interaction_flops": known})
+    fitted = JointScalingFit(replicates=40, check_replicates=20, seed=3).fit(curves)
+    return fitted.model_copy(update={"interaction_flops": known})
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def few_draws(fit: FitResult, count: int) -> FitResult:
 
 def late() -> FitResult:
     sweep = SyntheticSweep(late_start=0.02, noise=0.02, points=50)
-    return JointScalingFit(replicates=20).fit(sweep.curves(np.random.default_rng(1)))
+    return JointScalingFit(replicates=20, check_replicates=20).fit(sweep.curves(np.random.default_rng(1)))
 
 
 FITS = {
