@@ -22,7 +22,9 @@ class ModelConfig(Frozen):
         description="kind of network: mnist-cnn, impala, impala-lstm, nature-cnn, mlp, or your own as "
         "module:Class; in a run's config the default is the task's",
     )
-    width: float = Field(1.0, gt=0, description="multiplier of the family's channels and dense units")
+    width: float = Field(
+        1.0, gt=0, le=10_000, description="multiplier of the family's channels and dense units"
+    )
     depth: int = Field(
         DEFAULT_DEPTHS["mnist-cnn"],
         ge=1,

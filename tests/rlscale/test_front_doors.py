@@ -6,7 +6,8 @@
 import shutil
 
 import pytest
-from doors import DOORS, Answer, Case, Try, faults, fill, tries
+import yaml
+from doors import CONFIG, DOORS, Answer, Case, Try, ask, faults, fill, tries
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -84,3 +85,12 @@ def test_slow_doors_answer_or_refuse(outcome, data):
 def test_what_is_wrong_with_an_answer_is_seen(answer, fault):
     found = faults(answer, DOORS["fit"])
     assert found == [] if fault is None else fault in found
+
+
+def test_a_network_wider_than_any_number_of_units_is_refused_before_it_is_built(tmp_path):
+    """Found by the longer run: torch cannot count its weights."""
+    spec = {"name": "s", "base": {**CONFIG, "model": {"width": 1e300}}, "axes": {"seed": [0]}}
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
+    answer = ask(DOORS["plan"].words, tmp_path)
+    assert faults(answer, DOORS["plan"]) == []
+    assert answer.status == 2
