@@ -54,7 +54,11 @@ def error_classes() -> dict[str, Any]:
     from rlscale.scaling import errors
     from rlscale.sweeps.running.drivers import StoppedOnRequest
 
-    found = {name: each for name, each in vars(errors).items() if isinstance(each, type)}
+    found = {
+        name: each
+        for name, each in vars(errors).items()
+        if isinstance(each, type) and issubclass(each, errors.RlscaleError)
+    }
     return {**found, StoppedOnRequest.__name__: StoppedOnRequest}
 
 

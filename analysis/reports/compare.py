@@ -43,7 +43,7 @@ _TITLE = "Frontiers and the compute multiplier"
 _CAPTION = (
     "Left: the return against the least compute for it; dots are the measured best over sizes, lines the "
     "fitted laws. Right: compute of the first recipe over that of the second for one return, with its "
-    "interval; dots are read off the measured frontiers alone, without a law. Above 1 the first takes more.",
+    "interval; dots are read off the measured frontiers alone, without a law. Above 1 the first takes more."
 )
 
 

@@ -37,7 +37,7 @@ import torch
 
 from rlscale.scaling.config.agent import AgentConfig, BatchGrowth
 from rlscale.scaling.config.run import RunConfig, run_config
-from rlscale.scaling.errors import InputError
+from rlscale.scaling.errors import InputError, InvalidConfig
 from rlscale.scaling.training.run import Run
 
 #: The least number of iterations of the doubled batch in a fork.
@@ -208,8 +208,8 @@ def _check(
 ) -> None:
     config.check_has_agent()
     if config.agent.batch_growth.exponent > 0:
-        raise InputError(
-            "The search finds agent.batch_growth: leave it out of the config.", code="invalid_config"
+        raise InvalidConfig(
+            "The config", ["The search finds agent.batch_growth: leave it out."], code="invalid_config"
         )
     values = config.model_dump()
     values["agent"]["batch_growth"] = {"exponent": 1.0}
