@@ -57,6 +57,7 @@ def test_nothing_stored_means_everything_is_to_do(store):
     assert to_do(configs, store, "s") == (list(configs), [])
     assert counts(sweep_status(store, "s")) == {
         "total": 3, "done": 0, "running": 0, "failed": 0, "stopped": 0, "wanted": 3,
+        "paused": 0, "interrupted": 0,
     }  # fmt: skip
 
 
@@ -71,6 +72,7 @@ def test_only_done_and_failed_runs_are_left_alone(store, begin):
     assert [(record.run_id, record.reason) for record in failures] == [(failed.run_id, "policy_loss is nan")]
     assert counts(sweep_status(store, "s")) == {
         "total": 5, "done": 1, "running": 1, "failed": 1, "stopped": 1, "wanted": 1,
+        "paused": 0, "interrupted": 0,
     }  # fmt: skip
 
 

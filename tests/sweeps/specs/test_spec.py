@@ -184,7 +184,7 @@ def test_every_axis_that_the_refusal_lists_is_accepted():
 
 
 def test_unknown_keys_are_refused_with_the_known_ones():
-    known = "name, base, axes, resources, tuning, max_runs"
+    known = "name, base, axes, resources, tuning, auto, max_runs"
     assert f"unknown key 'axis'; known here: {known}." in problem({}, axis={})
     assert "unknown key 'resources.cpus'; known here: num_cpus" in problem({}, resources={"cpus": 1})
     assert "unknown key 'agent.clop'; known here: algorithm" in problem({}, {**BASE, "agent": {"clop": 1}})
