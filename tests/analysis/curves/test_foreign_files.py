@@ -51,8 +51,8 @@ def test_columns_tell_runs_apart_and_repeated_rows_become_one_in_every_format(
     path = written(tmp_path / name)
     options = {"run_columns": ("model", "seed"), "duplicates": duplicates}
     curves = load_curves(path, **options)
-    assert curves.run_ids == ("model=small, seed=0", "model=small, seed=1", "model=large, seed=0")
-    np.testing.assert_allclose(curves.returns, [0.1, merged, 0.2, 0.3])
+    assert curves.run_ids == ("model=large, seed=0", "model=small, seed=0", "model=small, seed=1")
+    np.testing.assert_allclose(curves.returns, [0.3, 0.1, merged, 0.2])
     assert curves.notes[0].startswith("2 rows that share a run and its interactions, ")
     imported = store_of(path, tmp_path / "store", **options)
     np.testing.assert_allclose(np.sort(imported.returns), np.sort(curves.returns))

@@ -114,7 +114,7 @@ def test_a_file_that_cannot_be_read_is_told_with_the_remedy(tmp_path, name, cont
 def test_names_that_look_like_numbers_stay_names(tmp_path):
     path = tmp_path / "curves.csv"
     path.write_text(CSV.replace("r0", "1").replace("r1", "001").replace("r2", "NA").replace("r3", "1e0"))
-    assert load_curves(path).run_ids == ("1", "001", "NA", "1e0")
+    assert load_curves(path).run_ids == ("001", "1", "1e0", "NA")
 
 
 def columns(**replaced: pa.Array) -> pa.Table:

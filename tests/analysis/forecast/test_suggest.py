@@ -149,7 +149,7 @@ def test_without_identification_only_runs_that_would_show_the_optimum_are_sugges
     [
         (0.0, None, "budget must be a positive"),
         (float("inf"), None, "budget must be a positive"),
-        (1e15, -1.0, "--target-compute must be a positive"),
+        (1e15, -1.0, "target must be a positive"),
         (1.0, None, "give a larger budget"),
     ],
 )

@@ -317,7 +317,7 @@ def test_resume_needs_a_stored_spec(rlscale, store, claim):
     refused(rlscale("sweep", "resume", store.location), "holds no sweep to continue")
     refused(rlscale("sweep", "resume", store.location, "--sweep", "s"), "holds no spec of s")
     refused(rlscale("sweep", "resume", store.location, "--sweep", "t"), "has no sweep named 't'")
-    store.write_spec("s", {"name": "s"})
+    store.write_spec("s", {"name": "s", "axes": {}})
     refused(rlscale("sweep", "resume", store.location), "the stored spec of s", "'base' is missing")
 
 
