@@ -315,8 +315,12 @@ def api() -> str:
     """An autodoc directive for each public name, grouped by the package it comes from."""
     import importlib
 
+    from pydantic import BaseModel
+
     from rlscale.analysis.results import Shown
 
+    of_pydantic = [name for name in dir(BaseModel) if not name.startswith("_")]
+    of_pydantic += ["model_post_init", "__init__", "__new__"]
     titles = {"analysis": "Analysis", "scaling": "Training", "sweeps": "Sweeps and the store"}
     parts: dict[str, list[str]] = {}
     for module, name in public_names():
@@ -329,9 +333,9 @@ def api() -> str:
             kind = "autoexception" if issubclass(offered, BaseException) else "autoclass"
         lines = [f".. {kind}:: {module}.{name}"]
         if kind == "autoclass":
-            lines += ["   :members:", "   :exclude-members: model_config, model_post_init"]
-            if issubclass(offered, Shown):  # what every result has, and nothing of pydantic
-                lines.append("   :inherited-members: Record")
+            lines += ["   :members:", f"   :exclude-members: {', '.join(of_pydantic)}"]
+            if issubclass(offered, Shown):
+                lines.append("   :inherited-members:")
         parts.setdefault(package, []).append("\n".join(lines) + "\n")
     return "\n".join(
         f"{title}\n{'-' * len(title)}\n\n" + "\n".join(parts.get(package, []))
