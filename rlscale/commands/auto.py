@@ -58,9 +58,10 @@ def sweep_auto(
     sweep = prepare(spec, spec_name, measured)
     opened = RunStore(store, create=True)
     from rlscale.sweeps.running.launch import run_lengths
+    from rlscale.sweeps.running.ray_connection import disconnect
     from rlscale.sweeps.running.where import Where
 
-    where = Where(address, device, mnist_dir)
+    where = Where(address, device, mnist_dir, stays_connected=True)
 
     def train(runs: Sequence[tuple[RunConfig, int]]) -> None:
         def go(on_event: OnEvent) -> SweepOutcome:
@@ -72,7 +73,10 @@ def sweep_auto(
         for line in decision_lines(decision):
             print_line(line, console)
 
-    last = run_auto(sweep, opened, train, show)
+    try:
+        last = run_auto(sweep, opened, train, show)
+    finally:
+        disconnect()
     write_json(json_path, last.model_dump(mode="json"))
     print_line(f"Fit it with: rlscale fit {store} --sweep {spec.name}", console)
     if last.law is None or not last.law.identified:

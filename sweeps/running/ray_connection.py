@@ -33,10 +33,14 @@ _CONNECT_SECONDS = 10.0
 def connect(address: str | None) -> None:
     """Connect this process to the cluster at ``address``; None starts a Ray on this machine.
 
+    A process that is connected already stays so.
+
     Raises:
         InputError: if the cluster cannot be reached.
         RlscaleError: if Ray does not start here.
     """
+    if ray.is_initialized():
+        return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     hide_logs_of_dead_nodes()
     try:
@@ -62,6 +66,11 @@ def connect(address: str | None) -> None:
             f"Ray did not start on this machine; try again when it is less busy: {problem}",
             code="ray_did_not_start",
         ) from error
+
+
+def disconnect() -> None:
+    """Leave the cluster; a Ray that was started for this process ends."""
+    ray.shutdown()
 
 
 def require_nodes(address: str | None) -> None:

@@ -40,7 +40,7 @@ from rlscale.sweeps.running.demand import Demand, Node, demand_of, slots, with_h
 from rlscale.sweeps.running.drivers import StoppedOnRequest
 from rlscale.sweeps.running.events import OnEvent, Outcome, Polled, RunEnded, Stopping, WorkerDied
 from rlscale.sweeps.running.patience import Patience, PatientWriter, patient
-from rlscale.sweeps.running.ray_connection import Head, connect
+from rlscale.sweeps.running.ray_connection import Head, connect, disconnect
 from rlscale.sweeps.running.where import Where
 from rlscale.sweeps.specs.spec import Resources
 from rlscale.sweeps.store.records import RunRecord
@@ -144,7 +144,8 @@ def run_jobs(
                     driver.stop()
                     raise StoppedOnRequest("Stopped on request.") if should_stop() else KeyboardInterrupt
         finally:
-            ray.shutdown()
+            if not work.where.stays_connected:
+                disconnect()
     return driver.ended
 
 

@@ -20,6 +20,7 @@ class Where:
         modules: the person's modules, which each worker imports; the driver takes those that its command
             line named.
         module_folder: searched for them after all other folders.
+        stays_connected: whether Ray is left connected for runs that follow; the caller disconnects it.
     """
 
     address: str | None = None
@@ -27,6 +28,7 @@ class Where:
     mnist_dir: Path | None = None
     modules: tuple[str, ...] = ()
     module_folder: Path | None = None
+    stays_connected: bool = False
 
 
 def workers_device(device: str, resources: Resources) -> str:

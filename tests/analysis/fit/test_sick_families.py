@@ -150,9 +150,7 @@ def test_well_tuned_mnist_is_left_alone():
     assert found(mnist(None, 0.002)) == {}
 
 
-@pytest.mark.parametrize(
-    ("size", "rate"), [(40_710, 0.0005), (160_386, 0.0005), (160_386, 0.008)]
-)
+@pytest.mark.parametrize(("size", "rate"), [(40_710, 0.0005), (160_386, 0.0005), (160_386, 0.008)])
 def test_one_width_of_mnist_at_four_times_or_a_quarter_of_its_rate_is_named(size, rate):
     assert f"Size {size:.4g} has" in found(mnist(size, rate))["size_apart"]
 
