@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from pydantic import model_validator
 from scipy.optimize import isotonic_regression
 
-from rlscale.analysis.arrays import Floats, StoredFloats
+from rlscale.analysis.arrays import Bools, Floats, StoredFloats
 from rlscale.analysis.records import Columns, return_field
 
 
@@ -53,8 +53,10 @@ class MonotoneMap(Columns):
         mass = np.add.reduceat(w, first)
         knots_x = np.add.reduceat(w * x, first) / mass
         knots_y = result.x[first]
-        keep = np.concatenate([[True], (np.diff(knots_x) > 0) & (np.diff(knots_y) > 0)])
-        return cls(return_=knots_y[keep], intrinsic=np.exp(knots_x[keep]))
+        intrinsic = np.exp(knots_x)
+        # Means of equal logarithms differ by rounding, in either direction.
+        keep = _is_above_all_before(intrinsic) & _is_above_all_before(knots_y)
+        return cls(return_=knots_y[keep], intrinsic=intrinsic[keep])
 
     @property
     def log_intrinsic(self) -> Floats:
@@ -86,3 +88,9 @@ class MonotoneMap(Columns):
         """Return for I, or None where the map would have to be extrapolated."""
         found = float(self.known_return_of_log(np.log(intrinsic)))
         return None if np.isnan(found) else found
+
+
+def _is_above_all_before(values: Floats) -> Bools:
+    """Whether each value is larger than every earlier one, shape ``(n,)``."""
+    highest = np.maximum.accumulate(values)
+    return np.concatenate([[True], values[1:] > highest[:-1]])

@@ -93,3 +93,20 @@ def test_a_map_of_noisy_points_has_strictly_increasing_knots():
     fitted = MonotoneMap.from_points(log_i + rng.normal(size=500), log_i, rng.uniform(0.1, 1, 500))
     assert (np.diff(fitted.return_) > 0).all()
     assert (np.diff(fitted.log_intrinsic) > 0).all()
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0.1, 0.3, 12.0]), numbers, st.floats(0.1, 3)), min_size=1, max_size=40
+    )
+)
+def test_a_map_increases_where_points_share_their_intrinsic_performance(rows):
+    x, y, w = columns(rows)
+    found = MonotoneMap.from_points(y, x, w)  # refuses knots that do not increase
+    assert len(found.intrinsic) <= 40
+
+
+def test_knots_of_equal_intrinsic_performance_are_one():
+    x = np.array([-1.0, 0.1, np.nextafter(0.1, 1.0), 0.1, 2.0])
+    found = MonotoneMap.from_points(np.array([0.1, 0.2, 0.3, 0.25, 0.4]), np.sort(x), np.full(5, 0.2))
+    assert found.intrinsic.tolist() == np.exp([-1.0, 0.1, 2.0]).tolist()
