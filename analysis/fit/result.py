@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rlscale.analysis.arrays import Floats, StoredBools, StoredFloats, StoredInts
 from rlscale.analysis.choices import Objective, SizeColumn
@@ -87,6 +87,13 @@ class FitPoints(Columns):
     mapped_intrinsic: StoredFloats
     fitted_return: StoredFloats
     size_limited: StoredBools
+
+    @model_validator(mode="after")
+    def _are_positive(self) -> Self:
+        for name in ("N", "E", "weight"):
+            if not (getattr(self, name) > 0).all():
+                raise ValueError(f"{name} has values that are not positive")
+        return self
 
 
 class Estimates(Record):
@@ -208,6 +215,12 @@ class FitResult(Result):
     size_effect: SizeEffect | None = None
     late_start: LateStart | None = None
     health: HealthStudy | None = None
+
+    @model_validator(mode="after")
+    def _warnings_have_codes(self) -> Self:
+        if len(self.warnings) != len(self.warning_codes):
+            raise ValueError(f"there are {len(self.warnings)} warnings and {len(self.warning_codes)} codes")
+        return self
 
     def headline(self) -> str:
         """nu with its interval, whether it is identified, and what it rests on."""

@@ -427,8 +427,10 @@ def faults(answer: Answer, door: Door) -> list[str]:
 
 
 def _is_one_sentence(said: str) -> bool:
-    """One line of rlscale's, or what click says of options that it refuses itself."""
+    """One line of rlscale's, one for each problem of a config, or what click says of options it refuses."""
     lines = said.strip().splitlines()
+    if len(lines) > 2 and lines[0].endswith(f" has {len(lines) - 1} problems:"):
+        return all(line.startswith("  - ") for line in lines[1:])
     return (len(lines) == 1 and lines[0].startswith("rlscale: ") and len(lines[0]) > 12) or (
         bool(lines) and lines[0].startswith("Usage: ")
     )

@@ -136,3 +136,20 @@ def test_a_stored_fit_with_lists_of_different_lengths_is_refused(tmp_path, part,
     ) as caught:
         read_fit(tmp_path / "fit.json")
     assert caught.value.code == "damaged_file"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda fit: fit["points"]["weight"].__setitem__(3, 0.0), "points: Value error, weight has values"),
+        (lambda fit: fit["points"]["N"].__setitem__(0, -5.0), "points: Value error, N has values"),
+        (lambda fit: fit["warnings"].pop(), "warnings and .* codes"),
+    ],
+)
+def test_a_stored_fit_whose_points_or_warnings_make_no_sense_is_refused(tmp_path, spoil, words):
+    stored = json.loads((DATA / "mnist_width" / "fit.json").read_text())
+    spoil(stored)
+    (tmp_path / "fit.json").write_text(json.dumps(stored))
+    with pytest.raises(InputError, match=words) as refused:
+        read_fit(tmp_path / "fit.json")
+    assert refused.value.code == "damaged_file"
