@@ -14,6 +14,7 @@ Both have an inner problem, the increasing map by isotonic regression, and an ou
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -101,7 +102,7 @@ def _below_plateau(points: BinnedPoints) -> BinnedPoints:
     return points if points.weight[top].sum() <= MAX_PLATEAU else points.only(~top)
 
 
-class _Shifted:
+class _Shifted(ABC):
     """Arithmetic that no unit of N and E changes: logarithms and m are counted from the least of the points.
 
     From outside θ has m as it is. Inside, and on the grid of ``rlscale.analysis.points.fixed_logs``, a search
@@ -121,8 +122,9 @@ class _Shifted:
         """The objective at θ of shape ``(3,)``."""
         return self._loss(np.array([theta[0], theta[1], theta[2] - self._first_n]))
 
+    @abstractmethod
     def _loss(self, inner: Floats) -> float:
-        raise NotImplementedError
+        """The objective at θ with m counted from the smallest size."""
 
     def _law(self, inner: Floats) -> PowerLaw:
         return PowerLaw.from_theta(inner, self._inner_c0)

@@ -31,7 +31,7 @@ import numpy as np
 from rlscale.analysis.arrays import Floats
 from rlscale.analysis.fit.result import FitResult
 from rlscale.analysis.forecast.design import DesignModel, Group, Moments
-from rlscale.analysis.points.resampling import widening_of
+from rlscale.analysis.points.resampling import scheme_of, widening_of
 from rlscale.analysis.theory.power_law import PowerLaw
 
 #: Sizes of the first round, and seeds of a new size: a bootstrap over seeds needs two.
@@ -124,7 +124,7 @@ def longer_round(groups: Sequence[Group], bounds: Bounds, why: str) -> Round | N
     """All runs twice as long, the cheapest first as far as the budget goes; None if none can be.
 
     Args:
-        why: a clause that says what no law could be fitted for.
+        why: a clause that says why no law plans the round.
     """
     left = bounds.budget - bounds.spent(groups)
     new: dict[float, Group] = {group.size: group for group in groups}
@@ -162,11 +162,9 @@ def next_round(fit: FitResult, groups: Sequence[Group], bounds: Bounds, target: 
     if found == tuple(groups):  # the linear model knows nothing of what longer runs would show
         return longer_round(groups, bounds, "no other step within the bounds tells more")
     shrinkage = float(np.exp(0.5 * (level - start)))
-    return Round(
-        found,
-        f"These steps lower the expected spread of log N_opt most for their compute, to {shrinkage:.0%}.",
-        shrinkage,
-    )
+    wanted = "nu" if target is None else "log N_opt"
+    reason = f"These steps lower the expected spread of {wanted} most for their cost, to {shrinkage:.0%}."
+    return Round(found, reason, shrinkage)
 
 
 def _model(fit: FitResult, law: PowerLaw, target: float | None) -> DesignModel:
@@ -260,5 +258,6 @@ class _Search:
         a, b = (np.stack([np.sum([part[i] for part in mine], axis=0) for mine in parts]) for i in (0, 1))
         b = b + _PRIOR * np.eye(b.shape[-1])  # what no run tells anything of is unknown, not certain
         logs = [np.log(model.variances(a[:, i], b[:, i])) for i, model in enumerate(self._models)]
-        widenings = [widening_of(np.array([g.seeds for g in runs.values()]), "seeds") for runs in options]
+        seeds = [np.array([group.seeds for group in runs.values()]) for runs in options]
+        widenings = [widening_of(mine, scheme_of(mine)) for mine in seeds]
         return np.asarray(np.mean(logs, axis=0) + 2 * np.log(widenings))

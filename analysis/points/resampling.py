@@ -20,8 +20,12 @@ MAX_SINGLE_SEED_SHARE = 1 / 3
 
 def scheme_for(curves: Curves) -> Scheme:
     """Whether seeds within size or whole sizes are drawn."""
-    single = np.bincount(curves.size_index) == 1
-    return "sizes" if single.mean() > MAX_SINGLE_SEED_SHARE else "seeds"
+    return scheme_of(np.bincount(curves.size_index))
+
+
+def scheme_of(seeds: Ints) -> Scheme:
+    """``scheme_for`` sizes with so many seeds each, shape ``(sizes,)``."""
+    return "sizes" if np.mean(seeds == 1) > MAX_SINGLE_SEED_SHARE else "seeds"
 
 
 def resample(curves: Curves, scheme: Scheme, rng: np.random.Generator) -> Ints:
@@ -55,12 +59,10 @@ def widening(curves: Curves, scheme: Scheme) -> float:
 
 
 def widening_of(seeds: Ints, scheme: Scheme) -> float:
-    """``widening`` of sizes with so many seeds each, shape ``(sizes,)``; infinite where nothing varies."""
+    """``widening`` of sizes with so many seeds each, shape ``(sizes,)``."""
     if scheme == "sizes":
         n, freedom = float(len(seeds)), float(len(seeds) - 1)
     else:
         n, freedom = float(1 / np.mean(1 / seeds)), float(np.sum(seeds - 1))
-    if n <= 1:
-        return np.inf
     level = (1 + INTERVAL_LEVEL) / 2
     return float(np.sqrt(n / (n - 1)) * student.ppf(level, freedom) / norm.ppf(level))

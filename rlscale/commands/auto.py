@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from rlscale.loop.decisions import Decision
     from rlscale.scaling.config.run import RunConfig
-    from rlscale.scaling.costs.measure import Measured
     from rlscale.sweeps.running.events import OnEvent
     from rlscale.sweeps.running.launch import SweepOutcome
 
@@ -50,12 +49,7 @@ def sweep_auto(
     from rlscale.terminal.tables import print_line
 
     spec = find_spec(spec_name)
-    from rlscale.scaling.costs.measure import measure
-
-    def measured(config: RunConfig, timed: bool) -> Measured:
-        return measure(config, timed=timed)
-
-    sweep = prepare(spec, spec_name, measured)
+    sweep = prepare(spec, spec_name)
     opened = RunStore(store, create=True)
     from rlscale.sweeps.running.launch import run_lengths
     from rlscale.sweeps.running.ray_connection import disconnect

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from rlscale.analysis.curves.load import load_curves
 from rlscale.analysis.fit.joint_fit import JointScalingFit
@@ -30,9 +30,6 @@ from rlscale.sweeps.running.missing import pass_over
 from rlscale.sweeps.specs.auto import AutoBounds
 from rlscale.sweeps.specs.spec import SweepSpec
 from rlscale.sweeps.store.run_store import RunStore
-
-if TYPE_CHECKING:
-    from rlscale.scaling.costs.measure import Measured
 
 #: Of each fit on the way; ``rlscale fit`` on the store gives the final law with more.
 REPLICATES = 200
@@ -78,18 +75,19 @@ class AutoSweep:
         ]
 
 
-def prepare(spec: SweepSpec, source: str, measure: Callable[[RunConfig, bool], Measured]) -> AutoSweep:
+def prepare(spec: SweepSpec, source: str) -> AutoSweep:
     """Measure the sizes between a spec's bounds.
 
     Args:
         source: what messages call the spec.
-        measure: returns the columns of a run, and its time if asked to.
 
     Raises:
         InputError: if the spec has no bounds (code ``no_bounds``), a width does not fit the task, or the
             bounds hold fewer than three sizes (``too_few_sizes``).
     """
     auto = _bounds_of(spec, source)
+    from rlscale.scaling.costs.measure import measure
+
     configs: dict[float, RunConfig] = {}
     prices: dict[float, float] = {}
     for width in auto.widths:
@@ -100,7 +98,7 @@ def prepare(spec: SweepSpec, source: str, measure: Callable[[RunConfig, bool], M
             "model": {**(spec.base.get("model") or {}), "width": width},
         }
         config = run_config(values, source=f"{source} (width={width})")
-        measured = measure(config, auto.hours is not None)
+        measured = measure(config, timed=auto.hours is not None)
         size = float(measured.columns["num_params"])
         configs.setdefault(size, config)
         prices.setdefault(size, size)

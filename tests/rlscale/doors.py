@@ -658,12 +658,9 @@ def _spoil_tree(path: Path, draw: Callable[[Any], Any]) -> None:
 
 
 def _spoil_folder(folder: Path, draw: Callable[[Any], Any]) -> None:
-    """A file of it is spoilt, emptied, removed, or replaced by a pipe, a folder or another file."""
+    """One or two files of it are spoilt, emptied, removed, or replaced by a pipe, a folder or another file."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    for _ in range(draw(st.integers(1, 2))):
-        path = draw(st.sampled_from(files))
-        if not path.is_file():
-            continue
+    for path in draw(st.lists(st.sampled_from(files), min_size=1, max_size=2, unique=True)):
         how = draw(
             st.sampled_from(("spoil", "spoil", "spoil", "swap", "empty", "remove", "pipe", "folder", "stray"))
         )

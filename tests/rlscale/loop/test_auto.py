@@ -10,7 +10,6 @@ from attempts import claim_run
 from rlscale.analysis.curves.load import load_curves
 from rlscale.loop.auto import prepare, run_auto, target_reached
 from rlscale.loop.decisions import LawSoFar, read_decisions
-from rlscale.scaling.costs.measure import measure
 from rlscale.scaling.errors import InputError
 from rlscale.scaling.training.train import train
 from rlscale.sweeps.running.missing import lengths_to_do
@@ -33,7 +32,7 @@ def spec_of(**bounds):
 
 def sweep_of(**bounds):
     spec = parse_spec(spec_of(**bounds), source="small.yaml")
-    return prepare(spec, "small.yaml", lambda config, timed: measure(config, timed=timed))
+    return prepare(spec, "small.yaml")
 
 
 run = partial(run_auto, replicates=20)
@@ -158,6 +157,13 @@ def test_a_size_with_a_failed_run_is_not_gone_on_with(finished, tmp_path):
         assert (mine.interactions, mine.seeds) == (length, (0,))
 
 
+def test_one_seed_a_size_is_enough_for_a_loop(tmp_path):
+    sweep, store = sweep_of(seeds=[1, 1]), RunStore(tmp_path, create=True)
+    last = run(sweep, store, trainer(store))
+    assert {size.seeds for size in last.sizes} == {(0,)}
+    assert last.planned <= sweep.bounds.budget
+
+
 def law(**changes):
     known = {"nu": 0.4, "nu_interval": (0.36, 0.46), "identified": True, "warning_codes": []}
     known |= {"target_compute": 1e9, "N_opt": 1e4, "N_opt_interval": (5e3, 1.5e4)}
@@ -233,5 +239,5 @@ def test_a_spec_with_bounds_has_no_grid_and_one_without_has_no_bounds():
     assert found.value.code == "no_grid"
     grid = parse_spec({**spec_of(), "auto": None, "axes": {"seed": [0]}}, source="grid.yaml")
     with pytest.raises(InputError, match="rlscale sweep run") as found:
-        prepare(grid, "grid.yaml", lambda config, timed: measure(config, timed=timed))
+        prepare(grid, "grid.yaml")
     assert found.value.code == "no_bounds"
