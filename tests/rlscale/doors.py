@@ -658,7 +658,7 @@ def _spoil_tree(path: Path, draw: Callable[[Any], Any]) -> None:
 
 
 def _spoil_folder(folder: Path, draw: Callable[[Any], Any]) -> None:
-    """One or two of its files are spoilt, emptied, removed, or replaced by a pipe, a folder or another file."""
+    """One or two of its files are spoilt, emptied, removed, or made a pipe, a folder or another file."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in draw(st.lists(st.sampled_from(files), min_size=1, max_size=2, unique=True)):
         how = draw(
